@@ -1,0 +1,432 @@
+"""Adam, AdamW, AMSGrad and Nadam: the formula with its switches."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import chex
+import jax.numpy as jnp
+
+from adamx.adam.formula import Corrections, average, corrections, direction, look_ahead
+from adamx.adam.moments import MomentTransformation, ScaleByAdamState, second_moment
+from adamx.core import fields, numerics, tree
+from adamx.core.chain import Chain, chain
+from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule, hyperparameter
+from adamx.core.transformation import Params, State, Updates
+from adamx.transforms.scaling import scale_by_learning_rate
+from adamx.transforms.weight_decay import add_decayed_weights
+
+
+def _adam(
+    s: Corrections, g: chex.Array, mu: chex.Array, nu: chex.Array
+) -> tuple[chex.Array, chex.Array, chex.Array]:
+    mu = average(s.b1, s.one_minus_b1, mu, g)
+    nu = average(s.b2, s.one_minus_b2, nu, numerics.squared_magnitude(g))
+    return direction(s, look_ahead(s, mu, g), s.nu_scale * nu), mu, nu
+
+
+class ScaleByAdam(MomentTransformation):
+    """u = m_hat / (sqrt(v_hat + eps_root) + eps)."""
+
+    eps_root: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
+    nesterov: bool = fields.switch()
+    eps_hat: bool = fields.switch()
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        tree.check_state(self.public_name, state, ScaleByAdamState)
+        numbers = (self.at(name, state.count) for name in ("b1", "b2", "eps", "eps_root"))
+        count = numerics.safe_increment(state.count)
+        s = corrections(count, *numbers, nesterov=self.nesterov, eps_hat=self.eps_hat)
+        return self.advance(_adam, s, updates, state, params)
+
+
+class ScaleByAmsgradState(NamedTuple):
+    """The moments of Adam, and the largest second moment so far."""
+
+    count: chex.Array  # int32[], steps taken
+    mu: Updates  # first moment
+    nu: Updates  # second moment
+    nu_max: Updates  # elementwise maximum of the (corrected) second moments
+
+
+def _amsgrad(
+    s: Corrections, g: chex.Array, mu: chex.Array, nu: chex.Array, nu_max: chex.Array
+) -> tuple[chex.Array, chex.Array, chex.Array, chex.Array]:
+    mu = average(s.b1, s.one_minus_b1, mu, g)
+    nu = average(s.b2, s.one_minus_b2, nu, numerics.squared_magnitude(g))
+    nu_max = jnp.maximum(nu_max, s.nu_scale * nu)
+    return direction(s, look_ahead(s, mu, g), nu_max), mu, nu, nu_max
+
+
+class ScaleByAmsgrad(MomentTransformation):
+    """u = m_hat / (sqrt(max over time of v_hat + eps_root) + eps)."""
+
+    eps_root: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
+    bias_correction_mu: bool = fields.switch(True)
+    bias_correction_nu: bool = fields.switch(True)
+
+    def init(self, params: Params) -> State:
+        adam = super().init(params)
+        return ScaleByAmsgradState(**adam._asdict(), nu_max=second_moment(params, self.nu_dtype))
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        tree.check_state(self.public_name, state, ScaleByAmsgradState)
+        numbers = (self.at(name, state.count) for name in ("b1", "b2", "eps", "eps_root"))
+        s = corrections(
+            numerics.safe_increment(state.count),
+            *numbers,
+            correct_mu=self.bias_correction_mu,
+            correct_nu=self.bias_correction_nu,
+        )
+        return self.advance(_amsgrad, s, updates, state, params, ("mu", "nu", "nu_max"))
+
+
+def scale_by_adam(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = False,
+    nu_dtype: Any = None,
+    eps_hat: bool = False,
+) -> ScaleByAdam:
+    """Rescales gradients by running averages of their first and second moments.
+
+    With t = 1 on the first step:
+
+        m_t = b1 m_{t-1} + (1 - b1) g_t             m_hat = m_t / (1 - b1**t)
+        v_t = b2 v_{t-1} + (1 - b2) |g_t|**2        v_hat = v_t / (1 - b2**t)
+        u_t = m_hat / (sqrt(v_hat + eps_root) + eps)
+
+    With `nesterov`, m_hat = b1 m_t / (1 - b1**(t+1)) + (1 - b1) g_t / (1 - b1**t).  With `eps_hat`,
+    u_t = m_hat sqrt(1 - b2**t) / (sqrt(v_t + eps_root) + eps), TensorFlow's placing of epsilon.
+
+    Args:
+      b1, b2: decay rates in [0, 1): numbers, scalar arrays or schedules of the 0-based step
+        count. A scheduled rate enters its bias correction as b_t**t.
+      eps: added outside the root, >= 0.
+      eps_root: added inside the root, >= 0; positive if you differentiate through the update.
+      mu_dtype: dtype in which m is stored; by default the parameter's, at least float32.
+      nesterov: Dozat's look-ahead.
+      nu_dtype: dtype in which v is stored; by default the parameter's, at least float32.
+      eps_hat: epsilon beside the uncorrected root instead of the corrected one.
+
+    Returns:
+      A transformation with state `ScaleByAdamState(count, mu, nu)`.  It computes in at least
+      float32 and returns updates in the parameter's dtype (the gradient's, without `params`).
+
+    Raises:
+      ValueError: a number outside its range; at `update`, gradients of another structure or shape.
+      TypeError: an argument of the wrong kind; at `update`, another optimizer's state.
+
+    References:
+      Kingma & Ba, Adam, 2015, Algorithm 1 and (epsilon hat) the end of section 2.
+      Dozat, Incorporating Nesterov Momentum into Adam, 2016, Algorithm 2.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.scale_by_adam()
+      >>> grads = jnp.array([0.5, -4.0, 0.0])
+      >>> adamx.scale_by_adam().update(grads, tx.init(grads))[0]  # the first step is sign(g)
+      Array([ 1., -1.,  0.], dtype=float32)
+    """
+    return ScaleByAdam.checked(
+        b1=b1,
+        b2=b2,
+        eps=eps,
+        eps_root=eps_root,
+        mu_dtype=mu_dtype,
+        nu_dtype=nu_dtype,
+        nesterov=nesterov,
+        eps_hat=eps_hat,
+    )
+
+
+def scale_by_amsgrad(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: bool = True,
+    *,
+    nu_dtype: Any = None,
+) -> ScaleByAmsgrad:
+    """Adam with the largest second moment seen so far in the denominator.
+
+        n_t = max(n_{t-1}, v_hat)
+        u_t = m_hat / (sqrt(n_t + eps_root) + eps)
+
+    m_hat and v_hat as in `scale_by_adam`; without its bias correction each is the raw moment.
+
+    Args:
+      b1, b2, eps, eps_root, mu_dtype, nu_dtype: as in `scale_by_adam`.
+      bias_correction_mu: correct m; False is the paper's algorithm.
+      bias_correction_nu: correct v before the maximum; False is the paper's algorithm.
+
+    Returns:
+      A transformation with state `ScaleByAmsgradState(count, mu, nu, nu_max)`.
+
+    Raises:
+      ValueError, TypeError: as `scale_by_adam`.
+
+    Reference:
+      Reddi, Kale & Kumar, On the Convergence of Adam and Beyond, 2018, Algorithm 2.
+
+    Example:
+      >>> import adamx
+      >>> adamx.scale_by_amsgrad(b2=0.99)
+      scale_by_amsgrad(b1=0.9, b2=0.99, eps=1e-08, eps_root=0.0)
+    """
+    return ScaleByAmsgrad.checked(
+        b1=b1,
+        b2=b2,
+        eps=eps,
+        eps_root=eps_root,
+        mu_dtype=mu_dtype,
+        nu_dtype=nu_dtype,
+        bias_correction_mu=bias_correction_mu,
+        bias_correction_nu=bias_correction_nu,
+    )
+
+
+def adam(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = False,
+    nu_dtype: Any = None,
+    eps_hat: bool = False,
+) -> Chain:
+    """Adam: adaptive moment estimation.
+
+        p <- p - learning_rate * m_hat / (sqrt(v_hat + eps_root) + eps)
+
+    The chain `scale_by_adam`, `scale_by_learning_rate`.
+
+    Args:
+      learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
+      b1, b2, eps, eps_root, mu_dtype, nesterov, nu_dtype, eps_hat: see `scale_by_adam`.
+
+    Raises:
+      ValueError, TypeError: as `scale_by_adam`.
+
+    Reference:
+      Kingma & Ba, Adam: A Method for Stochastic Optimization, 2015, Algorithm 1.
+
+    Example:
+      >>> import adamx, jax, jax.numpy as jnp
+      >>> tx = adamx.adam(0.1)
+      >>> params = jnp.array([1.0, -2.0])
+      >>> state = tx.init(params)
+      >>> for _ in range(3):
+      ...     grads = jax.grad(lambda p: jnp.sum(p**2))(params)
+      ...     params, state = tx.step(grads, state, params)
+      >>> print(params.round(3))
+      [ 0.702 -1.7010001]
+    """
+    return chain(
+        scale_by_adam(
+            b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, nu_dtype=nu_dtype, eps_hat=eps_hat
+        ),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def adamw(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    weight_decay: ScalarOrSchedule = 1e-4,
+    mask: Any = None,
+    *,
+    nesterov: bool = False,
+    nu_dtype: Any = None,
+    eps_hat: bool = False,
+) -> Chain:
+    """Adam with decoupled weight decay.
+
+        p <- p - learning_rate * (m_hat / (sqrt(v_hat + eps_root) + eps) + weight_decay * p)
+
+    The chain `scale_by_adam`, `add_decayed_weights`, `scale_by_learning_rate`.
+
+    Args:
+      learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
+      b1, b2, eps, eps_root, mu_dtype, nesterov, nu_dtype, eps_hat: see `scale_by_adam`.
+      weight_decay, mask: see `add_decayed_weights`.
+
+    Raises:
+      ValueError, TypeError: as `scale_by_adam` and `add_decayed_weights`.
+
+    Reference:
+      Loshchilov & Hutter, Decoupled Weight Decay Regularization, 2019, Algorithm 2 with the
+      schedule multiplier folded into the learning rate.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.adamw(0.1, weight_decay=0.5)
+      >>> params = jnp.array(2.0)
+      >>> float(tx.step(jnp.array(0.0), tx.init(params), params)[0])
+      1.899999976158142
+    """
+    return chain(
+        scale_by_adam(
+            b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, nu_dtype=nu_dtype, eps_hat=eps_hat
+        ),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def amsgrad(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: bool = True,
+    *,
+    nu_dtype: Any = None,
+) -> Chain:
+    """AMSGrad: Adam whose effective learning rate never grows.
+
+        p <- p - learning_rate * m_hat / (sqrt(max over time of v_hat + eps_root) + eps)
+
+    The chain `scale_by_amsgrad`, `scale_by_learning_rate`.
+
+    Args:
+      learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
+      b1, b2, eps, eps_root, mu_dtype, nu_dtype: see `scale_by_adam`.
+      bias_correction_mu, bias_correction_nu: see `scale_by_amsgrad`.
+
+    Raises:
+      ValueError, TypeError: as `scale_by_adam`.
+
+    Reference:
+      Reddi, Kale & Kumar, On the Convergence of Adam and Beyond, 2018, Algorithm 2.
+
+    Example:
+      >>> import adamx
+      >>> [link.public_name for link in adamx.amsgrad(1e-3).links]
+      ['scale_by_amsgrad', 'scale_by_learning_rate']
+    """
+    return chain(
+        scale_by_amsgrad(
+            b1,
+            b2,
+            eps,
+            eps_root,
+            mu_dtype,
+            bias_correction_mu,
+            bias_correction_nu,
+            nu_dtype=nu_dtype,
+        ),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def nadam(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = True,
+    nu_dtype: Any = None,
+    eps_hat: bool = False,
+) -> Chain:
+    """Adam with Nesterov's look-ahead: `adam` with `nesterov=True`.
+
+        p <- p - learning_rate * (b1 m_t / (1 - b1**(t+1)) + (1 - b1) g_t / (1 - b1**t))
+                               / (sqrt(v_hat + eps_root) + eps)
+
+    Args:
+      learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov, nu_dtype, eps_hat: see `adam`.
+
+    Raises:
+      ValueError, TypeError: as `adam`.
+
+    Reference:
+      Dozat, Incorporating Nesterov Momentum into Adam, 2016, Algorithm 2 with constant b1 and
+      without its extra factor b2 on v_hat.
+
+    Example:
+      >>> import adamx
+      >>> adamx.nadam(1e-3) == adamx.adam(1e-3, nesterov=True)
+      True
+    """
+    return adam(
+        learning_rate,
+        b1,
+        b2,
+        eps,
+        eps_root,
+        mu_dtype,
+        nesterov=nesterov,
+        nu_dtype=nu_dtype,
+        eps_hat=eps_hat,
+    )
+
+
+def nadamw(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    weight_decay: ScalarOrSchedule = 1e-4,
+    mask: Any = None,
+    *,
+    nesterov: bool = True,
+    nu_dtype: Any = None,
+    eps_hat: bool = False,
+) -> Chain:
+    """AdamW with Nesterov's look-ahead: `adamw` with `nesterov=True`.
+
+    Args:
+      learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov, nu_dtype, eps_hat: see `adam`.
+      weight_decay, mask: see `add_decayed_weights`.
+
+    Raises:
+      ValueError, TypeError: as `adamw`.
+
+    References:
+      Dozat, 2016, Algorithm 2; Loshchilov & Hutter, 2019, Algorithm 2.
+
+    Example:
+      >>> import adamx
+      >>> adamx.nadamw(1e-3) == adamx.adamw(1e-3, nesterov=True)
+      True
+    """
+    return adamw(
+        learning_rate,
+        b1,
+        b2,
+        eps,
+        eps_root,
+        mu_dtype,
+        weight_decay,
+        mask,
+        nesterov=nesterov,
+        nu_dtype=nu_dtype,
+        eps_hat=eps_hat,
+    )

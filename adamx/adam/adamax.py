@@ -1,0 +1,150 @@
+"""AdaMax: Adam under the infinity norm."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import chex
+import jax.numpy as jnp
+
+from adamx.adam.formula import average
+from adamx.adam.moments import MomentTransformation, ScaleByAdamState
+from adamx.core import numerics, tree
+from adamx.core.chain import Chain, chain
+from adamx.core.hyperparameter import Number, ScalarOrSchedule, one_minus_power
+from adamx.core.transformation import Params, State, Updates
+from adamx.transforms.scaling import scale_by_learning_rate
+from adamx.transforms.weight_decay import add_decayed_weights
+
+
+class _Scalars(NamedTuple):
+    b1: Number
+    one_minus_b1: Number
+    b2: Number
+    mu_scale: Number
+    eps: Number
+
+
+def _adamax(
+    s: _Scalars, g: chex.Array, mu: chex.Array, nu: chex.Array
+) -> tuple[chex.Array, chex.Array, chex.Array]:
+    mu = average(s.b1, s.one_minus_b1, mu, g)
+    nu = jnp.maximum(s.b2 * nu, jnp.abs(g) + s.eps)
+    return s.mu_scale * mu / nu, mu, nu
+
+
+class ScaleByAdamax(MomentTransformation):
+    """u = m_hat / n with n the decaying maximum of |g| + eps."""
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        tree.check_state(self.public_name, state, ScaleByAdamState)
+        b1, b2, eps = (self.at(name, state.count) for name in ("b1", "b2", "eps"))
+        count = numerics.safe_increment(state.count)
+        s = _Scalars(b1, 1.0 - b1, b2, 1.0 / one_minus_power(b1, count), eps)
+        return self.advance(_adamax, s, updates, state, params)
+
+
+def scale_by_adamax(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    *,
+    mu_dtype: Any = None,
+    nu_dtype: Any = None,
+) -> ScaleByAdamax:
+    """Rescales gradients by their mean and a decaying maximum of their size.
+
+        m_t = b1 m_{t-1} + (1 - b1) g_t
+        n_t = max(b2 n_{t-1}, |g_t| + eps)
+        u_t = m_t / ((1 - b1**t) n_t)
+
+    Args:
+      b1, b2: decay rates in [0, 1), of the mean and of the maximum.
+      eps: added to |g|, >= 0; positive unless no gradient element is ever 0.
+      mu_dtype, nu_dtype: see `scale_by_adam`.
+
+    Returns:
+      A transformation with state `ScaleByAdamState(count, mu, nu)`; `nu` holds n.
+
+    Raises:
+      ValueError, TypeError: as `scale_by_adam`.
+
+    Reference:
+      Kingma & Ba, Adam, 2015, Algorithm 2, with eps against division by zero.
+
+    Example:
+      >>> import adamx
+      >>> adamx.scale_by_adamax()
+      scale_by_adamax(b1=0.9, b2=0.999, eps=1e-08)
+    """
+    return ScaleByAdamax.checked(b1=b1, b2=b2, eps=eps, mu_dtype=mu_dtype, nu_dtype=nu_dtype)
+
+
+def adamax(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    *,
+    mu_dtype: Any = None,
+    nu_dtype: Any = None,
+) -> Chain:
+    """AdaMax: `p <- p - learning_rate * u` with u from `scale_by_adamax`.
+
+    Args:
+      learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
+      b1, b2, eps, mu_dtype, nu_dtype: see `scale_by_adamax`.
+
+    Raises:
+      ValueError, TypeError: as `scale_by_adam`.
+
+    Reference:
+      Kingma & Ba, Adam, 2015, Algorithm 2.
+
+    Example:
+      >>> import adamx
+      >>> [link.public_name for link in adamx.adamax(2e-3).links]
+      ['scale_by_adamax', 'scale_by_learning_rate']
+    """
+    return chain(
+        scale_by_adamax(b1, b2, eps, mu_dtype=mu_dtype, nu_dtype=nu_dtype),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def adamaxw(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 1e-4,
+    mask: Any = None,
+    *,
+    mu_dtype: Any = None,
+    nu_dtype: Any = None,
+) -> Chain:
+    """AdaMax with decoupled weight decay: `p <- p - learning_rate * (u + weight_decay * p)`.
+
+    Args:
+      learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
+      b1, b2, eps, mu_dtype, nu_dtype: see `scale_by_adamax`.
+      weight_decay, mask: see `add_decayed_weights`.
+
+    Raises:
+      ValueError, TypeError: as `scale_by_adam` and `add_decayed_weights`.
+
+    References:
+      Kingma & Ba, 2015, Algorithm 2; Loshchilov & Hutter, 2019.
+
+    Example:
+      >>> import adamx
+      >>> adamx.adamaxw(2e-3).links[1]
+      add_decayed_weights(weight_decay=0.0001)
+    """
+    return chain(
+        scale_by_adamax(b1, b2, eps, mu_dtype=mu_dtype, nu_dtype=nu_dtype),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )

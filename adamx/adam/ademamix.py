@@ -1,0 +1,169 @@
+"""AdEMAMix: a fast and a slow average of the gradient."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import chex
+import jax.numpy as jnp
+
+from adamx.adam.formula import Corrections, average, corrections, direction, look_ahead
+from adamx.adam.moments import MomentTransformation, first_moment, second_moment
+from adamx.core import fields, numerics, tree
+from adamx.core.chain import Chain, chain
+from adamx.core.hyperparameter import Hyperparameter, Number, ScalarOrSchedule, hyperparameter
+from adamx.core.transformation import Params, State, Updates
+from adamx.transforms.scaling import scale_by_learning_rate
+from adamx.transforms.weight_decay import add_decayed_weights
+
+
+class ScaleByAdemamixState(NamedTuple):
+    """Two first moments and a second one."""
+
+    count: chex.Array  # int32[], steps taken, for the bias corrections
+    count_m2: chex.Array  # int32[], steps taken, for the schedules of b3 and alpha
+    m1: Updates  # fast average of the gradient
+    m2: Updates  # slow average of the gradient
+    nu: Updates  # second moment
+
+
+class _Scalars(NamedTuple):
+    adam: Corrections
+    b3: Number
+    one_minus_b3: Number
+    alpha: Number
+
+
+def _ademamix(
+    s: _Scalars, g: chex.Array, m1: chex.Array, m2: chex.Array, nu: chex.Array
+) -> tuple[chex.Array, chex.Array, chex.Array, chex.Array]:
+    m1 = average(s.adam.b1, s.adam.one_minus_b1, m1, g)
+    m2 = average(s.b3, s.one_minus_b3, m2, g)
+    nu = average(s.adam.b2, s.adam.one_minus_b2, nu, numerics.squared_magnitude(g))
+    numerator = look_ahead(s.adam, m1, g) + s.alpha * m2
+    return direction(s.adam, numerator, s.adam.nu_scale * nu), m1, m2, nu
+
+
+class ScaleByAdemamix(MomentTransformation):
+    """u = (m1_hat + alpha m2) / (sqrt(v_hat + eps_root) + eps)."""
+
+    b3: Hyperparameter = hyperparameter(fields.DECAY_RATE)
+    alpha: Hyperparameter = hyperparameter()
+    eps_root: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
+
+    def init(self, params: Params) -> State:
+        return ScaleByAdemamixState(
+            count=jnp.zeros((), jnp.int32),
+            count_m2=jnp.zeros((), jnp.int32),
+            m1=first_moment(params, self.mu_dtype),
+            m2=first_moment(params, self.mu_dtype),
+            nu=second_moment(params, self.nu_dtype),
+        )
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        tree.check_state(self.public_name, state, ScaleByAdemamixState)
+        numbers = (self.at(name, state.count) for name in ("b1", "b2", "eps", "eps_root"))
+        b3, alpha = (self.at(name, state.count_m2) for name in ("b3", "alpha"))
+        adam = corrections(numerics.safe_increment(state.count), *numbers)
+        updates, state = self.advance(
+            _ademamix,
+            _Scalars(adam, b3, 1.0 - b3, alpha),
+            updates,
+            state,
+            params,
+            ("m1", "m2", "nu"),
+        )
+        return updates, state._replace(count_m2=numerics.safe_increment(state.count_m2))
+
+
+def scale_by_ademamix(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    b3: ScalarOrSchedule = 0.9999,
+    alpha: ScalarOrSchedule = 6.0,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    *,
+    nu_dtype: Any = None,
+) -> ScaleByAdemamix:
+    """Adam with a second, slow average of the gradient in the numerator.
+
+        m1_t = b1 m1_{t-1} + (1 - b1) g_t
+        m2_t = b3 m2_{t-1} + (1 - b3) g_t
+        v_t  = b2 v_{t-1}  + (1 - b2) |g_t|**2
+        u_t  = (m1_t / (1 - b1**t) + alpha m2_t) / (sqrt(v_t / (1 - b2**t) + eps_root) + eps)
+
+    The slow average is not bias-corrected: it is meant to come in gradually.
+
+    Args:
+      b1, b2, eps, eps_root, nu_dtype: see `scale_by_adam`.
+      b3: decay rate of the slow average in [0, 1).
+      alpha: weight of the slow average.
+      mu_dtype: dtype in which both averages of the gradient are stored.
+
+    Returns:
+      A transformation with state `ScaleByAdemamixState(count, count_m2, m1, m2, nu)`.
+
+    Raises:
+      ValueError, TypeError: as `scale_by_adam`.
+
+    Reference:
+      Pagliardini, Ablin & Grangier, The AdEMAMix Optimizer, 2024, Algorithm 1.
+
+    Example:
+      >>> import adamx
+      >>> adamx.scale_by_ademamix(alpha=5)  # doctest: +ELLIPSIS
+      scale_by_ademamix(b1=0.9, b2=0.999, eps=1e-08, b3=0.9999, alpha=5.0, eps_root=0.0)
+    """
+    return ScaleByAdemamix.checked(
+        b1=b1,
+        b2=b2,
+        b3=b3,
+        alpha=alpha,
+        eps=eps,
+        eps_root=eps_root,
+        mu_dtype=mu_dtype,
+        nu_dtype=nu_dtype,
+    )
+
+
+def ademamix(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    b3: ScalarOrSchedule = 0.9999,
+    alpha: ScalarOrSchedule = 5.0,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Any = None,
+    *,
+    nu_dtype: Any = None,
+) -> Chain:
+    """AdEMAMix: `p <- p - learning_rate * (u + weight_decay * p)`, u from `scale_by_ademamix`.
+
+    Args:
+      learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
+      b1, b2, b3, alpha, eps, eps_root, mu_dtype, nu_dtype: see `scale_by_ademamix`.
+      weight_decay, mask: see `add_decayed_weights`.
+
+    Raises:
+      ValueError, TypeError: as `scale_by_adam` and `add_decayed_weights`.
+
+    Reference:
+      Pagliardini, Ablin & Grangier, 2024, Algorithm 1.
+
+    Example:
+      >>> import adamx
+      >>> [link.public_name for link in adamx.ademamix(1e-3).links]
+      ['scale_by_ademamix', 'add_decayed_weights', 'scale_by_learning_rate']
+    """
+    return chain(
+        scale_by_ademamix(b1, b2, b3, alpha, eps, eps_root, mu_dtype, nu_dtype=nu_dtype),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )

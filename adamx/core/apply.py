@@ -1,0 +1,40 @@
+"""The last step of every update: parameters plus updates."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from adamx.core import numerics, tree
+
+
+def apply_updates(params: chex.ArrayTree, updates: chex.ArrayTree) -> chex.ArrayTree:
+    """`params + updates`, leaf by leaf, in the parameters' dtypes.
+
+    Leaves without an update (`None`, `float0`) and integer parameters stay as they are.
+
+    Args:
+      params: any pytree of arrays.
+      updates: a pytree of the same structure and shapes; its floating dtypes may differ.
+
+    Returns:
+      The new parameters; every leaf keeps its shape and dtype.
+
+    Raises:
+      ValueError: another structure, or a leaf of another shape (nothing is broadcast).
+      TypeError: a real update for a complex parameter, or the other way round.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> adamx.apply_updates({"w": jnp.ones(2)}, {"w": jnp.array([0.5, -1.0])})
+      {'w': Array([1.5, 0. ], dtype=float32)}
+    """
+    tree.check_match("apply_updates", "updates", updates, "parameters", params)
+
+    def apply(p: chex.Array, u: chex.Array) -> chex.Array:
+        if not numerics.is_inexact(u):
+            return p
+        return jnp.asarray(p + u).astype(jax.dtypes.result_type(p))
+
+    return tree.map_leaves(apply, params, updates)

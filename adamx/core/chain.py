@@ -1,0 +1,177 @@
+"""Composition: one transformation after the other."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import jax
+
+from adamx.core import fields
+from adamx.core.fields import Where
+from adamx.core.transformation import GradientTransformation, Params, State, Updates
+
+
+def _check_foreign(where: Where, value: Any) -> Any:
+    if not (callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))):
+        raise where.error(TypeError, "a gradient transformation (with `init` and `update`)", value)
+    return value
+
+
+class Foreign(GradientTransformation):
+    """A transformation of another library (an optax one), used as a link; compared by identity."""
+
+    transformation: Any = fields.static(_check_foreign)
+
+    def init(self, params: Params) -> State:
+        return self.transformation.init(params)
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        update = self.transformation.update
+        parameters = inspect.signature(update).parameters.values()
+        takes_extra = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        result: tuple[Updates, State] = update(
+            updates, state, params, **(extra if takes_extra else {})
+        )
+        return result
+
+    def __repr__(self) -> str:
+        made_by = self.transformation.update.__qualname__.partition(".")[0]
+        return f"<{self.transformation.update.__module__}.{made_by}>"
+
+
+def as_transformation(where: Where, value: Any) -> GradientTransformation:
+    """A transformation of ours as it is, another library's wrapped as `Foreign`."""
+    if isinstance(value, GradientTransformation):
+        return value
+    return Foreign(transformation=_check_foreign(where, value))
+
+
+def transformation() -> Any:
+    """A data field holding one transformation."""
+    return fields.child(as_transformation)
+
+
+def _check_links(where: Where, value: Any) -> tuple[GradientTransformation, ...]:
+    return tuple(
+        as_transformation(Where(where.owner, f"link {i}"), link) for i, link in enumerate(value)
+    )
+
+
+def _check_names(where: Where, value: Any) -> tuple[str, ...]:
+    names = tuple(value)
+    for name in names:
+        if not isinstance(name, str):
+            raise where.error(TypeError, "strings", name)
+    if len(set(names)) != len(names):
+        raise where.error(ValueError, "distinct", names)
+    return names
+
+
+def _update_link(
+    link: GradientTransformation, updates: Updates, state: State, params: Params, **extra: Any
+) -> tuple[Updates, State]:
+    """One link under its own name, so that profiles and HLO say which link an op belongs to."""
+    with jax.named_scope(link.public_name):
+        return link.update(updates, state, params, **extra)
+
+
+class Chain(GradientTransformation):
+    """Links applied from first to last; the state is the tuple of the links' states."""
+
+    links: tuple[GradientTransformation, ...] = fields.child(_check_links)
+
+    def init(self, params: Params) -> State:
+        return tuple(link.init(params) for link in self.links)
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        if not isinstance(state, tuple) or len(state) != len(self.links):
+            size = f" of length {len(state)}" if isinstance(state, tuple) else ""
+            raise TypeError(
+                f"chain: the state must be the tuple of {len(self.links)} states that `init` "
+                f"returned, got {type(state).__name__}{size}; was it made by another optimizer?"
+            )
+        new_states = []
+        for link, link_state in zip(self.links, state, strict=True):
+            updates, new_state = _update_link(link, updates, link_state, params, **extra)
+            new_states.append(new_state)
+        return updates, tuple(new_states)
+
+    def recipe_arguments(self) -> list[str]:
+        return [repr(link) for link in self.links]
+
+
+class NamedChain(GradientTransformation):
+    """Like `Chain`; the state is a dict from the links' names to their states."""
+
+    names: tuple[str, ...] = fields.static(_check_names)
+    links: tuple[GradientTransformation, ...] = fields.child(_check_links)
+
+    def init(self, params: Params) -> State:
+        return {name: link.init(params) for name, link in zip(self.names, self.links, strict=True)}
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        if not isinstance(state, dict) or set(state) != set(self.names):
+            got = sorted(state) if isinstance(state, dict) else type(state).__name__
+            raise TypeError(
+                f"named_chain: the state must be the dict with keys {sorted(self.names)} that "
+                f"`init` returned, got {got}; was it made by another optimizer?"
+            )
+        new_states = {}
+        for name, link in zip(self.names, self.links, strict=True):
+            updates, new_states[name] = _update_link(link, updates, state[name], params, **extra)
+        return updates, new_states
+
+    def recipe_arguments(self) -> list[str]:
+        return [f"({name!r}, {link!r})" for name, link in zip(self.names, self.links, strict=True)]
+
+
+def chain(*links: Any) -> Chain:
+    """Applies transformations one after the other.
+
+    Args:
+      *links: transformations of adamx or of optax, first to last.
+
+    Returns:
+      A transformation whose state is the tuple of the links' states.
+
+    Raises:
+      TypeError: a link without `init` and `update`.
+
+    Example:
+      >>> import adamx
+      >>> adamx.chain(adamx.clip_by_global_norm(1.0), adamx.scale_by_learning_rate(0.1))
+      chain(clip_by_global_norm(max_norm=1.0), scale_by_learning_rate(learning_rate=0.1))
+    """
+    return Chain.checked(links=links)
+
+
+def named_chain(*links: tuple[str, Any]) -> NamedChain:
+    """Like `chain`, with named links and a dict of states.
+
+    Args:
+      *links: pairs `(name, transformation)`; names must be distinct.
+
+    Returns:
+      A transformation whose state is a dict from the names to the links' states.
+
+    Raises:
+      TypeError: something else than a pair, a name that is no string, a link without `update`.
+      ValueError: a name used twice.
+
+    Example:
+      >>> import adamx
+      >>> tx = adamx.named_chain(("lr", adamx.scale_by_learning_rate(0.1)))
+      >>> tx.init(0.0)
+      {'lr': EmptyState()}
+    """
+    for link in links:
+        if not (isinstance(link, tuple) and len(link) == 2):
+            raise TypeError(f"named_chain: links are pairs (name, transformation), got {link!r}")
+    return NamedChain.checked(names=[name for name, _ in links], links=[link for _, link in links])

@@ -1,0 +1,151 @@
+"""What a field of a value may hold: how it is checked, and whether JAX sees it as data.
+
+Numbers are *data*: they become pytree leaves, so they may be traced and vmapped over.
+Everything else -- switches, dtypes, names, functions -- is *static*: it decides which program
+is compiled.  Checks run in the factories only (`Value.checked`); a pytree that is being
+rebuilt inside `jit` bypasses them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+KIND = "adamx.kind"
+
+
+class Interval(NamedTuple):
+    """A range of real numbers, printed the way mathematicians write it."""
+
+    low: float
+    high: float
+    includes_low: bool = True
+
+    def __contains__(self, x: object) -> bool:
+        if not isinstance(x, (int, float)):
+            return False
+        above = self.low <= x if self.includes_low else self.low < x
+        return above and x < self.high
+
+    def __str__(self) -> str:
+        left = "[" if self.includes_low and math.isfinite(self.low) else "("
+        return f"{left}{self.low:g}, {self.high:g})"
+
+
+REAL = Interval(-math.inf, math.inf, includes_low=False)
+NONNEGATIVE = Interval(0.0, math.inf)
+POSITIVE = Interval(0.0, math.inf, includes_low=False)
+DECAY_RATE = Interval(0.0, 1.0)
+
+
+class Where(NamedTuple):
+    """The place an argument was written, for error messages."""
+
+    owner: str
+    argument: str
+
+    def error(self, kind: type[Exception], wanted: str, got: Any) -> Exception:
+        shown = f"{got!r} ({type(got).__name__})" if kind is TypeError else f"{got!r}"
+        return kind(f"{self.owner}: `{self.argument}` must be {wanted}, got {shown}")
+
+
+class Kind(NamedTuple):
+    """How one field behaves: static or data, and the check its factory applies."""
+
+    static: bool
+    check: Callable[[Where, Any], Any]
+
+
+def _field(kind: Kind, default: Any = dataclasses.MISSING) -> Any:
+    return dataclasses.field(default=default, metadata={KIND: kind})
+
+
+def check_number(where: Where, value: Any, interval: Interval, wanted: str = "a number") -> Any:
+    """A Python or NumPy number in `interval` as a float; any array or tracer as it is."""
+    if isinstance(value, (bool, np.bool_)):
+        raise where.error(TypeError, wanted, value)
+    if isinstance(value, (int, float, np.integer, np.floating)):
+        if float(value) not in interval:
+            raise where.error(ValueError, f"in {interval}", value)
+        return float(value)
+    if isinstance(value, (jax.Array, np.ndarray)):
+        if value.dtype.kind not in "iuf" and value.dtype.name != "bfloat16":
+            raise where.error(TypeError, f"{wanted} (real)", value)
+        return value
+    raise where.error(TypeError, wanted, value)
+
+
+def check_callable(where: Where, value: Any, wanted: str) -> Callable[..., Any]:
+    """Anything that can be called, as it is."""
+    if not callable(value):
+        raise where.error(TypeError, wanted, value)
+    called: Callable[..., Any] = value
+    return called
+
+
+def function(wanted: str) -> Any:
+    """A static field holding a function, described by `wanted` in errors."""
+    return _field(Kind(True, lambda where, value: check_callable(where, value, wanted)))
+
+
+def number(interval: Interval = REAL) -> Any:
+    """A field holding one number or a scalar array."""
+    return _field(Kind(False, lambda where, value: check_number(where, value, interval)))
+
+
+def count(minimum: int) -> Any:
+    """A field holding a whole number of steps, at least `minimum`, as data."""
+
+    def check(where: Where, value: Any) -> Any:
+        if isinstance(value, (jax.Array, np.ndarray)) and value.dtype.kind in "iu":
+            return value
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+            raise where.error(TypeError, "a whole number", value)
+        if value < minimum:
+            raise where.error(ValueError, f"at least {minimum}", value)
+        return int(value)
+
+    return _field(Kind(False, check))
+
+
+def switch(default: bool = False) -> Any:
+    """A static field holding True or False."""
+
+    def check(where: Where, value: Any) -> bool:
+        if not isinstance(value, (bool, np.bool_)):
+            raise where.error(TypeError, "True or False", value)
+        return bool(value)
+
+    return _field(Kind(True, check), default)
+
+
+def dtype() -> Any:
+    """A static field holding the name of a floating dtype, or None for the default rule."""
+
+    def check(where: Where, value: Any) -> str | None:
+        if value is None:
+            return None
+        try:
+            name: str = jax.numpy.dtype(value).name
+        except TypeError:
+            raise where.error(TypeError, "a floating dtype or None", value) from None
+        if not jax.numpy.issubdtype(name, np.floating):
+            raise where.error(ValueError, "a floating dtype or None", name)
+        return name
+
+    return _field(Kind(True, check), None)
+
+
+def static(check: Callable[[Where, Any], Hashable], default: Any = dataclasses.MISSING) -> Any:
+    """A static field with a check of its own."""
+    return _field(Kind(True, check), default)
+
+
+def child(check: Callable[[Where, Any], Any]) -> Any:
+    """A data field holding another value (a transformation, a schedule) or several."""
+    return _field(Kind(False, check))

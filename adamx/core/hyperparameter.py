@@ -1,0 +1,108 @@
+"""Hyperparameters: a number, an array, a tracer or a schedule, read once per step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adamx.core import fields
+from adamx.core.fields import Interval, Where
+from adamx.core.value import Value
+
+Count: TypeAlias = jax.Array | int
+Number: TypeAlias = float | chex.Array
+
+
+_FUNCTION = "a function of the step count"
+
+
+class Schedule(Value, abstract=True):
+    """A function of the step count, as a value: `schedule(count) -> number`.
+
+    `count` is the number of steps taken before this one: 0 on the first step.
+    """
+
+    def __call__(self, count: Count) -> chex.Array:
+        """The number at step `count`, at least float32."""
+        raise NotImplementedError(type(self).__name__)
+
+
+class CallableSchedule(Schedule):
+    """Any function of the step count, compared by identity."""
+
+    function: Callable[[Any], Any] = fields.function(_FUNCTION)
+
+    def __call__(self, count: Count) -> chex.Array:
+        return jnp.asarray(self.function(count))
+
+    def __repr__(self) -> str:
+        return getattr(self.function, "__qualname__", repr(self.function))
+
+
+Hyperparameter: TypeAlias = float | chex.Array | Schedule
+ScalarOrSchedule: TypeAlias = float | chex.Array | Callable[[Any], Any]
+
+
+def as_schedule(where: Where, value: Any) -> Schedule:
+    """A schedule as it is, any other callable wrapped."""
+    if isinstance(value, Schedule):
+        return value
+    return CallableSchedule.checked(function=fields.check_callable(where, value, _FUNCTION))
+
+
+def hyperparameter(interval: Interval = fields.REAL) -> Any:
+    """A data field holding a number in `interval`, an array, or a schedule."""
+
+    def check(where: Where, value: Any) -> Any:
+        if callable(value):
+            return as_schedule(where, value)
+        wanted = "a number, a scalar array or a schedule (a function of the step count)"
+        return fields.check_number(where, value, interval, wanted)
+
+    return fields.child(check)
+
+
+def as_dtype(x: Number, dtype: np.dtype) -> Number:
+    """A scalar in the precision of a leaf; Python numbers are exact in every precision."""
+    return x if isinstance(x, float) else x.astype(dtype)
+
+
+def scalar(value: Any, what: str) -> Number:
+    """One number as a Python float or a scalar array of at least 32 bits; refuses to broadcast."""
+    if isinstance(value, (int, float)):
+        return float(value)
+    array = jnp.asarray(value)
+    if array.ndim:
+        raise ValueError(
+            f"{what} must be a scalar inside a step, got shape {array.shape}; "
+            "to train one model per value, map over it with `jax.vmap`"
+        )
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
+def resolve(value: Hyperparameter, count: Count, what: str) -> Number:
+    """The hyperparameter at this step; Python numbers stay exact Python floats."""
+    return scalar(value(count) if callable(value) else value, what)
+
+
+def log(b: Number) -> Number:
+    """Natural logarithm; formed in double precision on the host for a Python number."""
+    if isinstance(b, float):
+        return math.log(b) if b > 0.0 else -math.inf
+    return jnp.log(b)
+
+
+def sqrt(x: Number) -> Number:
+    """Square root; formed in double precision on the host for a Python number."""
+    return math.sqrt(x) if isinstance(x, float) else jnp.sqrt(x)
+
+
+def one_minus_power(b: Number, exponent: chex.Array) -> chex.Array:
+    """`1 - b**exponent` without cancellation, as `-expm1(exponent * log(b))`."""
+    return -jnp.expm1(exponent * log(b))

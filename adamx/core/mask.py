@@ -1,0 +1,83 @@
+"""Masks: which leaves of the parameters a transformation applies to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import chex
+import jax
+import numpy as np
+
+from adamx.core import fields, tree
+from adamx.core.fields import Where
+
+
+class FrozenTree:
+    """A pytree of plain values made hashable, so that it can be a static field."""
+
+    def __init__(self, contents: Any) -> None:
+        leaves, self._structure = tree.flatten(contents)
+        self._leaves = tuple(leaves)
+
+    def thaw(self) -> Any:
+        """The pytree it was made from."""
+        return self._structure.unflatten(self._leaves)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FrozenTree):
+            return NotImplemented
+        return (self._leaves, self._structure) == (other._leaves, other._structure)
+
+    def __hash__(self) -> int:
+        return hash((self._leaves, self._structure))
+
+    def __repr__(self) -> str:
+        return repr(self.thaw())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenTree, (self.thaw(),)
+
+
+Mask: TypeAlias = Callable[[chex.ArrayTree], Any] | FrozenTree | None
+
+
+def _check_mask(where: Where, value: Any) -> Mask:
+    if value is None or isinstance(value, FrozenTree):
+        return value
+    if callable(value):
+        return fields.check_callable(where, value, "a mask")
+    for path, leaf in tree.flatten_with_paths(value):
+        if not isinstance(leaf, (bool, np.bool_)):
+            raise where.error(TypeError, f"True or False at {path}", leaf)
+    return FrozenTree(jax.tree.map(bool, value))
+
+
+def mask() -> Any:
+    """A static field: a pytree of booleans (or a prefix of one), a function of the parameters
+    that returns one, or None for all leaves."""
+    return fields.static(_check_mask, None)
+
+
+def resolve_mask(owner: str, selected: Mask, params: chex.ArrayTree) -> chex.ArrayTree:
+    """The mask as one boolean per leaf of `params`, `None` leaves included.
+
+    Raises:
+      ValueError: the mask is not a prefix of the parameters' structure.
+      TypeError: a leaf of the mask is not a boolean.
+    """
+    _, structure = tree.flatten(params)
+    if selected is None:
+        return structure.unflatten([True] * structure.num_leaves)
+    given = selected.thaw() if isinstance(selected, FrozenTree) else selected(params)
+    prefix: Any = jax.tree.structure(given)
+    try:
+        subtrees = prefix.flatten_up_to(params)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{owner}: the mask does not fit the parameters: {error}") from None
+    flat: list[bool] = []
+    for (path, leaf), subtree in zip(tree.flatten_with_paths(given), subtrees, strict=True):
+        if not isinstance(leaf, (bool, np.bool_)):
+            raise TypeError(f"{owner}: the mask at {path} must be True or False, got {leaf!r}")
+        flat += [bool(leaf)] * tree.flatten(subtree)[1].num_leaves
+    return structure.unflatten(flat)

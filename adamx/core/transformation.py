@@ -1,0 +1,56 @@
+"""The protocol: `init(params) -> state`, `update(updates, state, params) -> (updates, state)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+import chex
+
+from adamx.core.apply import apply_updates
+from adamx.core.value import Value
+
+Params: TypeAlias = chex.ArrayTree
+Updates: TypeAlias = chex.ArrayTree
+State: TypeAlias = Any
+
+
+class EmptyState(NamedTuple):
+    """The state of a transformation that keeps none."""
+
+
+class GradientTransformation(Value, abstract=True):
+    """A gradient transformation as a value: optax's protocol, on a frozen dataclass.
+
+    Closed over by `jit`, its numbers are constants; passed to `jit` as an argument, they are
+    data, so that ten learning rates share one compiled program and `jax.vmap` trains a sweep.
+
+    Example:
+      >>> import adamx
+      >>> tx = adamx.scale_by_learning_rate(0.1)
+      >>> init, update = tx
+      >>> update(2.0, init(1.0))[0]
+      Array(-0.2, dtype=float32)
+    """
+
+    def init(self, params: Params) -> State:
+        """The state for `params`, which may also be `jax.ShapeDtypeStruct`s under `eval_shape`."""
+        return EmptyState()
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        """Transforms `updates` (gradients at the head of a chain); pure."""
+        raise NotImplementedError(type(self).__name__)
+
+    def step(
+        self, grads: Updates, state: State, params: Params, **extra: Any
+    ) -> tuple[Params, State]:
+        """One whole step: `update`, then `apply_updates`. Returns `(params, state)`."""
+        updates, state = self.update(grads, state, params, **extra)
+        return apply_updates(params, updates), state
+
+    def __iter__(self) -> Iterator[Callable[..., Any]]:
+        """Unpacks like optax's pair: `init, update = tx`."""
+        yield self.init
+        yield self.update

@@ -1,0 +1,193 @@
+"""Strict trees: every leaf has a path, and nothing mismatched ever gets through.
+
+`None` counts as a leaf everywhere: a `None` gradient is legal and leaves its parameter alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adamx.core import numerics
+from adamx.core.hyperparameter import as_dtype
+
+PyTreeDef: TypeAlias = Any
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def flatten(tree: chex.ArrayTree) -> tuple[list[Any], PyTreeDef]:
+    """The leaves, `None` included, and the structure."""
+    return jax.tree.flatten(tree, is_leaf=_is_none)
+
+
+def flatten_with_paths(tree: chex.ArrayTree) -> list[tuple[str, Any]]:
+    """Pairs of a printable path such as `['layer']['w']` and a leaf."""
+    with_paths, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_none)
+    return [(jax.tree_util.keystr(path) or "<the whole tree>", leaf) for path, leaf in with_paths]
+
+
+def map_leaves(f: Callable[..., Any], tree: chex.ArrayTree, *rest: chex.ArrayTree) -> Any:
+    """`jax.tree.map` over the floating and complex leaves; the others are returned as they are."""
+    return jax.tree.map(
+        lambda x, *xs: f(x, *xs) if numerics.is_inexact(x) else x, tree, *rest, is_leaf=_is_none
+    )
+
+
+def _describe(leaf: Any) -> str:
+    if leaf is None:
+        return "None"
+    return f"{jax.dtypes.result_type(leaf).name}{list(np.shape(leaf))}"
+
+
+def _structure_error(owner: str, given: str, tree: Any, like: str, reference: Any) -> ValueError:
+    got = {path for path, _ in flatten_with_paths(tree)}
+    wanted = {path for path, _ in flatten_with_paths(reference)}
+    lines = [f"{owner}: the {given} do not have the structure of the {like}."]
+    for label, paths in (("missing", wanted - got), ("unexpected", got - wanted)):
+        if paths:
+            shown = sorted(paths)
+            more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
+            lines.append(f"  {label} in the {given}: {', '.join(shown[:5])}{more}")
+    if len(lines) == 1:
+        lines.append(f"  {given}: {jax.tree.structure(tree)}")
+        lines.append(f"  {like}: {jax.tree.structure(reference)}")
+    lines.append(f"  Pass {given} for the same parameters that `init` was given.")
+    return ValueError("\n".join(lines))
+
+
+def _check_leaf(owner: str, given: str, path: str, leaf: Any, like: str, reference: Any) -> None:
+    """Refuses another shape (nothing ever broadcasts) and another family of dtype."""
+    if leaf is None or reference is None:
+        if leaf is not None and numerics.is_inexact(leaf):
+            raise TypeError(
+                f"{owner}: {given} at {path} is {_describe(leaf)}, but this leaf is not trained "
+                f"(the {like} has none there); pass None or a float0/integer leaf"
+            )
+        return
+    if jax.dtypes.result_type(leaf) == jax.dtypes.float0:
+        return
+    if np.shape(leaf) != np.shape(reference):
+        raise ValueError(
+            f"{owner}: {given} at {path} has shape {np.shape(leaf)}, but the {like} there has "
+            f"shape {np.shape(reference)}; nothing is broadcast, reshape it explicitly"
+        )
+    if numerics.is_inexact(reference) != numerics.is_inexact(leaf) or (
+        numerics.is_complex(reference) != numerics.is_complex(leaf)
+    ):
+        raise TypeError(
+            f"{owner}: {given} at {path} is {_describe(leaf)}, but the {like} there is "
+            f"{_describe(reference)}; convert it to the same kind (integer, real or complex)"
+        )
+
+
+def check_match(
+    owner: str, given: str, tree: chex.ArrayTree, like: str, reference: chex.ArrayTree
+) -> None:
+    """Raises unless `tree` has the structure, shapes and kinds of dtype of `reference`.
+
+    Raises:
+      ValueError: another structure or another shape.
+      TypeError: integers, reals and complex numbers mixed up.
+    """
+    leaves, structure = flatten(tree)
+    references, wanted = flatten(reference)
+    if structure != wanted:
+        raise _structure_error(owner, given, tree, like, reference)
+    for i, (leaf, other) in enumerate(zip(leaves, references, strict=True)):
+        try:
+            _check_leaf(owner, given, "", leaf, like, other)
+        except (TypeError, ValueError):
+            # Paths are only worth computing once something is wrong.
+            _check_leaf(owner, given, flatten_with_paths(tree)[i][0], leaf, like, other)
+
+
+def check_state(owner: str, state: Any, like: type[Any]) -> None:
+    """Raises unless `state` has the fields of the NamedTuple `like`.
+
+    Compared by field names, so that the state of the same optimizer in another library passes.
+    """
+    if getattr(type(state), "_fields", None) != like._fields:
+        raise TypeError(
+            f"{owner}: the state must be the {like.__name__}({', '.join(like._fields)}) that "
+            f"`init` returned, got {type(state).__name__}; was it made by another optimizer?"
+        )
+
+
+def require_params(owner: str, params: Any) -> None:
+    """Raises if an update that reads the parameters was called without them."""
+    if params is None:
+        raise ValueError(
+            f"{owner} reads the parameters: call `tx.update(grads, state, params)`, "
+            "not `tx.update(grads, state)`"
+        )
+
+
+def zeros_like_moment(params: chex.ArrayTree, dtype: Callable[[Any], Any]) -> chex.ArrayTree:
+    """Zeros of every parameter's shape in `dtype(parameter)`; `None` where nothing is trained."""
+    return jax.tree.map(
+        lambda p: jnp.zeros_like(p, dtype=dtype(p)) if numerics.is_inexact(p) else None,
+        params,
+        is_leaf=_is_none,
+    )
+
+
+def update_leaves(
+    owner: str,
+    rule: Callable[..., tuple[Any, ...]],
+    updates: chex.ArrayTree,
+    states: Sequence[chex.ArrayTree],
+    scalars: Any = (),
+    params: chex.ArrayTree | None = None,
+    reads_params: bool = False,
+) -> tuple[Any, ...]:
+    """Applies `rule` leaf by leaf: `(scalars, g, *state leaves) -> (u, *new state leaves)`.
+
+    The rule computes in at least 32 bits; this function loads and stores.  `scalars` (a pytree
+    of numbers) come in the leaf's own precision, so that float64 scalars do not promote float32
+    leaves.  Updates leave in the parameter's dtype (the gradient's without `params`), states in
+    the dtype they had.  Leaves that are not trained pass through untouched.  With `reads_params`
+    the rule gets the parameter as one more leaf at the end.
+
+    Raises:
+      ValueError, TypeError: as `check_match`, for the updates against the states and `params`.
+    """
+    for state in states:
+        check_match(owner, "gradients", updates, "optimizer state", state)
+    if params is not None:
+        check_match(owner, "gradients", updates, "parameters", params)
+    gradients, structure = flatten(updates)
+    columns = [flatten(state)[0] for state in states]
+    parameters = flatten(params)[0] if params is not None else [None] * len(gradients)
+
+    casts: dict[np.dtype, Any] = {}
+
+    def cast_scalars(dtype: np.dtype) -> Any:
+        real = numerics.real_dtype(dtype)
+        if real not in casts:
+            casts[real] = jax.tree.map(lambda x: as_dtype(x, real), scalars)
+        return casts[real]
+
+    rows = []
+    for g, p, *row in zip(gradients, parameters, *columns, strict=True):
+        if not numerics.is_inexact(g):
+            rows.append((g, *row))
+            continue
+        g = jnp.asarray(g)
+        out_dtype = g.dtype if p is None else jax.dtypes.result_type(p)
+        wide = [numerics.widen(jnp.asarray(x)) for x in (g, *row)]
+        if reads_params:
+            wide.append(numerics.widen(jnp.asarray(p)))
+        u, *new = rule(cast_scalars(jnp.result_type(*wide)), *wide)
+        rows.append(
+            (u.astype(out_dtype), *(x.astype(old.dtype) for x, old in zip(new, row, strict=True)))
+        )
+    outputs = zip(*rows, strict=True) if rows else [()] * (1 + len(states))
+    return tuple(structure.unflatten(column) for column in outputs)

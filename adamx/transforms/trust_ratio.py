@@ -1,0 +1,76 @@
+"""Layer-wise scaling by the ratio of norms (You et al. 2017, 2020)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chex
+import jax.numpy as jnp
+
+from adamx.core import fields, numerics, tree
+from adamx.core.hyperparameter import Number, scalar
+from adamx.core.norms import safe_sqrt, squared_norm
+from adamx.core.transformation import GradientTransformation, Params, State, Updates
+
+
+class ScaleByTrustRatio(GradientTransformation):
+    """u * trust_coefficient * ||p|| / (||u|| + eps), leaf by leaf."""
+
+    min_norm: Number = fields.number(fields.NONNEGATIVE)
+    trust_coefficient: Number = fields.number(fields.NONNEGATIVE)
+    eps: Number = fields.number(fields.NONNEGATIVE)
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        tree.require_params(self.public_name, params)
+        tree.check_match(self.public_name, "updates", updates, "parameters", params)
+        min_norm = scalar(self.min_norm, "min_norm")
+        coefficient = scalar(self.trust_coefficient, "trust_coefficient")
+        eps = scalar(self.eps, "eps")
+
+        def rescale(u: chex.Array, p: chex.Array) -> chex.Array:
+            u = jnp.asarray(u)
+            p_norm = jnp.maximum(safe_sqrt(squared_norm(p)), min_norm)
+            u_norm = jnp.maximum(safe_sqrt(squared_norm(u)), min_norm)
+            # A leaf of zeros, or a step of zeros, has no ratio: take the plain step.
+            degenerate = (p_norm == 0.0) | (u_norm == 0.0)
+            ratio = coefficient * p_norm / (jnp.where(degenerate, 1.0, u_norm) + eps)
+            wide = numerics.widen(u)
+            factor = jnp.where(degenerate, 1.0, ratio).astype(numerics.real_dtype(wide))
+            return (wide * factor).astype(u.dtype)
+
+        return tree.map_leaves(rescale, updates, params), state
+
+
+def scale_by_trust_ratio(
+    min_norm: Number = 0.0, trust_coefficient: Number = 1.0, eps: Number = 0.0
+) -> ScaleByTrustRatio:
+    """Scales each leaf's update to the norm of the leaf's parameters.
+
+        u <- u * trust_coefficient * max(||p||, min_norm) / (max(||u||, min_norm) + eps)
+
+    and by 1 where either norm is 0.  Norms are per leaf, in at least float32.
+
+    Args:
+      min_norm: a lower bound on both norms, >= 0.
+      trust_coefficient: a factor, >= 0.
+      eps: added to the update's norm, >= 0.
+
+    Raises:
+      ValueError: a negative argument; at `update`, no `params`.
+      TypeError: an argument that is not a number.
+
+    Reference:
+      You et al., Large Batch Optimization for Deep Learning (LAMB), 2020, Algorithm 2.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.scale_by_trust_ratio()
+      >>> p = jnp.array([3.0, 4.0])
+      >>> tx.update(jnp.array([0.0, 2.0]), tx.init(p), p)[0]
+      Array([0., 5.], dtype=float32)
+    """
+    return ScaleByTrustRatio.checked(
+        min_norm=min_norm, trust_coefficient=trust_coefficient, eps=eps
+    )
