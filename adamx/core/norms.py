@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
 
 from adamx.core import numerics
 
+# XLA:CPU materialises the squares of a reduction over fewer elements than this.
+_FUSED_REDUCTION = 4096
+# How many leaves one loop reads at once.
+_AT_ONCE = 24
+
 
 def squared_norm(x: chex.Array) -> chex.Array:
     """The sum of |x_i|**2 over one leaf; a float16 leaf does not overflow."""
-    return jnp.sum(numerics.squared_magnitude(numerics.widen(jnp.asarray(x))))
+    return _sum_of_squares([x])
+
+
+def _sum_of_squares(leaves: list[Any]) -> chex.Array:
+    """The sum over leaves of one shape, added up elementwise before they are summed."""
+    wide = [numerics.widen(jnp.asarray(x)) for x in leaves]
+    size = wide[0].size
+    if 1 < size < _FUSED_REDUCTION:
+        wide = [jnp.pad(x.ravel(), (0, _FUSED_REDUCTION - size)) for x in wide]
+    squares = [numerics.squared_magnitude(x) for x in wide]
+    return jnp.sum(sum(squares[1:], start=squares[0]))
+
+
+def _alike(tree: chex.ArrayTree) -> Iterator[list[Any]]:
+    """The floating leaves in groups of one shape that are surely placed alike.
+
+    Small leaves go by shape alone.  Large ones must also have the same names on their path, so
+    that they are the same weight of several layers: adding leaves that are sharded differently
+    would make XLA move one of them.
+    """
+    groups = defaultdict(list)
+    for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        if numerics.is_inexact(x):
+            small = jnp.size(x) < _FUSED_REDUCTION
+            name = "" if small else re.sub(r"\d+", "", jax.tree_util.keystr(path))
+            groups[jax.typeof(x), getattr(x, "sharding", None), name].append(x)
+    for group in groups.values():
+        yield from (group[i : i + _AT_ONCE] for i in range(0, len(group), _AT_ONCE))
 
 
 def safe_sqrt(x: chex.Array) -> chex.Array:
@@ -36,5 +73,8 @@ def global_norm(tree: chex.ArrayTree) -> chex.Array:
       >>> adamx.global_norm({"a": jnp.array([3.0]), "b": jnp.array(4.0)})
       Array(5., dtype=float32)
     """
-    squares = [squared_norm(x) for x in jax.tree.leaves(tree) if numerics.is_inexact(x)]
-    return safe_sqrt(sum(squares, start=jnp.zeros((), jnp.float32)))
+    squares = [_sum_of_squares(group) for group in _alike(tree)]
+    if not squares:
+        return jnp.zeros((), jnp.float32)
+    # The barrier keeps XLA from repeating these additions inside every loop that reads the norm.
+    return jax.lax.optimization_barrier(safe_sqrt(jnp.sum(jnp.stack(squares))))

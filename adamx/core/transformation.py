@@ -46,7 +46,16 @@ class GradientTransformation(Value, abstract=True):
     def step(
         self, grads: Updates, state: State, params: Params, **extra: Any
     ) -> tuple[Params, State]:
-        """One whole step: `update`, then `apply_updates`. Returns `(params, state)`."""
+        """One whole step: `update`, then `apply_updates`. Returns `(params, state)`.
+
+        To update in place, jit a function that takes and returns parameters and state in the same
+        order and donate both; JAX pairs donated buffers with results by their order:
+
+            @functools.partial(jax.jit, donate_argnums=(0, 1))
+            def train_step(params, state, batch):
+                grads = jax.grad(loss)(params, batch)
+                return tx.step(grads, state, params)
+        """
         updates, state = self.update(grads, state, params, **extra)
         return apply_updates(params, updates), state
 
