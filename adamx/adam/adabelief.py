@@ -6,7 +6,7 @@ from typing import Any
 
 import chex
 
-from adamx.adam.formula import Corrections, average, corrections, direction, look_ahead
+from adamx.adam.formula import Corrections, adam_direction, average, corrections
 from adamx.adam.moments import MomentTransformation, ScaleByAdamState
 from adamx.core import fields, numerics, tree
 from adamx.core.chain import Chain, chain
@@ -21,7 +21,7 @@ def _belief(
     mu = average(s.b1, s.one_minus_b1, mu, g)
     nu = average(s.b2, s.one_minus_b2, nu, numerics.squared_magnitude(g - mu)) + s.eps_root
     # eps_root is part of the stored moment, so the root needs no other.
-    return direction(s._replace(eps_root=0.0), look_ahead(s, mu, g), s.nu_scale * nu), mu, nu
+    return adam_direction(s._replace(eps_root=0.0), mu, g, s.nu_scale * nu), mu, nu
 
 
 class ScaleByBelief(MomentTransformation):

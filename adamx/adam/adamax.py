@@ -30,7 +30,8 @@ def _adamax(
 ) -> tuple[chex.Array, chex.Array, chex.Array]:
     mu = average(s.b1, s.one_minus_b1, mu, g)
     nu = jnp.maximum(s.b2 * nu, jnp.abs(g) + s.eps)
-    return s.mu_scale * mu / nu, mu, nu
+    # Divided first: the corrected mean of the largest floats may overflow.
+    return s.mu_scale * (mu / nu), mu, nu
 
 
 class ScaleByAdamax(MomentTransformation):

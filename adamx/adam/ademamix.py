@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import chex
 import jax.numpy as jnp
 
-from adamx.adam.formula import Corrections, average, corrections, direction, look_ahead
+from adamx.adam.formula import Corrections, adam_direction, average, corrections, direction
 from adamx.adam.moments import MomentTransformation, first_moment, second_moment
 from adamx.core import fields, numerics, tree
 from adamx.core.chain import Chain, chain
@@ -40,8 +40,9 @@ def _ademamix(
     m1 = average(s.adam.b1, s.adam.one_minus_b1, m1, g)
     m2 = average(s.b3, s.one_minus_b3, m2, g)
     nu = average(s.adam.b2, s.adam.one_minus_b2, nu, numerics.squared_magnitude(g))
-    numerator = look_ahead(s.adam, m1, g) + s.alpha * m2
-    return direction(s.adam, numerator, s.adam.nu_scale * nu), m1, m2, nu
+    nu_hat = s.adam.nu_scale * nu
+    fast = adam_direction(s.adam, m1, g, nu_hat)
+    return fast + s.alpha * direction(s.adam, m2, nu_hat), m1, m2, nu
 
 
 class ScaleByAdemamix(MomentTransformation):

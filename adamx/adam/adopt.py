@@ -34,9 +34,10 @@ class _Scalars(NamedTuple):
 def _adopt(
     s: _Scalars, g: chex.Array, mu: chex.Array, nu: chex.Array
 ) -> tuple[chex.Array, chex.Array, chex.Array]:
-    normalised = g / jnp.maximum(jnp.sqrt(nu), s.floor)
-    size = jnp.abs(normalised)
-    normalised = normalised * jnp.where(size > s.bound, s.bound / jnp.where(size > 0, size, 1), 1)
+    root = jnp.maximum(jnp.sqrt(nu), s.floor)
+    # Clipped first: a large gradient over a small root would be infinite.
+    size, bound = jnp.abs(g), s.bound * root
+    normalised = g * jnp.where(size > bound, bound / jnp.where(size > 0, size, 1), 1) / root
     mu = average(s.b1, s.one_minus_b1, mu, normalised)
     nu = average(s.b2, s.one_minus_b2, nu, numerics.squared_magnitude(g))
     return s.look_back * mu + s.look_ahead * normalised, mu, nu

@@ -3,7 +3,7 @@
     m <- b1 m + (1 - b1) g                                     `average`
     v <- b2 v + (1 - b2) |g|**2                                `average`
     m_hat = m / (1 - b1**t),   v_hat = v / (1 - b2**t)         `corrections`
-    u = m_hat / (sqrt(v_hat + eps_root) + eps)                 `direction`
+    u = m_hat / (sqrt(v_hat + eps_root) + eps)                 `adam_direction`
 
 Kingma & Ba, Adam, 2015, Algorithm 1.  The scalars are formed once per step, the rest runs per
 leaf.  Bias corrections multiply: XLA repeats a multiplication by a scalar inside every loop that
@@ -80,6 +80,15 @@ def look_ahead(s: Corrections, mu: chex.Array, g: chex.Array) -> chex.Array:
     return m_hat + s.g_scale * g
 
 
-def direction(s: Corrections, m_hat: chex.Array, nu_hat: chex.Array) -> chex.Array:
-    """m_hat / (sqrt(v_hat + eps_root) + eps)."""
-    return m_hat / (jnp.sqrt(nu_hat + s.eps_root) + s.eps)
+def direction(s: Corrections, x: chex.Array, nu_hat: chex.Array) -> chex.Array:
+    """x / (sqrt(v_hat + eps_root) + eps)."""
+    return x / (jnp.sqrt(nu_hat + s.eps_root) + s.eps)
+
+
+def adam_direction(s: Corrections, mu: chex.Array, g: chex.Array, nu_hat: chex.Array) -> chex.Array:
+    """m_hat / (sqrt(v_hat + eps_root) + eps), divided first and corrected then.
+
+    In this order a finite gradient gives a finite direction: the corrections of m may exceed the
+    largest float before the division, and infinity over infinity is not a number.
+    """
+    return look_ahead(s, direction(s, mu, nu_hat), direction(s, g, nu_hat))

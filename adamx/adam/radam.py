@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import chex
 import jax.numpy as jnp
 
-from adamx.adam.formula import Corrections, average, corrections, direction, look_ahead
+from adamx.adam.formula import Corrections, adam_direction, average, corrections, look_ahead
 from adamx.adam.moments import MomentTransformation, ScaleByAdamState
 from adamx.core import fields, numerics, tree
 from adamx.core.chain import Chain, chain
@@ -18,6 +18,7 @@ from adamx.core.hyperparameter import (
     hyperparameter,
     log,
 )
+from adamx.core.norms import safe_sqrt
 from adamx.core.transformation import Params, State, Updates
 from adamx.transforms.scaling import scale_by_learning_rate
 
@@ -46,7 +47,7 @@ def _rectification(b2: Number, count: chex.Array) -> tuple[chex.Array, chex.Arra
     rho_inf = 1.0 / jnp.tanh(a)
     tractable = jnp.maximum(rho, 4.0)
     squared = ((tractable - 4.0) / (rho_inf - 4.0)) * ((tractable - 2.0) / (rho_inf - 2.0))
-    return rho, jnp.sqrt(jnp.maximum(squared * (rho_inf / tractable), 0.0))
+    return rho, safe_sqrt(jnp.maximum(squared * (rho_inf / tractable), 0.0))
 
 
 class _Scalars(NamedTuple):
@@ -60,9 +61,8 @@ def _radam(
 ) -> tuple[chex.Array, chex.Array, chex.Array]:
     mu = average(s.adam.b1, s.adam.one_minus_b1, mu, g)
     nu = average(s.adam.b2, s.adam.one_minus_b2, nu, numerics.squared_magnitude(g))
-    m_hat = look_ahead(s.adam, mu, g)
-    adapted = s.rectification * direction(s.adam, m_hat, s.adam.nu_scale * nu)
-    return jnp.where(s.adapt > 0.0, adapted, m_hat), mu, nu
+    adapted = s.rectification * adam_direction(s.adam, mu, g, s.adam.nu_scale * nu)
+    return jnp.where(s.adapt > 0.0, adapted, look_ahead(s.adam, mu, g)), mu, nu
 
 
 class ScaleByRadam(MomentTransformation):

@@ -7,7 +7,7 @@ from typing import Any
 import chex
 import jax.numpy as jnp
 
-from adamx.adam.formula import Corrections, average, corrections, direction, look_ahead
+from adamx.adam.formula import Corrections, adam_direction, average, corrections
 from adamx.adam.moments import MomentTransformation, ScaleByAdamState
 from adamx.core import fields, numerics, tree
 from adamx.core.chain import Chain, chain
@@ -30,7 +30,7 @@ def _yogi(
     # -sign(nu - g**2) g**2 by comparison, so that two infinities do not make a NaN.
     toward = jnp.where(nu < square, square, jnp.where(nu > square, -square, 0.0))
     nu = nu + s.one_minus_b2 * toward
-    return direction(s, look_ahead(s, mu, g), s.nu_scale * nu), mu, nu
+    return adam_direction(s, mu, g, s.nu_scale * nu), mu, nu
 
 
 class ScaleByYogi(MomentTransformation):

@@ -38,8 +38,9 @@ class Foreign(GradientTransformation):
         return result
 
     def __repr__(self) -> str:
-        made_by = self.transformation.update.__qualname__.partition(".")[0]
-        return f"<{self.transformation.update.__module__}.{made_by}>"
+        update = self.transformation.update
+        made_by = getattr(update, "__qualname__", type(update).__qualname__).partition(".")[0]
+        return f"<{update.__module__}.{made_by}>"
 
 
 def as_transformation(where: Where, value: Any) -> GradientTransformation:
@@ -70,63 +71,81 @@ def _check_names(where: Where, value: Any) -> tuple[str, ...]:
     return names
 
 
-def _update_link(
-    link: GradientTransformation, updates: Updates, state: State, params: Params, **extra: Any
-) -> tuple[Updates, State]:
-    """One link under its own name, so that profiles and HLO say which link an op belongs to."""
-    with jax.named_scope(link.public_name):
-        return link.update(updates, state, params, **extra)
-
-
-class Chain(GradientTransformation):
-    """Links applied from first to last; the state is the tuple of the links' states."""
+class LinkedTransformation(GradientTransformation, abstract=True):
+    """Links applied from first to last; how their states are kept together is the subclass's."""
 
     links: tuple[GradientTransformation, ...] = fields.child(_check_links)
 
+    def split(self, state: State) -> list[State]:
+        """The links' states, in order."""
+        raise NotImplementedError(type(self).__name__)
+
+    def join(self, states: list[State]) -> State:
+        """The state made of the links' states."""
+        raise NotImplementedError(type(self).__name__)
+
     def init(self, params: Params) -> State:
-        return tuple(link.init(params) for link in self.links)
+        return self.join([link.init(params) for link in self.links])
 
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
+        states = self.split(state)
+        for i, link in enumerate(self.links):
+            with jax.named_scope(link.public_name):
+                updates, states[i] = link.update(updates, states[i], params, **extra)
+        return updates, self.join(states)
+
+    def step(
+        self, grads: Updates, state: State, params: Params, **extra: Any
+    ) -> tuple[Params, State]:
+        """All links but the last update; the last one steps, in place if it can."""
+        if not self.links:
+            return super().step(grads, state, params, **extra)
+        states = self.split(state)
+        for i, link in enumerate(self.links[:-1]):
+            with jax.named_scope(link.public_name):
+                grads, states[i] = link.update(grads, states[i], params, **extra)
+        with jax.named_scope(self.links[-1].public_name):
+            params, states[-1] = self.links[-1].step(grads, states[-1], params, **extra)
+        return params, self.join(states)
+
+
+class Chain(LinkedTransformation):
+    """The state is the tuple of the links' states."""
+
+    def split(self, state: State) -> list[State]:
         if not isinstance(state, tuple) or len(state) != len(self.links):
             size = f" of length {len(state)}" if isinstance(state, tuple) else ""
             raise TypeError(
                 f"chain: the state must be the tuple of {len(self.links)} states that `init` "
                 f"returned, got {type(state).__name__}{size}; was it made by another optimizer?"
             )
-        new_states = []
-        for link, link_state in zip(self.links, state, strict=True):
-            updates, new_state = _update_link(link, updates, link_state, params, **extra)
-            new_states.append(new_state)
-        return updates, tuple(new_states)
+        return list(state)
+
+    def join(self, states: list[State]) -> State:
+        return tuple(states)
 
     def recipe_arguments(self) -> list[str]:
         return [repr(link) for link in self.links]
 
 
-class NamedChain(GradientTransformation):
-    """Like `Chain`; the state is a dict from the links' names to their states."""
+class NamedChain(LinkedTransformation):
+    """The state is a dict from the links' names to their states."""
 
     names: tuple[str, ...] = fields.static(_check_names)
-    links: tuple[GradientTransformation, ...] = fields.child(_check_links)
 
-    def init(self, params: Params) -> State:
-        return {name: link.init(params) for name, link in zip(self.names, self.links, strict=True)}
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
+    def split(self, state: State) -> list[State]:
         if not isinstance(state, dict) or set(state) != set(self.names):
             got = sorted(state) if isinstance(state, dict) else type(state).__name__
             raise TypeError(
                 f"named_chain: the state must be the dict with keys {sorted(self.names)} that "
                 f"`init` returned, got {got}; was it made by another optimizer?"
             )
-        new_states = {}
-        for name, link in zip(self.names, self.links, strict=True):
-            updates, new_states[name] = _update_link(link, updates, state[name], params, **extra)
-        return updates, new_states
+        return [state[name] for name in self.names]
+
+    def join(self, states: list[State]) -> State:
+        return dict(zip(self.names, states, strict=True))
 
     def recipe_arguments(self) -> list[str]:
         return [f"({name!r}, {link!r})" for name, link in zip(self.names, self.links, strict=True)]

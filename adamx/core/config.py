@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
@@ -46,7 +45,7 @@ def get_config(value: Value) -> dict[str, Any]:
 
 def _encode(value: Any, path: str) -> Any:
     if isinstance(value, Value):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}  # type: ignore[arg-type]
+        fields = value.field_values()
         return {
             _NAME: value.public_name,
             **{name: _encode(item, f"{path}.{name}") for name, item in fields.items()},

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -98,19 +98,20 @@ def number(interval: Interval = REAL) -> Any:
     return _field(Kind(False, lambda where, value: check_number(where, value, interval)))
 
 
+def check_count(where: Where, value: Any, minimum: int) -> Any:
+    """A whole Python or NumPy number of at least `minimum` as an int; an integer array as it is."""
+    if isinstance(value, (jax.Array, np.ndarray)) and value.dtype.kind in "iu":
+        return value
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise where.error(TypeError, "a whole number", value)
+    if value < minimum:
+        raise where.error(ValueError, f"at least {minimum}", value)
+    return int(value)
+
+
 def count(minimum: int) -> Any:
     """A field holding a whole number of steps, at least `minimum`, as data."""
-
-    def check(where: Where, value: Any) -> Any:
-        if isinstance(value, (jax.Array, np.ndarray)) and value.dtype.kind in "iu":
-            return value
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-            raise where.error(TypeError, "a whole number", value)
-        if value < minimum:
-            raise where.error(ValueError, f"at least {minimum}", value)
-        return int(value)
-
-    return _field(Kind(False, check))
+    return _field(Kind(False, lambda where, value: check_count(where, value, minimum)))
 
 
 def switch(default: bool = False) -> Any:
@@ -137,6 +138,36 @@ def dtype() -> Any:
         if not jax.numpy.issubdtype(name, np.floating):
             raise where.error(ValueError, "a floating dtype or None", name)
         return name
+
+    return _field(Kind(True, check), None)
+
+
+AxisName: TypeAlias = str | tuple[str, ...] | None
+
+
+def axis_name() -> Any:
+    """A static field naming the mapped axes to reduce over: one name, several, or None."""
+
+    def check(where: Where, value: Any) -> AxisName:
+        names = tuple(value) if isinstance(value, (tuple, list)) else value
+        for name in names if isinstance(names, tuple) else (names,):
+            if not (isinstance(name, str) or names is None):
+                raise where.error(TypeError, "an axis name, a tuple of axis names or None", value)
+        return names
+
+    return _field(Kind(True, check), None)
+
+
+def limit() -> Any:
+    """A static field holding a whole number of steps, at least 1, or None for no limit."""
+
+    def check(where: Where, value: Any) -> int | None:
+        if value is None:
+            return None
+        if isinstance(value, (jax.Array, np.ndarray)):
+            raise where.error(TypeError, "a whole number or None", value)
+        limit: int = check_count(where, value, 1)
+        return limit
 
     return _field(Kind(True, check), None)
 

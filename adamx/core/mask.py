@@ -43,14 +43,15 @@ Mask: TypeAlias = Callable[[chex.ArrayTree], Any] | FrozenTree | None
 
 
 def _check_mask(where: Where, value: Any) -> Mask:
-    if value is None or isinstance(value, FrozenTree):
-        return value
+    if value is None:
+        return None
     if callable(value):
         return fields.check_callable(where, value, "a mask")
-    for path, leaf in tree.flatten_with_paths(value):
-        if not isinstance(leaf, (bool, np.bool_)):
+    contents = value.thaw() if isinstance(value, FrozenTree) else value
+    for path, leaf in tree.flatten_with_paths(contents):
+        if leaf is not None and not isinstance(leaf, (bool, np.bool_)):
             raise where.error(TypeError, f"True or False at {path}", leaf)
-    return FrozenTree(jax.tree.map(bool, value))
+    return FrozenTree(jax.tree.map(bool, contents))
 
 
 def mask() -> Any:
@@ -70,13 +71,15 @@ def resolve_mask(owner: str, selected: Mask, params: chex.ArrayTree) -> chex.Arr
     if selected is None:
         return structure.unflatten([True] * structure.num_leaves)
     given = selected.thaw() if isinstance(selected, FrozenTree) else selected(params)
-    prefix: Any = jax.tree.structure(given)
+    _, prefix = tree.flatten(given)
     try:
         subtrees = prefix.flatten_up_to(params)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{owner}: the mask does not fit the parameters: {error}") from None
     flat: list[bool] = []
     for (path, leaf), subtree in zip(tree.flatten_with_paths(given), subtrees, strict=True):
+        if leaf is None and subtree is None:
+            leaf = False  # A mask made by `jax.tree.map` has None where the parameters have.
         if not isinstance(leaf, (bool, np.bool_)):
             raise TypeError(f"{owner}: the mask at {path} must be True or False, got {leaf!r}")
         flat += [bool(leaf)] * tree.flatten(subtree)[1].num_leaves

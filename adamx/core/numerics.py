@@ -47,7 +47,7 @@ def moment_dtype(parameter: Any, wanted: str | None) -> np.dtype:
     """
     own = np.dtype(jax.dtypes.result_type(parameter))
     if is_complex(parameter):
-        return np.dtype(jnp.promote_types(np.complex64, wanted or own))
+        wanted = np.dtype(jnp.promote_types(np.complex64, wanted or own)).name
     if wanted is None:
         return own if own.itemsize >= 4 else np.dtype(np.float32)
     return np.dtype(jax.dtypes.canonicalize_dtype(wanted))

@@ -59,6 +59,9 @@ def identity() -> Identity:
 def stateless(f: Callable[[Updates, Params | None], Updates]) -> Stateless:
     """A transformation from a function of the trees `(updates, params)`.
 
+    Args:
+      f: `(updates, params) -> updates`; `params` is None where `update` is called without.
+
     Raises:
       TypeError: `f` is not callable.
 
@@ -73,6 +76,10 @@ def stateless(f: Callable[[Updates, Params | None], Updates]) -> Stateless:
 
 def stateless_with_tree_map(f: Callable[[Any, Any], Any]) -> StatelessWithTreeMap:
     """A transformation from a function of one leaf `(update, param)`.
+
+    Args:
+      f: `(update, param) -> update`, called for every floating or complex leaf; `param` is None
+        where `update` is called without parameters.
 
     Raises:
       TypeError: `f` is not callable.

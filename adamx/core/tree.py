@@ -41,6 +41,20 @@ def map_leaves(f: Callable[..., Any], tree: chex.ArrayTree, *rest: chex.ArrayTre
     )
 
 
+def trained(tree: chex.ArrayTree, like: chex.ArrayTree) -> Any:
+    """`tree` with `None` wherever the leaf of `like` is not floating or complex."""
+    return jax.tree.map(
+        lambda x, y: y if numerics.is_inexact(x) else None, like, tree, is_leaf=_is_none
+    )
+
+
+def where_trained(tree: chex.ArrayTree, like: chex.ArrayTree) -> Any:
+    """`tree` with the leaves of `like` wherever those are not floating or complex."""
+    return jax.tree.map(
+        lambda x, y: y if numerics.is_inexact(x) else x, like, tree, is_leaf=_is_none
+    )
+
+
 def _describe(leaf: Any) -> str:
     if leaf is None:
         return "None"
@@ -63,7 +77,9 @@ def _structure_error(owner: str, given: str, tree: Any, like: str, reference: An
     return ValueError("\n".join(lines))
 
 
-def _check_leaf(owner: str, given: str, path: str, leaf: Any, like: str, reference: Any) -> None:
+def _check_leaf(
+    owner: str, given: str, path: str, leaf: Any, like: str, reference: Any, magnitudes: bool
+) -> None:
     """Refuses another shape (nothing ever broadcasts) and another family of dtype."""
     if leaf is None or reference is None:
         if leaf is not None and numerics.is_inexact(leaf):
@@ -79,8 +95,9 @@ def _check_leaf(owner: str, given: str, path: str, leaf: Any, like: str, referen
             f"{owner}: {given} at {path} has shape {np.shape(leaf)}, but the {like} there has "
             f"shape {np.shape(reference)}; nothing is broadcast, reshape it explicitly"
         )
+    is_magnitude = magnitudes and not numerics.is_complex(reference)
     if numerics.is_inexact(reference) != numerics.is_inexact(leaf) or (
-        numerics.is_complex(reference) != numerics.is_complex(leaf)
+        numerics.is_complex(reference) != numerics.is_complex(leaf) and not is_magnitude
     ):
         raise TypeError(
             f"{owner}: {given} at {path} is {_describe(leaf)}, but the {like} there is "
@@ -89,9 +106,16 @@ def _check_leaf(owner: str, given: str, path: str, leaf: Any, like: str, referen
 
 
 def check_match(
-    owner: str, given: str, tree: chex.ArrayTree, like: str, reference: chex.ArrayTree
+    owner: str,
+    given: str,
+    tree: chex.ArrayTree,
+    like: str,
+    reference: chex.ArrayTree,
+    magnitudes: bool = False,
 ) -> None:
     """Raises unless `tree` has the structure, shapes and kinds of dtype of `reference`.
+
+    With `magnitudes` the reference may be real where the tree is complex, as a moment of |g|**2 is.
 
     Raises:
       ValueError: another structure or another shape.
@@ -103,10 +127,11 @@ def check_match(
         raise _structure_error(owner, given, tree, like, reference)
     for i, (leaf, other) in enumerate(zip(leaves, references, strict=True)):
         try:
-            _check_leaf(owner, given, "", leaf, like, other)
+            _check_leaf(owner, given, "", leaf, like, other, magnitudes)
         except (TypeError, ValueError):
             # Paths are only worth computing once something is wrong.
-            _check_leaf(owner, given, flatten_with_paths(tree)[i][0], leaf, like, other)
+            path = flatten_with_paths(tree)[i][0]
+            _check_leaf(owner, given, path, leaf, like, other, magnitudes)
 
 
 def check_state(owner: str, state: Any, like: type[Any]) -> None:
@@ -160,7 +185,7 @@ def update_leaves(
       ValueError, TypeError: as `check_match`, for the updates against the states and `params`.
     """
     for state in states:
-        check_match(owner, "gradients", updates, "optimizer state", state)
+        check_match(owner, "gradients", updates, "optimizer state", state, magnitudes=True)
     if params is not None:
         check_match(owner, "gradients", updates, "parameters", params)
     gradients, structure = flatten(updates)
@@ -186,6 +211,10 @@ def update_leaves(
         if reads_params:
             wide.append(numerics.widen(jnp.asarray(p)))
         u, *new = rule(cast_scalars(jnp.result_type(*wide)), *wide)
+        for x, old, state in zip(new, row, states, strict=True):
+            if numerics.is_complex(x) and not numerics.is_complex(old):
+                # A complex gradient for a real average: say so as for any other mismatch.
+                check_match(owner, "gradients", updates, "optimizer state", state)
         rows.append(
             (u.astype(out_dtype), *(x.astype(old.dtype) for x, old in zip(new, row, strict=True)))
         )

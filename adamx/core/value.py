@@ -36,6 +36,10 @@ def _public_name(cls: type) -> str:
     return f"{cls.__module__}.{name}"
 
 
+def _fields_of(value: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(value)
+
+
 @dataclass_transform(
     frozen_default=True,
     eq_default=False,
@@ -46,6 +50,8 @@ def _public_name(cls: type) -> str:
         fields.function,
         fields.switch,
         fields.dtype,
+        fields.axis_name,
+        fields.limit,
         fields.static,
         fields.child,
     ),
@@ -60,7 +66,7 @@ class Value:
         dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)(cls)
         if abstract:
             return
-        kinds = {f.name: f.metadata[fields.KIND] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        kinds = {f.name: f.metadata[fields.KIND] for f in _fields_of(cls)}
         jax.tree_util.register_dataclass(
             cls,
             data_fields=[name for name, kind in kinds.items() if not kind.static],
@@ -77,7 +83,7 @@ class Value:
           TypeError: an argument of the wrong kind, an unknown or a missing one.
           ValueError: a number outside its allowed range.
         """
-        known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        known = {f.name: f for f in _fields_of(cls)}
         unknown = [name for name in arguments if name not in known]
         if unknown:
             raise TypeError(
@@ -110,7 +116,7 @@ class Value:
 
     def field_values(self) -> dict[str, Any]:
         """The fields by name, in order of declaration."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {f.name: getattr(self, f.name) for f in _fields_of(self)}
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -126,7 +132,7 @@ class Value:
         """The arguments as printed in the recipe; switches at their default are left out."""
         return [
             f"{f.name}={_show(getattr(self, f.name))}"
-            for f in dataclasses.fields(self)  # type: ignore[arg-type]
+            for f in _fields_of(self)
             if not (f.metadata[fields.KIND].static and getattr(self, f.name) == f.default)
         ]
 

@@ -11,12 +11,16 @@ import jax.numpy as jnp
 from adamx.core import fields, numerics, tree
 from adamx.core.apply import apply_updates
 from adamx.core.hyperparameter import (
+    Count,
     Hyperparameter,
     Number,
     ScalarOrSchedule,
+    Schedule,
     hyperparameter,
     resolve,
 )
+from adamx.core.mask import Mask, resolve_mask
+from adamx.core.mask import mask as mask_field
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 
 
@@ -30,7 +34,9 @@ class EmaParamsState(NamedTuple):
     def eval_params(self, params: Params) -> Params:
         """The average in the parameters' dtypes; `params` themselves before the first step."""
 
-        def average(p: chex.Array, ema: chex.Array) -> chex.Array:
+        def average(p: chex.Array, ema: chex.Array | None) -> chex.Array:
+            if ema is None:
+                return p
             weight = self.weight.astype(numerics.real_dtype(ema))
             mean = jnp.where(weight > 0, ema / jnp.where(weight > 0, weight, 1), p)
             return mean.astype(jax.dtypes.result_type(p))
@@ -43,8 +49,19 @@ class _Scalars(NamedTuple):
     rest: Number
 
 
-def _average(s: _Scalars, u: chex.Array, ema: chex.Array, p: chex.Array) -> tuple[Any, ...]:
-    return u, s.decay * ema + s.rest * p
+def _average(s: _Scalars, p: chex.Array, ema: chex.Array) -> tuple[chex.Array, chex.Array]:
+    return p, s.decay * ema + s.rest * p
+
+
+class RunningMeanDecay(Schedule):
+    """n / (n + 1) with n = max(count - start_step, 0) // every: the decay of a plain mean."""
+
+    start_step: int = fields.count(0)
+    every: int = fields.count(1)
+
+    def __call__(self, count: Count) -> chex.Array:
+        n = jnp.maximum(jnp.asarray(count) - self.start_step, 0) // self.every
+        return jnp.asarray(n, float) / (n + 1)
 
 
 class EmaParams(GradientTransformation):
@@ -52,19 +69,35 @@ class EmaParams(GradientTransformation):
 
     decay: Hyperparameter = hyperparameter(fields.DECAY_RATE)
     debias: bool = fields.switch(False)
+    start_step: int = fields.count(0)
+    every: int = fields.count(1)
+    overwrite_every: int | None = fields.limit()
+    mask: Mask = mask_field()
 
     def init(self, params: Params) -> State:
-        def start(p: Any) -> chex.Array | None:
-            if not numerics.is_inexact(p):
+        def start(p: Any, selected: bool) -> chex.Array | None:
+            if not (numerics.is_inexact(p) and selected):
                 return None
             dtype = numerics.moment_dtype(p, None)
             # A copy: the average must not share the buffer of parameters that get donated.
             return jnp.zeros_like(p, dtype) if self.debias else jnp.array(p, dtype, copy=True)
 
+        selected = resolve_mask(self.public_name, self.mask, params)
         return EmaParamsState(
             count=jnp.zeros((), jnp.int32),
             weight=jnp.asarray(0.0 if self.debias else 1.0, jnp.float32),
-            ema=jax.tree.map(start, params, is_leaf=lambda x: x is None),
+            ema=jax.tree.map(start, params, selected, is_leaf=lambda x: x is None),
+        )
+
+    def _scalars(self, count: chex.Array) -> _Scalars:
+        """The weights of the old average and of the new parameters at this step."""
+        decay = resolve(self.decay, count, "decay")
+        rest = 1.0 - decay
+        before = count < self.start_step
+        idle = ~before & ((count - self.start_step) % self.every != 0)
+        return _Scalars(
+            jnp.where(before, 0.0, jnp.where(idle, 1.0, decay)),
+            jnp.where(before, 1.0, jnp.where(idle, 0.0, rest)),
         )
 
     def update(
@@ -72,20 +105,45 @@ class EmaParams(GradientTransformation):
     ) -> tuple[Updates, State]:
         tree.require_params(self.public_name, params)
         tree.check_state(self.public_name, state, EmaParamsState)
-        decay = resolve(self.decay, state.count, "decay")
-        scalars = _Scalars(decay, 1.0 - decay)
+        scalars = self._scalars(state.count)
+        # Over the parameters, not the updates: one without an update (`None`) is averaged too.
         after = apply_updates(params, updates)
-        updates, ema = tree.update_leaves(
-            self.public_name, _average, updates, [state.ema], scalars, after, reads_params=True
+        averaged = jax.tree.map(
+            lambda p, ema: None if ema is None else p,
+            after,
+            state.ema,
+            is_leaf=lambda x: x is None,
         )
+        _, ema = tree.update_leaves(self.public_name, _average, averaged, [state.ema], scalars)
         # Exactly 1 forever once it is 1.
         weight = state.weight + jnp.asarray(scalars.rest, jnp.float32) * (1.0 - state.weight)
-        return updates, state._replace(
-            count=numerics.safe_increment(state.count), weight=weight, ema=ema
+        state = state._replace(
+            count=numerics.safe_increment(state.count), weight=weight.astype(jnp.float32), ema=ema
         )
+        if self.overwrite_every is not None:
+            updates = self._overwrite(updates, state, params)
+        return updates, state
+
+    def _overwrite(self, updates: Updates, state: EmaParamsState, params: Params) -> Updates:
+        """Every so many steps, the updates that turn the parameters into their average."""
+        due = state.count % self.overwrite_every == 0
+
+        def toward(u: chex.Array, p: chex.Array, mean: chex.Array) -> chex.Array:
+            difference = numerics.widen(jnp.asarray(mean)) - numerics.widen(jnp.asarray(p))
+            return jnp.where(due, difference.astype(jnp.asarray(u).dtype), u)
+
+        return tree.map_leaves(toward, updates, params, state.eval_params(params))
 
 
-def ema_params(decay: ScalarOrSchedule, debias: bool = False) -> EmaParams:
+def ema_params(
+    decay: ScalarOrSchedule,
+    debias: bool = False,
+    *,
+    start_step: int = 0,
+    every: int = 1,
+    overwrite_every: int | None = None,
+    mask: Any = None,
+) -> EmaParams:
     """Keeps an exponential moving average of the parameters; read it with `eval_params`.
 
         ema_0 = p_0,  ema_t = decay * ema_{t-1} + (1 - decay) * p_t
@@ -94,17 +152,27 @@ def ema_params(decay: ScalarOrSchedule, debias: bool = False) -> EmaParams:
     are about to be applied, and passes them on unchanged.  With `debias`, ema_0 = 0 and the
     average is divided by the weight gathered so far, 1 - decay**t for a constant decay.
 
+    `eval_params(state, params)` returns the average and changes nothing: go on training with
+    `params`, and nothing has to be swapped back.  At the end of training it is what Keras calls
+    finalizing the variables.
+
     Args:
       decay: a number in [0, 1), a scalar array or a schedule of the 0-based step count.
       debias: start from zero and correct for it, instead of starting from the parameters.
+      start_step: until so many steps were taken the average is the parameters themselves.
+      every: the average moves at every so many-th step from `start_step` on.
+      overwrite_every: every so many steps the parameters are replaced by their average (Keras's
+        `ema_overwrite_frequency`); None never.
+      mask: which leaves are averaged: a pytree of booleans (or a prefix of one), or a function of
+        the parameters that returns one; None for all. The others evaluate as they are.
 
     Returns:
       A transformation with state `EmaParamsState(count, weight, ema)`; `ema` is float32 for
-      parameters of fewer bits.
+      parameters of fewer bits, and `None` for leaves that are not averaged.
 
     Raises:
-      ValueError: a decay outside [0, 1); at `update`, no `params`.
-      TypeError: not a number, array or schedule.
+      ValueError: a number outside its range; at `update`, no `params`.
+      TypeError: an argument of the wrong kind.
 
     Reference:
       Polyak & Juditsky, 1992; Kingma & Ba, Adam, 2015, section 7.2.
@@ -112,6 +180,46 @@ def ema_params(decay: ScalarOrSchedule, debias: bool = False) -> EmaParams:
     Example:
       >>> import adamx
       >>> adamx.chain(adamx.adam(1e-3), adamx.ema_params(0.999)).links[-1]
-      ema_params(decay=0.999)
+      ema_params(decay=0.999, start_step=0, every=1)
     """
-    return EmaParams.checked(decay=decay, debias=debias)
+    return EmaParams.checked(
+        decay=decay,
+        debias=debias,
+        start_step=start_step,
+        every=every,
+        overwrite_every=overwrite_every,
+        mask=mask,
+    )
+
+
+def mean_params(start_step: int = 0, every: int = 1, *, mask: Any = None) -> EmaParams:
+    """Keeps the plain (Polyak) mean of the parameters; read it with `eval_params`.
+
+        mean_n = mean_{n-1} + (p_n - mean_{n-1}) / n
+
+    over the parameters after every `every`-th step from `start_step` on.  It is `ema_params` with
+    the decay n / (n + 1).
+
+    Args:
+      start_step: until so many steps were taken the mean is the parameters themselves.
+      every: which steps count.
+      mask: see `ema_params`.
+
+    Raises:
+      ValueError, TypeError: as `ema_params`.
+
+    Reference:
+      Polyak & Juditsky, Acceleration of Stochastic Approximation by Averaging, 1992; Izmailov et
+      al., Averaging Weights Leads to Wider Optima, 2018, Algorithm 1 (with `every`).
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.chain(adamx.scale(-1.0), adamx.mean_params())
+      >>> params, state = jnp.array(0.0), tx.init(jnp.array(0.0))
+      >>> for _ in range(3):  # the parameters are -1, -2, -3
+      ...     params, state = tx.step(jnp.array(1.0), state, params)
+      >>> float(adamx.eval_params(state, params))
+      -2.0
+    """
+    decay = RunningMeanDecay.checked(start_step=start_step, every=every)
+    return ema_params(decay, start_step=start_step, every=every, mask=mask)

@@ -1,0 +1,160 @@
+"""Gradients of several micro-batches added up before one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from adamx.core import fields, numerics, tree
+from adamx.core.chain import transformation
+from adamx.core.fields import Where
+from adamx.core.hyperparameter import ScalarOrSchedule, Schedule, as_schedule
+from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.transforms.conditional_step import step_if, update_if
+from adamx.transforms.scaling import scale_leaves
+
+
+class MultiStepsState(NamedTuple):
+    """Where in the accumulation a run is, and what it has gathered."""
+
+    mini_step: chex.Array  # int32[], micro-batches gathered since the last step
+    gradient_step: chex.Array  # int32[], steps taken
+    inner_opt_state: State
+    acc_grads: Updates  # sums like the parameters, at least float32
+
+    def metrics(self) -> dict[str, chex.Array]:
+        """The counters, for a logger."""
+        return {"mini_step": self.mini_step, "gradient_step": self.gradient_step}
+
+
+def _check_every(where: Where, value: Any) -> Any:
+    if callable(value):
+        return as_schedule(where, value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise where.error(TypeError, "a whole number or a schedule of the steps taken", value)
+    if value < 1:
+        raise where.error(ValueError, "at least 1", value)
+    return value
+
+
+def _add(_: tuple[()], g: chex.Array, total: chex.Array) -> tuple[chex.Array, chex.Array]:
+    return g, total + g
+
+
+class _Gathering(NamedTuple):
+    """One micro-batch on its way into the total; what is callable runs inside a branch."""
+
+    due: chex.Array  # bool[], whether this one completes a step
+    gradient: Callable[[], Updates]  # the mean or sum, for the step
+    kept: tuple[Callable[[], Updates], Callable[[], Updates]]  # the total after a step, or without
+    state: MultiStepsState  # with the counts moved on
+
+
+class MultiSteps(GradientTransformation):
+    """Runs `inner` on the mean (or sum) of every k gradients, and nothing in between."""
+
+    inner: GradientTransformation = transformation()
+    every_k_schedule: int | Schedule = fields.child(_check_every)
+    use_grad_mean: bool = fields.switch(True)
+
+    def init(self, params: Params) -> State:
+        return MultiStepsState(
+            mini_step=jnp.zeros((), jnp.int32),
+            gradient_step=jnp.zeros((), jnp.int32),
+            inner_opt_state=self.inner.init(params),
+            acc_grads=tree.zeros_like_moment(params, lambda p: numerics.moment_dtype(p, None)),
+        )
+
+    def _gather(self, grads: Updates, state: State, params: Params | None) -> _Gathering:
+        tree.check_state(self.public_name, state, MultiStepsState)
+        every: Any = self.every_k_schedule
+        k = jnp.asarray(every(state.gradient_step) if callable(every) else every)
+        gathered = state.mini_step + 1
+        due = gathered >= k
+
+        def total() -> Updates:
+            return tree.update_leaves(
+                self.public_name, _add, grads, [state.acc_grads], params=params
+            )[1]
+
+        def gradient() -> Updates:
+            mean = scale_leaves(total(), 1.0 / gathered) if self.use_grad_mean else total()
+            return tree.where_trained(mean, grads)
+
+        def zeros() -> Updates:
+            return jax.tree.map(jnp.zeros_like, state.acc_grads)
+
+        counted = state._replace(
+            mini_step=jnp.where(due, 0, gathered).astype(jnp.int32),
+            gradient_step=jnp.where(
+                due, numerics.safe_increment(state.gradient_step), state.gradient_step
+            ),
+        )
+        return _Gathering(due, gradient, (zeros, total), counted)
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        due, gradient, kept, state = self._gather(updates, state, params)
+        new_updates, inner_state, total = update_if(
+            due, self.inner, gradient, state.inner_opt_state, params, updates, extra, kept
+        )
+        return new_updates, state._replace(inner_opt_state=inner_state, acc_grads=total)
+
+    def step(
+        self, grads: Updates, state: State, params: Params, **extra: Any
+    ) -> tuple[Params, State]:
+        due, gradient, kept, state = self._gather(grads, state, params)
+        params, inner_state, total = step_if(
+            due, self.inner, gradient, state.inner_opt_state, params, extra, kept
+        )
+        return params, state._replace(inner_opt_state=inner_state, acc_grads=total)
+
+
+def multi_steps(
+    inner: GradientTransformation,
+    every_k_schedule: int | ScalarOrSchedule,
+    use_grad_mean: bool = True,
+) -> MultiSteps:
+    """Adds up the gradients of k micro-batches and takes one step with their mean.
+
+        total <- total + g        in at least float32
+        every k-th call:  the step of `inner` with total / k, and total <- 0
+
+    Between steps the updates are zero, and `inner` does not run at all: its update is the branch
+    of a conditional.  For losses that are means over equal micro-batches, the result is that of
+    one big batch.
+
+    Args:
+      inner: the transformation that gets the accumulated gradient.
+      every_k_schedule: k, a whole number >= 1, or a schedule of the number of steps taken.
+      use_grad_mean: divide by the number of micro-batches, or take the sum.
+
+    Returns:
+      A transformation with state `MultiStepsState(mini_step, gradient_step, inner_opt_state,
+      acc_grads)`; its counters also appear in `metrics(state)`.
+
+    Raises:
+      ValueError: k below 1.
+      TypeError: k neither a whole number nor a schedule; `inner` no transformation.
+
+    Reference:
+      Ott et al., Scaling Neural Machine Translation, 2018, section 3.2.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.multi_steps(adamx.scale(-1.0), 2)
+      >>> params, state = jnp.array(0.0), tx.init(jnp.array(0.0))
+      >>> for g in (1.0, 3.0):
+      ...     params, state = tx.step(jnp.array(g), state, params)
+      ...     print(params)
+      0.0
+      -2.0
+    """
+    return MultiSteps.checked(
+        inner=inner, every_k_schedule=every_k_schedule, use_grad_mean=use_grad_mean
+    )

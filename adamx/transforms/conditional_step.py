@@ -1,0 +1,78 @@
+"""Taking a step, or leaving everything as it was: the part that guards and accumulation share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from adamx.core import tree
+from adamx.core.transformation import GradientTransformation, Params, State, Updates
+
+Branch = Callable[[], Any]
+
+
+def _cond(taken: chex.Array, run: Branch, skip: Branch) -> Any:
+    """A conditional whose branches may return Python numbers: both give arrays of one type."""
+
+    def arrays(branch: Branch) -> Branch:
+        return lambda: jax.tree.map(jnp.asarray, branch())
+
+    return jax.lax.cond(taken, arrays(run), arrays(skip))
+
+
+def update_if(
+    taken: chex.Array,
+    inner: GradientTransformation,
+    grads: Callable[[], Updates],
+    state: State,
+    params: Params | None,
+    like: Updates,
+    extra: dict[str, Any],
+    kept: tuple[Branch, Branch] = (tuple, tuple),
+) -> tuple[Updates, State, Any]:
+    """`inner.update` under a conditional; otherwise zero updates and the state as it is.
+
+    `grads` makes the gradient inside the branch; `like` has its structure and says which leaves
+    are trained (the others stay outside the conditional, as they may be `float0`).  `kept` makes
+    one more result, in the branch that is taken and in the one that is not.
+    """
+
+    def run() -> tuple[Updates, State]:
+        updates, new_state = inner.update(grads(), state, params, **extra)
+        return tree.trained(updates, like), new_state
+
+    shapes, _ = jax.eval_shape(run)
+
+    def skip() -> tuple[Updates, State]:
+        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), state
+
+    (updates, new_state), rest = _cond(
+        taken, lambda: (run(), kept[0]()), lambda: (skip(), kept[1]())
+    )
+    return tree.where_trained(updates, like), new_state, rest
+
+
+def step_if(
+    taken: chex.Array,
+    inner: GradientTransformation,
+    grads: Callable[[], Updates],
+    state: State,
+    params: Params,
+    extra: dict[str, Any],
+    kept: tuple[Branch, Branch] = (tuple, tuple),
+) -> tuple[Params, State, Any]:
+    """`inner.step` under a conditional; otherwise parameters and state as they are.
+
+    With the application of the update inside the branch, no update is ever stored: the
+    compiled conditional works in place, where `update_if` needs one gradient-sized temporary.
+    """
+    (new_params, new_state), rest = _cond(
+        taken,
+        lambda: (inner.step(grads(), state, params, **extra), kept[0]()),
+        lambda: ((params, state), kept[1]()),
+    )
+    return new_params, new_state, rest

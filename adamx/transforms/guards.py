@@ -1,0 +1,301 @@
+"""Guards: a bad step never happened, on any device."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from adamx.core import fields, numerics, tree
+from adamx.core.chain import transformation
+from adamx.core.fields import AxisName
+from adamx.core.hyperparameter import Number, scalar
+from adamx.core.norms import global_norm
+from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.transforms.conditional_step import step_if, update_if
+from adamx.transforms.scaling import scale_leaves
+
+
+class GuardState(NamedTuple):
+    """What was skipped, and the state of the guarded transformation."""
+
+    skipped_in_a_row: chex.Array  # int32[]
+    skipped_steps: chex.Array  # int32[]
+    statistics: Any  # what the guard itself remembers; () if nothing
+    inner_state: State
+
+    def metrics(self) -> dict[str, chex.Array]:
+        """The counters, for a logger."""
+        return {"skipped_steps": self.skipped_steps, "skipped_in_a_row": self.skipped_in_a_row}
+
+
+class Guard(GradientTransformation, abstract=True):
+    """Runs `inner` where `judge` accepts the gradient, and nothing at all where it does not."""
+
+    inner: GradientTransformation = transformation()
+    max_consecutive_errors: int | None = fields.limit()
+    axis_name: AxisName = fields.axis_name()
+
+    def start(self) -> Any:
+        """What the guard remembers before the first step."""
+        return ()
+
+    def judge(self, grads: Updates, statistics: Any, extra: dict[str, Any]) -> chex.Array:
+        """Whether this device accepts the step."""
+        raise NotImplementedError(type(self).__name__)
+
+    def prepare(self, grads: Updates, statistics: Any) -> Updates:
+        """The gradient as `inner` is to see it; runs inside the branch that is taken."""
+        return grads
+
+    def remember(self, grads: Updates, statistics: Any, accepted: chex.Array) -> Any:
+        """What the guard remembers after all devices have decided."""
+        return statistics
+
+    def init(self, params: Params) -> State:
+        # One array per counter: they are donated separately.
+        return GuardState(
+            skipped_in_a_row=jnp.zeros((), jnp.int32),
+            skipped_steps=jnp.zeros((), jnp.int32),
+            statistics=self.start(),
+            inner_state=self.inner.init(params),
+        )
+
+    def _decide(
+        self, grads: Updates, state: State, extra: dict[str, Any]
+    ) -> tuple[chex.Array, Callable[[], Updates], State]:
+        """Whether all devices accept, the gradient for `inner`, and the state that counts it."""
+        tree.check_state(self.public_name, state, GuardState)
+        prepare = functools.partial(self.prepare, grads, state.statistics)
+        accepted = self.judge(grads, state.statistics, extra)
+        if self.axis_name is not None:
+            accepted = jax.lax.pmin(accepted.astype(jnp.int32), self.axis_name) > 0
+        in_a_row = numerics.safe_increment(state.skipped_in_a_row)
+        state = state._replace(
+            skipped_in_a_row=jnp.where(accepted, 0, in_a_row),
+            skipped_steps=jnp.where(
+                accepted, state.skipped_steps, numerics.safe_increment(state.skipped_steps)
+            ),
+            statistics=self.remember(grads, state.statistics, accepted),
+        )
+        if self.max_consecutive_errors is not None:
+            in_a_row = state.skipped_in_a_row
+            raise_after = functools.partial(
+                _raise_after, self.public_name, self.max_consecutive_errors
+            )
+            jax.lax.cond(
+                in_a_row >= self.max_consecutive_errors,
+                lambda: jax.debug.callback(raise_after, in_a_row),
+                lambda: None,
+            )
+        return accepted, prepare, state
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        accepted, prepare, state = self._decide(updates, state, extra)
+        new_updates, inner_state, _ = update_if(
+            accepted, self.inner, prepare, state.inner_state, params, updates, extra
+        )
+        return new_updates, state._replace(inner_state=inner_state)
+
+    def step(
+        self, grads: Updates, state: State, params: Params, **extra: Any
+    ) -> tuple[Params, State]:
+        accepted, prepare, state = self._decide(grads, state, extra)
+        params, inner_state, _ = step_if(
+            accepted, self.inner, prepare, state.inner_state, params, extra
+        )
+        return params, state._replace(inner_state=inner_state)
+
+
+def _raise_after(name: str, limit: int, in_a_row: Any) -> None:
+    if in_a_row >= limit:
+        raise FloatingPointError(
+            f"{name}: {int(in_a_row)} steps in a row were skipped "
+            f"(`max_consecutive_errors={limit}`); the run has diverged. Parameters and optimizer "
+            "state are those of the last accepted step"
+        )
+
+
+def _is_finite(grads: Updates, extra: dict[str, Any]) -> chex.Array:
+    """Whether the gradient's norm, and the loss if it was passed as `value=`, are finite."""
+    finite = jnp.isfinite(global_norm(grads))
+    if extra.get("value") is not None:
+        finite &= jnp.all(jnp.isfinite(jnp.asarray(extra["value"])))
+    return finite
+
+
+class ApplyIfFinite(Guard):
+    """Skips the step where the gradient or the loss is not finite."""
+
+    def judge(self, grads: Updates, statistics: Any, extra: dict[str, Any]) -> chex.Array:
+        return _is_finite(grads, extra)
+
+
+class LossScale(NamedTuple):
+    """The factor on the loss, and the good steps since it last changed."""
+
+    scale: chex.Array  # float32[]
+    good_steps: chex.Array  # int32[]
+
+
+class DynamicLossScale(Guard):
+    """Divides the gradient by the scale of the loss; backs off where that overflowed."""
+
+    initial_scale: Number = fields.number(fields.POSITIVE)
+    growth_factor: Number = fields.number(fields.POSITIVE)
+    backoff_factor: Number = fields.number(fields.POSITIVE)
+    growth_interval: int = fields.count(1)
+
+    def start(self) -> LossScale:
+        return LossScale(
+            scale=jnp.asarray(scalar(self.initial_scale, "initial_scale"), jnp.float32),
+            good_steps=jnp.zeros((), jnp.int32),
+        )
+
+    def judge(self, grads: Updates, statistics: LossScale, extra: dict[str, Any]) -> chex.Array:
+        # Before unscaling: what overflowed is infinite there too.
+        return _is_finite(grads, extra)
+
+    def prepare(self, grads: Updates, statistics: LossScale) -> Updates:
+        widened = tree.map_leaves(lambda g: numerics.widen(jnp.asarray(g)), grads)
+        return scale_leaves(widened, 1.0 / statistics.scale)
+
+    def remember(self, grads: Updates, statistics: LossScale, accepted: chex.Array) -> LossScale:
+        good = jnp.where(accepted, numerics.safe_increment(statistics.good_steps), 0)
+        grow = good >= self.growth_interval
+        factor = jnp.where(
+            accepted,
+            jnp.where(grow, scalar(self.growth_factor, "growth_factor"), 1.0),
+            scalar(self.backoff_factor, "backoff_factor"),
+        )
+        # Held among the normal floats: neither an infinite scale nor one that rounds to zero.
+        scale = jnp.clip(statistics.scale * factor, 2.0**-24, 2.0**127)
+        return LossScale(scale.astype(jnp.float32), jnp.where(grow, 0, good).astype(jnp.int32))
+
+
+def apply_if_finite(
+    inner: GradientTransformation,
+    max_consecutive_errors: int | None = None,
+    *,
+    axis_name: AxisName = None,
+) -> ApplyIfFinite:
+    """Skips every step whose gradient or loss is not finite, as if its batch had never come.
+
+    A step is skipped where the global norm of the gradient, computed in float32, is not finite
+    (a NaN, an infinity, or finite elements whose squares overflow) or the loss, passed to `update`
+    as `value=loss`, is not.  Then nothing changes: parameters, moments, counts, averages.
+
+    Put everything that must stand still inside: `apply_if_finite(chain(clip, adamw, ema_params))`.
+    `tx.step` runs the whole step under one conditional and needs no temporary.
+
+    Args:
+      inner: the transformation to guard.
+      max_consecutive_errors: raise after so many skipped steps in a row; None never raises.  The
+        error comes from the device: it surfaces when results of that step are waited for.
+      axis_name: named axes of `shard_map` or `pmap` over which every device must agree: if one
+        skips, all do.  Under `jit` with shardings nothing needs to be said.
+
+    Returns:
+      A transformation with state `GuardState(skipped_in_a_row, skipped_steps, statistics,
+      inner_state)`; the counters also appear in `metrics(state)`.
+
+    Raises:
+      TypeError: `inner` is no transformation; a limit that is not a whole number.
+      ValueError: a limit below 1.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.apply_if_finite(adamx.adam(0.1))
+      >>> params = jnp.array(1.0)
+      >>> params, state = tx.step(jnp.array(jnp.nan), tx.init(params), params)
+      >>> float(params), int(state.skipped_steps), int(state.inner_state[0].count)
+      (1.0, 1, 0)
+    """
+    return ApplyIfFinite.checked(
+        inner=inner, max_consecutive_errors=max_consecutive_errors, axis_name=axis_name
+    )
+
+
+def dynamic_loss_scale(
+    inner: GradientTransformation,
+    initial_scale: Number = 2.0**15,
+    growth_factor: Number = 2.0,
+    backoff_factor: Number = 0.5,
+    growth_interval: int = 2000,
+    max_consecutive_errors: int | None = None,
+    *,
+    axis_name: AxisName = None,
+) -> DynamicLossScale:
+    """Loss scaling for float16: small gradients survive, overflows skip the step.
+
+    Multiply the loss by `loss_scale(state)` before differentiating (`make_step` does); here
+
+        g <- g / scale                         in float32
+        not finite:  skip the step, scale <- scale * backoff_factor
+        growth_interval good steps in a row:   scale <- scale * growth_factor
+
+    Args:
+      inner: the transformation that gets the unscaled gradient.
+      initial_scale: the first scale, > 0.
+      growth_factor, backoff_factor: factors > 0.
+      growth_interval: good steps before the scale grows, at least 1.
+      max_consecutive_errors, axis_name: see `apply_if_finite`.
+
+    Returns:
+      A transformation with state `GuardState` whose `statistics` are `LossScale(scale,
+      good_steps)`.
+
+    Raises:
+      TypeError, ValueError: as `apply_if_finite`; a factor or scale that is not positive.
+
+    Reference:
+      Micikevicius et al., Mixed Precision Training, 2018, section 3.2.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.dynamic_loss_scale(adamx.adam(0.1), initial_scale=1024.0)
+      >>> params = jnp.array(1.0, jnp.float16)
+      >>> state = tx.init(params)
+      >>> params, state = tx.step(jnp.array(jnp.inf, jnp.float16), state, params)
+      >>> float(params), float(adamx.loss_scale(state))
+      (1.0, 512.0)
+    """
+    return DynamicLossScale.checked(
+        inner=inner,
+        initial_scale=initial_scale,
+        growth_factor=growth_factor,
+        backoff_factor=backoff_factor,
+        growth_interval=growth_interval,
+        max_consecutive_errors=max_consecutive_errors,
+        axis_name=axis_name,
+    )
+
+
+def loss_scale(state: State) -> chex.Array:
+    """The factor to multiply the loss with: that of `dynamic_loss_scale` inside `state`, or 1.
+
+    Args:
+      state: the state of any transformation, nested as deeply as you like.
+
+    Returns:
+      A float32 scalar.
+
+    Raises:
+      ValueError: more than one loss scale in the state.
+
+    Example:
+      >>> import adamx
+      >>> float(adamx.loss_scale(adamx.adam(0.1).init(1.0)))
+      1.0
+    """
+    nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, LossScale))
+    found = [node for node in nodes if isinstance(node, LossScale)]
+    if len(found) > 1:
+        raise ValueError(f"loss_scale: the state holds {len(found)} loss scales, expected one")
+    return found[0].scale if found else jnp.ones((), jnp.float32)

@@ -1,0 +1,175 @@
+"""A guarded run is the run in which the bad batches never came, bit for bit."""
+
+from __future__ import annotations
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import adamx
+
+PARAMS = {"w": jnp.linspace(-1.0, 1.0, 6).reshape(2, 3), "b": jnp.array([0.5, -0.25])}
+
+
+def recipe():
+    return adamx.chain(
+        adamx.clip_by_global_norm(1.0),
+        adamx.adamw(adamx.warmup_cosine_decay_schedule(0.0, 0.1, 5, 40), weight_decay=0.1),
+        adamx.ema_params(0.9),
+    )
+
+
+def batches(steps, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape), p.dtype), PARAMS)
+        for _ in range(steps)
+    ]
+
+
+def run(tx, grads, through_update=False):
+    @functools.partial(jax.jit)
+    def step(params, state, g):
+        if through_update:
+            updates, state = tx.update(g, state, params)
+            return adamx.apply_updates(params, updates), state
+        return tx.step(g, state, params)
+
+    params, state = PARAMS, tx.init(PARAMS)
+    for g in grads:
+        params, state = step(params, state, g)
+    return params, state
+
+
+def poisoned(grads, at, value):
+    return [{**g, "w": g["w"].at[1, 2].set(value)} if i in at else g for i, g in enumerate(grads)]
+
+
+@pytest.mark.parametrize("value", [jnp.nan, jnp.inf, -jnp.inf])
+@pytest.mark.parametrize("through_update", [False, True])
+def test_bad_batches_never_came(value, through_update):
+    grads = batches(20)
+    at = {0, 3, 4, 11, 19}
+    tx = adamx.apply_if_finite(recipe())
+    params, state = run(tx, poisoned(grads, at, value), through_update)
+    good = [g for i, g in enumerate(grads) if i not in at]
+    expected_params, expected_state = run(tx, good, through_update)
+    chex.assert_trees_all_equal(params, expected_params)
+    chex.assert_trees_all_equal(state.inner_state, expected_state.inner_state)
+    assert int(state.skipped_steps) == 5
+    assert int(state.skipped_in_a_row) == 1
+
+
+def test_a_non_finite_loss_skips_too():
+    tx = adamx.apply_if_finite(adamx.adam(0.1))
+    state = tx.init(PARAMS)
+    params, state = tx.step(batches(1)[0], state, PARAMS, value=jnp.array(jnp.nan))
+    chex.assert_trees_all_equal(params, PARAMS)
+    assert adamx.metrics(state)["skipped_steps"] == 1
+
+
+def test_finite_gradients_whose_squares_overflow_are_skipped():
+    tx = adamx.apply_if_finite(adamx.adam(0.1))
+    params = jnp.ones(2)
+    stepped, _ = tx.step(jnp.array([1e30, 1.0]), tx.init(params), params)
+    chex.assert_trees_all_equal(stepped, params)
+
+
+def test_an_error_after_too_many_in_a_row():
+    tx = adamx.apply_if_finite(adamx.adam(0.1), max_consecutive_errors=3)
+    step = jax.jit(lambda p, s, g: tx.step(g, s, p))
+    params, state = jnp.ones(2), tx.init(jnp.ones(2))
+    bad = jnp.full(2, jnp.nan)
+
+    def advance(gradient):
+        nonlocal params, state
+        params, state = jax.block_until_ready(step(params, state, gradient))
+        jax.effects_barrier()
+
+    for gradient in (bad, bad, jnp.ones(2), bad, bad):
+        advance(gradient)
+    assert int(state.skipped_in_a_row) == 2
+    with pytest.raises(Exception, match="3 steps in a row were skipped"):
+        advance(bad)
+
+
+def test_one_device_sees_a_nan_and_all_skip():
+    tx = adamx.apply_if_finite(adamx.adam(0.1), axis_name="device")
+    params = jnp.ones((3, 2))
+    state = jax.vmap(tx.init)(params)
+    grads = jnp.ones((3, 2)).at[1, 0].set(jnp.nan)
+    step = jax.vmap(lambda p, s, g: tx.step(g, s, p), axis_name="device")
+    stepped, state = step(params, state, grads)
+    chex.assert_trees_all_equal(stepped, params)
+    assert state.skipped_steps.tolist() == [1, 1, 1]
+
+
+def test_loss_scale_backs_off_and_grows():
+    tx = adamx.dynamic_loss_scale(
+        adamx.adam(0.1), initial_scale=8.0, growth_interval=2, growth_factor=4.0
+    )
+    state = tx.init(PARAMS)
+    scales = []
+    good = batches(1)[0]
+    bad = poisoned([good], {0}, jnp.inf)[0]
+    params = PARAMS
+    for g in (good, good, bad, good, bad, bad):
+        params, state = tx.step(g, state, params)
+        scales.append(float(adamx.loss_scale(state)))
+    assert scales == [8.0, 32.0, 16.0, 16.0, 8.0, 4.0]
+    assert int(state.skipped_steps) == 3
+
+
+def test_loss_scale_rescues_gradients_that_float16_loses():
+    def loss(w, x):
+        # The gradient with respect to `w` is x * x = 1e-8, below the smallest float16.
+        return jnp.sum(w * x * x)
+
+    w, x = jnp.ones(3, jnp.float16), jnp.full(3, 1e-4, jnp.float16)
+    moved = {}
+    for name, tx in {
+        "plain": adamx.scale(-1.0),
+        "scaled": adamx.dynamic_loss_scale(adamx.scale(-1e6), initial_scale=2.0**14),
+    }.items():
+        step = adamx.make_step(loss, tx, donate=False)
+        moved[name] = step(w, tx.init(w), x)[0]
+    chex.assert_trees_all_equal(moved["plain"], w)
+    assert bool(jnp.all(moved["scaled"] < w))
+
+
+def test_the_unscaled_gradient_is_what_inner_sees():
+    inner = adamx.chain(adamx.clip_by_global_norm(1.0), adamx.adam(0.1))
+    tx = adamx.dynamic_loss_scale(inner, initial_scale=1024.0)
+    grads = batches(3)
+    scaled = [jax.tree.map(lambda g: 1024.0 * g, g) for g in grads]
+    chex.assert_trees_all_equal(run(tx, scaled)[0], run(inner, grads)[0])
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: adamx.apply_if_finite(3), TypeError, "inner"),
+        (lambda: adamx.apply_if_finite(adamx.adam(0.1), 0), ValueError, "at least 1"),
+        (lambda: adamx.apply_if_finite(adamx.adam(0.1), 1.5), TypeError, "whole number"),
+        (lambda: adamx.apply_if_finite(adamx.adam(0.1), axis_name=3), TypeError, "axis name"),
+        (lambda: adamx.dynamic_loss_scale(adamx.adam(0.1), 0.0), ValueError, "initial_scale"),
+        (
+            lambda: adamx.dynamic_loss_scale(adamx.adam(0.1), growth_interval=0),
+            ValueError,
+            "growth_interval",
+        ),
+    ],
+)
+def test_bad_input(make, error, text):
+    with pytest.raises(error, match=text):
+        make()
+
+
+def test_two_loss_scales_are_refused():
+    tx = adamx.dynamic_loss_scale(adamx.dynamic_loss_scale(adamx.adam(0.1)))
+    with pytest.raises(ValueError, match="2 loss scales"):
+        adamx.loss_scale(tx.init(PARAMS))
