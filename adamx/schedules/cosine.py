@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import chex
-import jax.numpy as jnp
 
 from adamx.core import fields
 from adamx.core.hyperparameter import Count, Number, Schedule, scalar
-
-
-def half_cosine(progress: chex.Array) -> chex.Array:
-    """(1 + cos(pi * progress)) / 2 with progress held in [0, 1]: 1 at the start, 0 at the end.
-
-    Written as cos(pi/2 * progress)**2, which stays accurate near the end.
-    """
-    return jnp.square(jnp.cos(jnp.pi / 2 * jnp.clip(progress, 0.0, 1.0)))
+from adamx.schedules.shapes import blend, half_cosine, step_count, straight, to_the_power
+from adamx.schedules.warmup import WarmupSchedule, check_longer_than_warmup
 
 
 class CosineDecaySchedule(Schedule):
@@ -23,43 +16,29 @@ class CosineDecaySchedule(Schedule):
     init_value: Number = fields.number()
     decay_steps: int = fields.count(1)
     alpha: Number = fields.number()
-    exponent: Number = fields.number()
+    exponent: Number = fields.number(fields.POSITIVE)
 
     def __call__(self, count: Count) -> chex.Array:
-        alpha = scalar(self.alpha, "alpha")
-        shape = half_cosine(jnp.asarray(count, float) / self.decay_steps)
-        shape = shape ** scalar(self.exponent, "exponent")
-        return scalar(self.init_value, "init_value") * ((1.0 - alpha) * shape + alpha)
+        init = scalar(self.init_value, "init_value")
+        shares = half_cosine(straight(step_count(count), 0, self.decay_steps))
+        shares = to_the_power(shares, scalar(self.exponent, "exponent"))
+        return blend(init, init * scalar(self.alpha, "alpha"), shares)
 
 
-class WarmupCosineDecaySchedule(Schedule):
+class WarmupCosineDecaySchedule(WarmupSchedule):
     """A straight line to `peak_value`, then half a cosine to `end_value`."""
 
-    init_value: Number = fields.number()
-    peak_value: Number = fields.number()
-    warmup_steps: int = fields.count(0)
     decay_steps: int = fields.count(1)
     end_value: Number = fields.number()
-    exponent: Number = fields.number()
+    exponent: Number = fields.number(fields.POSITIVE)
 
     def check_together(self) -> None:
-        steps = (self.decay_steps, self.warmup_steps)
-        if all(isinstance(n, int) for n in steps) and self.decay_steps <= self.warmup_steps:
-            raise ValueError(
-                f"{self.public_name}: `decay_steps` includes the warm-up, so "
-                f"it must be greater than `warmup_steps` ({self.warmup_steps}), "
-                f"got {self.decay_steps}"
-            )
+        check_longer_than_warmup(self)
 
-    def __call__(self, count: Count) -> chex.Array:
-        t = jnp.asarray(count, float)
-        init = scalar(self.init_value, "init_value")
-        peak = scalar(self.peak_value, "peak_value")
-        end = scalar(self.end_value, "end_value")
-        rise = init + (peak - init) * (t / jnp.maximum(self.warmup_steps, 1))
-        progress = (t - self.warmup_steps) / (self.decay_steps - self.warmup_steps)
-        fall = end + (peak - end) * half_cosine(progress) ** scalar(self.exponent, "exponent")
-        return jnp.where(t < self.warmup_steps, rise, fall)
+    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
+        fall = straight(count, self.warmup_steps, self.decay_steps - self.warmup_steps)
+        shares = to_the_power(half_cosine(fall), scalar(self.exponent, "exponent"))
+        return blend(peak, scalar(self.end_value, "end_value"), shares)
 
 
 def cosine_decay_schedule(
@@ -75,11 +54,11 @@ def cosine_decay_schedule(
       init_value: the value at step 0.
       decay_steps: the number of steps to the end of the decay, at least 1.
       alpha: the end value as a fraction of `init_value`.
-      exponent: the power to which the half cosine is raised.
+      exponent: the power to which the half cosine is raised, > 0.
 
     Raises:
       TypeError: an argument of the wrong kind.
-      ValueError: `decay_steps` below 1.
+      ValueError: a number outside its range.
 
     Reference:
       Loshchilov & Hutter, SGDR, 2017, equation 5.
@@ -109,7 +88,8 @@ def warmup_cosine_decay_schedule(
         otherwise:         end_value + (peak_value - end_value)
                              * ((1 + cos(pi * s)) / 2)**exponent
 
-    with s = (t - warmup_steps) / (decay_steps - warmup_steps), held at 1 afterwards.
+    with s = (t - warmup_steps) / (decay_steps - warmup_steps), held at 1 afterwards. The fall ends
+    at `end_value` whatever the peak. (optax stays at 0 for a `peak_value` of 0.)
 
     Args:
       init_value: the value at step 0.
@@ -117,11 +97,11 @@ def warmup_cosine_decay_schedule(
       warmup_steps: the length of the rise, at least 0.
       decay_steps: the length of the whole schedule, the warm-up included.
       end_value: the value from step `decay_steps` on.
-      exponent: the power to which the half cosine is raised.
+      exponent: the power to which the half cosine is raised, > 0.
 
     Raises:
       TypeError: an argument of the wrong kind.
-      ValueError: `decay_steps` not greater than `warmup_steps`, or a negative number of steps.
+      ValueError: `decay_steps` not greater than `warmup_steps`, or a number outside its range.
 
     Reference:
       Loshchilov & Hutter, SGDR, 2017, equation 5; Goyal et al., 2017, section 2.2 (warm-up).

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from adamx.core import fields
 from adamx.core.hyperparameter import Count, Number, Schedule, scalar
+from adamx.schedules.shapes import step_count
 
 
 class PowerSchedule(Schedule):
@@ -16,7 +17,7 @@ class PowerSchedule(Schedule):
     exponent: Number = fields.number()
 
     def __call__(self, count: Count) -> chex.Array:
-        power = jnp.asarray(count, float) ** scalar(self.exponent, "exponent")
+        power = jnp.asarray(step_count(count), float) ** scalar(self.exponent, "exponent")
         return scalar(self.scale, "scale") * power
 
 
