@@ -1,0 +1,72 @@
+"""`metrics.json`: everything needed to compare a run, or to repeat it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import adamx
+from adamx.demo.result import Result
+
+FILE = "metrics.json"
+_PACKAGES = ("jax", "jaxlib", "numpy", "scikit-learn")
+
+
+def _numbers(curve: np.ndarray) -> list[float | None]:
+    """Exact float32 numbers; JSON has none that are not finite, so those become null."""
+    return [float(x) if np.isfinite(x) else None for x in curve]
+
+
+def collect(result: Result) -> dict[str, Any]:
+    """The run as plain JSON values; all but `timing` depends on the options and versions only."""
+    options = result.options
+    return {
+        "options": {
+            "optimizer": options.optimizer,
+            "learning_rate": options.learning_rate,
+            "steps": options.steps,
+            "batch": options.batch,
+        },
+        "seed": options.seed,
+        "optimizer": adamx.get_config(result.recipe.tx),
+        "results": {
+            "test_accuracy": result.accuracy,
+            "test_accuracy_averaged": result.averaged_accuracy,
+            "final_loss": _numbers(result.loss)[-1],
+            "parameters": result.parameters,
+            "parameter_bytes": result.parameter_bytes,
+            "state_bytes": result.state_bytes,
+        },
+        "timing": {
+            "compile_seconds": result.compile_seconds,
+            "train_seconds": result.train_seconds,
+            "steps_per_second": result.steps_per_second,
+        },
+        "device": result.device,
+        "versions": {
+            "python": platform.python_version(),
+            "adamx": adamx.__version__,
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        "curves": {
+            "loss": _numbers(result.loss),
+            "learning_rate": _numbers(result.learning_rate),
+            "gradient_norm": _numbers(result.gradient_norm),
+        },
+    }
+
+
+def write(result: Result, folder: Path) -> Path:
+    """Writes `metrics.json`, one entry per line, and returns its path."""
+    lines = ",\n".join(
+        f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}"
+        for key, value in collect(result).items()
+    )
+    path = folder / FILE
+    path.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+    return path

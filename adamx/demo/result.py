@@ -1,0 +1,51 @@
+"""What there is to say about a run that has ended."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from adamx.demo.options import Options
+from adamx.demo.recipes import Recipe
+
+
+class Result(NamedTuple):
+    """The numbers of one run; the curves have one entry per step."""
+
+    options: Options
+    recipe: Recipe
+    loss: np.ndarray  # float32[steps]
+    gradient_norm: np.ndarray  # float32[steps], before clipping
+    learning_rate: np.ndarray  # float32[steps]
+    train_images: int
+    test_images: int
+    correct: int  # test images read correctly with the trained parameters
+    correct_averaged: int  # and with their average
+    parameters: int
+    parameter_bytes: int
+    state_bytes: int
+    compile_seconds: float
+    train_seconds: float  # without compiling
+    device: str
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the test images read correctly with the trained parameters."""
+        return self.correct / self.test_images
+
+    @property
+    def averaged_accuracy(self) -> float:
+        """The share of the test images read correctly with the averaged parameters."""
+        return self.correct_averaged / self.test_images
+
+    @property
+    def steps_per_second(self) -> float:
+        """Updates per second, compiling left out."""
+        return self.options.steps / self.train_seconds
+
+    @property
+    def first_bad_step(self) -> int | None:
+        """The first step, from 0, whose loss or gradient was infinite or not a number."""
+        bad = ~(np.isfinite(self.loss) & np.isfinite(self.gradient_norm))
+        return int(np.argmax(bad)) if bad.any() else None

@@ -1,0 +1,125 @@
+"""Whole runs: what they print, write and reach."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+import adamx
+from adamx.__main__ import main
+from adamx.demo import report, training
+from adamx.demo.recipes import CHOICES, recipe
+
+
+def run(folder: Path, *options: str) -> dict[str, Any]:
+    """The metrics of a run in this process."""
+    assert main(["--output", str(folder), *options]) == 0
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_default_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = run(tmp_path)["results"]
+    assert results["test_accuracy"] >= 0.97
+    assert results["test_accuracy_averaged"] >= 0.97
+    out, err = capsys.readouterr()
+    assert f"{100 * results['test_accuracy']:.1f} %" in out
+    assert err == ""
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_every_optimizer_learns_in_four_passes(name: str, tmp_path: Path) -> None:
+    metrics = run(tmp_path, "--optimizer", name, "--steps", "224")
+    assert metrics["results"]["test_accuracy"] >= 0.95
+    assert metrics["results"]["test_accuracy_averaged"] >= 0.95
+    rebuilt = adamx.from_config(metrics["optimizer"])
+    assert rebuilt == recipe(name, CHOICES[name].learning_rate, 224).tx
+
+
+def test_same_seed_same_numbers(tmp_path: Path) -> None:
+    # One pass of 56 steps and 4 of the next: two programs.
+    first, again, other = (
+        run(tmp_path / str(i), "--steps", "60", "--seed", seed)
+        for i, seed in enumerate(["7", "7", "8"])
+    )
+    for metrics in (first, again, other):
+        del metrics["timing"]
+    assert first == again
+    assert first["curves"]["loss"] != other["curves"]["loss"]
+
+
+def test_files_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "new" / "folder"
+    metrics = run(folder, "--steps", "3", "--batch", "16", "--learning-rate", "0.25")
+    out, err = capsys.readouterr()
+    assert err == ""  # no terminal, no progress bar
+
+    assert {file.name for file in folder.iterdir()} == {"metrics.json", "training.png"}
+    height, width, _ = imread(folder / "training.png").shape
+    assert min(height, width) > 500
+
+    tx = recipe("adamw", 0.25, 3).tx
+    assert adamx.from_config(metrics["optimizer"]) == tx
+    assert repr(tx) in out
+    assert metrics["seed"] == 0
+    assert metrics["options"]["batch"] == 16
+    assert metrics["versions"]["adamx"] == adamx.__version__
+    assert {name: len(curve) for name, curve in metrics["curves"].items()} == {
+        "loss": 3,
+        "learning_rate": 3,
+        "gradient_norm": 3,
+    }
+    results = metrics["results"]
+    assert results["parameters"] == 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
+    assert results["parameter_bytes"] == 4 * results["parameters"]
+    # Two moments and the average, and the counts.
+    assert 3 * results["parameter_bytes"] < results["state_bytes"] < 3.01 * 340_008
+    for shown in ("test accuracy", "EMA", "steps/s", "compile time", "85,002", "training.png"):
+        assert shown in out
+
+
+def test_a_forced_colour_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with report.progress("adamw", 2) as after_pass:
+        after_pass(2, 0.5)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("steps", ["1", "2"])
+@pytest.mark.parametrize("name", ["adamw", "schedule_free_adamw"])
+def test_shortest_runs(name: str, steps: str, tmp_path: Path) -> None:
+    metrics = run(tmp_path, "--steps", steps, "--batch", "7185", "--optimizer", name)
+    assert metrics["curves"]["loss"][0] == pytest.approx(np.log(10), abs=0.5)
+
+
+def test_divergence_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def explode(*arguments: Any) -> training.Trained:
+        trained = train(*arguments)
+        return trained._replace(loss=np.array([2.0, np.inf, np.nan], np.float32))
+
+    train = training.train
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "train", explode)
+        assert main(["--output", str(tmp_path), "--steps", "3"]) == 1
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "not finite at step 1; try a smaller --learning-rate" in line
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["curves"]["loss"] == [2.0, None, None]
+
+
+def test_interrupt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", interrupt)
+    assert main(["--output", str(tmp_path)]) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "python -m adamx: interrupted before the end of the run\n"
