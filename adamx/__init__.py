@@ -38,18 +38,85 @@ from adamx.core.stateless import identity, stateless, stateless_with_tree_map
 from adamx.core.transformation import EmptyState, GradientTransformation
 from adamx.schedules.constant import constant_schedule
 from adamx.schedules.cosine import cosine_decay_schedule, warmup_cosine_decay_schedule
+from adamx.schedules.exponential import exponential_decay, warmup_exponential_decay_schedule
+from adamx.schedules.inverse import inverse_sqrt_schedule, inverse_time_decay
+from adamx.schedules.joining import join_schedules, scale_schedule, shift_schedule
+from adamx.schedules.onecycle import cosine_onecycle_schedule, linear_onecycle_schedule
+from adamx.schedules.piecewise import piecewise_constant_schedule, piecewise_interpolate_schedule
+from adamx.schedules.plotting import plot_schedule
+from adamx.schedules.polynomial import linear_schedule, polynomial_schedule
 from adamx.schedules.power import power_schedule
-from adamx.schedules.warmup import warmup_constant_schedule
-from adamx.transforms.averaging import EmaParamsState, ema_params
-from adamx.transforms.clipping import clip_by_global_norm
+from adamx.schedules.restarts import cosine_restarts_schedule, sgdr_schedule
+from adamx.schedules.stable import warmup_stable_decay_schedule
+from adamx.schedules.warmup import warmup_constant_schedule, warmup_linear_decay_schedule
+from adamx.training import make_step
+from adamx.transforms.accumulation import MultiStepsState, multi_steps
+from adamx.transforms.adaptive_clipping import adaptive_grad_clip, unitwise_norm
+from adamx.transforms.averaging import (
+    EmaParamsState,
+    ema_params,
+    mean_params,
+    running_mean_decay,
+)
+from adamx.transforms.centralization import centralize
+from adamx.transforms.clipping import (
+    ClipReport,
+    clip,
+    clip_by_block_rms,
+    clip_by_global_norm,
+    clip_by_norm,
+)
+from adamx.transforms.conditional import (
+    ConditionallyMaskState,
+    ConditionallyTransformState,
+    conditionally_mask,
+    conditionally_transform,
+)
+from adamx.transforms.constraints import keep_params_nonnegative
+from adamx.transforms.groups import (
+    MaskedState,
+    PartitionState,
+    freeze,
+    label_by_path,
+    masked,
+    multi_transform,
+    scale_by_path,
+)
+from adamx.transforms.guards import (
+    GuardState,
+    LossScale,
+    apply_if_finite,
+    dynamic_loss_scale,
+    loss_scale,
+)
+from adamx.transforms.inject import (
+    InjectHyperparamsState,
+    get_hyperparam,
+    get_learning_rate,
+    inject_hyperparams,
+    set_hyperparams,
+)
+from adamx.transforms.metrics import RecordMetricsState, metrics, record_metrics
+from adamx.transforms.noise import AddNoiseState, add_noise
+from adamx.transforms.nonfinite import ZeroNansState, zero_nans
+from adamx.transforms.norm_statistics import NormStatistics
+from adamx.transforms.paths import leaf_paths, mask_by_path
 from adamx.transforms.scaling import (
     ScaleByScheduleState,
     scale,
     scale_by_learning_rate,
     scale_by_schedule,
+    set_to_zero,
 )
+from adamx.transforms.signs import cautious, scale_by_sign
+from adamx.transforms.spikes import ClipSpikesState, clip_spikes
 from adamx.transforms.trust_ratio import scale_by_trust_ratio
-from adamx.transforms.weight_decay import add_decayed_weights
+from adamx.transforms.updates_ema import EmaState, TraceState, ema, trace
+from adamx.transforms.weight_decay import (
+    DecayToInitialState,
+    add_decayed_weights,
+    decay_to_initial,
+)
 
 __version__ = "0.1.0"
 
@@ -63,6 +130,15 @@ __all__ = [
     "stateless",
     "stateless_with_tree_map",
     "apply_updates",
+    "make_step",
+    # Different recipes for different parameters.
+    "masked",
+    "multi_transform",
+    "label_by_path",
+    "scale_by_path",
+    "freeze",
+    "MaskedState",
+    "PartitionState",
     # The Adam family.
     "adam",
     "adamw",
@@ -96,25 +172,92 @@ __all__ = [
     "ScaleByRmsWithCountState",
     "ScheduleFreeState",
     # Around the core.
+    "clip",
+    "clip_by_norm",
+    "clip_by_block_rms",
     "clip_by_global_norm",
+    "adaptive_grad_clip",
+    "clip_spikes",
+    "ClipReport",
+    "ClipSpikesState",
+    "NormStatistics",
     "global_norm",
+    "unitwise_norm",
     "add_decayed_weights",
+    "decay_to_initial",
+    "DecayToInitialState",
+    "mask_by_path",
+    "leaf_paths",
+    "centralize",
+    "add_noise",
+    "AddNoiseState",
+    "zero_nans",
+    "ZeroNansState",
+    "scale_by_sign",
+    "cautious",
+    "ema",
+    "EmaState",
+    "trace",
+    "TraceState",
     "scale_by_trust_ratio",
     "scale",
     "scale_by_learning_rate",
     "scale_by_schedule",
     "ScaleByScheduleState",
+    "set_to_zero",
+    "keep_params_nonnegative",
+    "conditionally_transform",
+    "ConditionallyTransformState",
+    "conditionally_mask",
+    "ConditionallyMaskState",
     "ema_params",
+    "mean_params",
     "EmaParamsState",
     "eval_params",
     "schedule_free_eval_params",
+    # Around whole steps.
+    "apply_if_finite",
+    "dynamic_loss_scale",
+    "loss_scale",
+    "GuardState",
+    "LossScale",
+    "multi_steps",
+    "MultiStepsState",
+    # Hyperparameters between steps, and what to log.
+    "inject_hyperparams",
+    "get_hyperparam",
+    "set_hyperparams",
+    "get_learning_rate",
+    "InjectHyperparamsState",
+    "record_metrics",
+    "metrics",
+    "RecordMetricsState",
     # Schedules.
     "Schedule",
     "constant_schedule",
-    "cosine_decay_schedule",
-    "warmup_constant_schedule",
-    "warmup_cosine_decay_schedule",
+    "linear_schedule",
+    "polynomial_schedule",
     "power_schedule",
+    "running_mean_decay",
+    "exponential_decay",
+    "inverse_time_decay",
+    "piecewise_constant_schedule",
+    "piecewise_interpolate_schedule",
+    "cosine_decay_schedule",
+    "sgdr_schedule",
+    "cosine_restarts_schedule",
+    "warmup_constant_schedule",
+    "warmup_linear_decay_schedule",
+    "warmup_cosine_decay_schedule",
+    "warmup_exponential_decay_schedule",
+    "warmup_stable_decay_schedule",
+    "inverse_sqrt_schedule",
+    "linear_onecycle_schedule",
+    "cosine_onecycle_schedule",
+    "join_schedules",
+    "scale_schedule",
+    "shift_schedule",
+    "plot_schedule",
     # Values as data.
     "get_config",
     "from_config",

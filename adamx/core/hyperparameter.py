@@ -77,13 +77,23 @@ def scalar(value: Any, what: str) -> Number:
     """One number as a Python float or a scalar array of at least 32 bits; refuses to broadcast."""
     if isinstance(value, (int, float)):
         return float(value)
+    array = _scalar_array(value, what)
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
+def whole(value: Any, what: str) -> Count:
+    """One whole number as a Python int or a scalar array; refuses to broadcast."""
+    return value if isinstance(value, int) else _scalar_array(value, what)
+
+
+def _scalar_array(value: Any, what: str) -> jax.Array:
     array = jnp.asarray(value)
     if array.ndim:
         raise ValueError(
             f"{what} must be a scalar inside a step, got shape {array.shape}; "
             "to train one model per value, map over it with `jax.vmap`"
         )
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+    return array
 
 
 def resolve(value: Hyperparameter, count: Count, what: str) -> Number:

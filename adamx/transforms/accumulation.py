@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from adamx.core import fields, numerics, tree
 from adamx.core.chain import transformation
 from adamx.core.fields import Where
-from adamx.core.hyperparameter import ScalarOrSchedule, Schedule, as_schedule
+from adamx.core.hyperparameter import ScalarOrSchedule, Schedule, as_schedule, whole
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.transforms.conditional_step import step_if, update_if
 from adamx.transforms.scaling import scale_leaves
@@ -72,7 +72,7 @@ class MultiSteps(GradientTransformation):
     def _gather(self, grads: Updates, state: State, params: Params | None) -> _Gathering:
         tree.check_state(self.public_name, state, MultiStepsState)
         every: Any = self.every_k_schedule
-        k = jnp.asarray(every(state.gradient_step) if callable(every) else every)
+        k = whole(every(state.gradient_step) if callable(every) else every, "every_k_schedule")
         gathered = state.mini_step + 1
         due = gathered >= k
 

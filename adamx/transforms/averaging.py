@@ -18,6 +18,7 @@ from adamx.core.hyperparameter import (
     Schedule,
     hyperparameter,
     resolve,
+    whole,
 )
 from adamx.core.mask import Mask, resolve_mask
 from adamx.core.mask import mask as mask_field
@@ -60,7 +61,8 @@ class RunningMeanDecay(Schedule):
     every: int = fields.count(1)
 
     def __call__(self, count: Count) -> chex.Array:
-        n = jnp.maximum(jnp.asarray(count) - self.start_step, 0) // self.every
+        start, every = whole(self.start_step, "start_step"), whole(self.every, "every")
+        n = jnp.maximum(jnp.asarray(count) - start, 0) // every
         return jnp.asarray(n, float) / (n + 1)
 
 
@@ -93,8 +95,9 @@ class EmaParams(GradientTransformation):
         """The weights of the old average and of the new parameters at this step."""
         decay = resolve(self.decay, count, "decay")
         rest = 1.0 - decay
-        before = count < self.start_step
-        idle = ~before & ((count - self.start_step) % self.every != 0)
+        start, every = whole(self.start_step, "start_step"), whole(self.every, "every")
+        before = count < start
+        idle = ~before & ((count - start) % every != 0)
         return _Scalars(
             jnp.where(before, 0.0, jnp.where(idle, 1.0, decay)),
             jnp.where(before, 1.0, jnp.where(idle, 0.0, rest)),
@@ -133,6 +136,30 @@ class EmaParams(GradientTransformation):
             return jnp.where(due, difference.astype(jnp.asarray(u).dtype), u)
 
         return tree.map_leaves(toward, updates, params, state.eval_params(params))
+
+
+def running_mean_decay(start_step: int = 0, every: int = 1) -> RunningMeanDecay:
+    """The decay that turns an exponential moving average into the plain mean.
+
+        n / (n + 1) with n = max(count - start_step, 0) // every
+
+    Args:
+      start_step: where counting starts.
+      every: which steps count, at least every first.
+
+    Raises:
+      TypeError: an argument that is no whole number.
+      ValueError: a negative `start_step`, `every` below 1.
+
+    Reference:
+      Polyak & Juditsky, Acceleration of Stochastic Approximation by Averaging, 1992.
+
+    Example:
+      >>> import adamx
+      >>> [float(adamx.running_mean_decay()(t)) for t in (0, 1, 3)]
+      [0.0, 0.5, 0.75]
+    """
+    return RunningMeanDecay.checked(start_step=start_step, every=every)
 
 
 def ema_params(
@@ -221,5 +248,5 @@ def mean_params(start_step: int = 0, every: int = 1, *, mask: Any = None) -> Ema
       >>> float(adamx.eval_params(state, params))
       -2.0
     """
-    decay = RunningMeanDecay.checked(start_step=start_step, every=every)
+    decay = running_mean_decay(start_step, every)
     return ema_params(decay, start_step=start_step, every=every, mask=mask)

@@ -1,17 +1,35 @@
-"""Bounding the size of the gradient."""
+"""Bounding the size of the gradient: by value, by leaf, or all leaves together.
+
+Every clip here treats what is not finite in one way.  A NaN is passed on: it makes its own leaf
+(or, in a global norm, nothing at all) unclipped and does not spread to any other element, so that
+a guard can see it.  Finite gradients stay finite, also where the sum of their squares overflows:
+the norm is then infinite and the clipped gradient 0.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Self
 
 import chex
+import jax
 import jax.numpy as jnp
 
-from adamx.core import fields
-from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule, hyperparameter
-from adamx.core.norms import global_norm
+from adamx.core import fields, numerics, tree
+from adamx.core.fields import AxisName
+from adamx.core.hyperparameter import (
+    Hyperparameter,
+    Number,
+    ScalarOrSchedule,
+    as_dtype,
+    hyperparameter,
+    resolve,
+)
+from adamx.core.norms import safe_sqrt, squared_norm
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.transforms.scaling import init_count, read_and_count, scale_leaves
+from adamx.transforms.sharded_norms import Pieces
 
 
 def clip_factor(norm: chex.Array, max_norm: Any) -> chex.Array:
@@ -20,47 +38,373 @@ def clip_factor(norm: chex.Array, max_norm: Any) -> chex.Array:
     One scalar, because XLA folds a multiplication by it into whatever reads the gradient; a
     division or a select per element would be kept as a gradient-sized temporary.
     """
-    factor = max_norm / jnp.maximum(norm, max_norm)
-    return jnp.where(jnp.isnan(norm), 1.0, factor)
+    exceeded = norm > max_norm
+    return jnp.where(exceeded, max_norm / jnp.where(exceeded, norm, 1.0), 1.0)
 
 
-class ClipByGlobalNorm(GradientTransformation):
-    """u * min(1, max_norm / ||u||) with the norm over all leaves together."""
+class Measured(NamedTuple):
+    """What a clip did to one gradient."""
 
-    max_norm: Hyperparameter = hyperparameter(fields.POSITIVE)
+    norm_before: chex.Array
+    norm_after: chex.Array
+    share: chex.Array  # of what was clipped, between 0 and 1; a NaN counts as 0
+
+
+class _Report(NamedTuple):
+    count: chex.Array  # int32[], steps taken
+    norm_before: chex.Array  # float32[], of the latest gradient
+    norm_after: chex.Array  # float32[], of what was passed on; NaN where `norm_before` is infinite
+    clipped_fraction: chex.Array  # float32[], mean over all steps of the share that was clipped
+
+
+class ClipReport(_Report):
+    """The state of a clip with `report=True`: count, norm_before, norm_after, clipped_fraction."""
+
+    owner: ClassVar[str] = "clip"
+
+    def metrics(self) -> dict[str, chex.Array]:
+        """The three numbers under the name of the clip, for a logger."""
+        return {
+            f"{self.owner}/norm_before": self.norm_before,
+            f"{self.owner}/norm_after": self.norm_after,
+            f"{self.owner}/clipped_fraction": self.clipped_fraction,
+        }
+
+    @classmethod
+    def start(cls) -> Self:
+        """Before the first step."""
+        numbers = [jnp.zeros((), jnp.float32) for _ in range(3)]
+        return cls(jnp.zeros((), jnp.int32), *numbers)
+
+    def record(self, measured: Measured) -> Self:
+        """After one more step."""
+        count = numerics.safe_increment(self.count)
+        share = jnp.where(jnp.isnan(measured.share), 0.0, measured.share)
+        fraction = self.clipped_fraction + (share - self.clipped_fraction) / count
+        return self._replace(
+            count=count,
+            norm_before=measured.norm_before.astype(jnp.float32),
+            norm_after=measured.norm_after.astype(jnp.float32),
+            clipped_fraction=fraction.astype(jnp.float32),
+        )
+
+
+class Clipping(GradientTransformation, abstract=True):
+    """A clip with one limit, which may be a schedule; what it bounds is the subclass's own."""
+
+    limit: ClassVar[str]  # the name of the field that holds it
+    report_type: ClassVar[type[ClipReport]] = ClipReport
+
+    axis_name: AxisName = fields.axis_name()
+    report: bool = fields.switch(False)
+
+    def clip(
+        self, updates: Updates, limit: Number, params: Params | None
+    ) -> tuple[Updates, Callable[[], Measured]]:
+        """The clipped updates, and how to measure what was done."""
+        raise NotImplementedError(type(self).__name__)
 
     def init(self, params: Params) -> State:
-        return init_count(self.max_norm)
+        return self.report_type.start() if self.report else init_count(getattr(self, self.limit))
 
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        limit, state = read_and_count(self.public_name, "max_norm", self.max_norm, state)
-        return scale_leaves(updates, clip_factor(global_norm(updates), limit)), state
+        value = getattr(self, self.limit)
+        if not self.report:
+            limit, state = read_and_count(self.public_name, self.limit, value, state)
+            return self.clip(updates, limit, params)[0], state
+        tree.check_state(self.public_name, state, self.report_type)
+        limit = resolve(value, state.count, self.limit)
+        updates, measure = self.clip(updates, limit, params)
+        return updates, state.record(measure())
 
 
-def clip_by_global_norm(max_norm: ScalarOrSchedule) -> ClipByGlobalNorm:
+class Clip(Clipping):
+    """min(max(u, -max_delta), max_delta), element by element."""
+
+    limit = "max_delta"
+    max_delta: Hyperparameter = hyperparameter(fields.POSITIVE)
+
+    def clip(
+        self, updates: Updates, limit: Number, params: Params | None
+    ) -> tuple[Updates, Callable[[], Measured]]:
+        def bound(u: chex.Array) -> chex.Array:
+            u = jnp.asarray(u)
+            wide = numerics.widen(u)
+            largest = as_dtype(limit, numerics.real_dtype(wide))
+            if numerics.is_complex(u):
+                return wide * clip_factor(jnp.abs(wide), largest)
+            return jnp.clip(wide, -largest, largest).astype(u.dtype)
+
+        clipped = tree.map_leaves(bound, updates)
+
+        return clipped, lambda: _measure_elements(updates, limit, Pieces(self.axis_name))
+
+
+def _measure_elements(updates: Updates, limit: Number, pieces: Pieces) -> Measured:
+    """What clipping by value does, computed from the gradient alone.
+
+    Written with minimum, maximum and sign, which XLA folds into the sums; it would keep the
+    results of comparisons, and squares that two sums share: hence the barriers.
+    """
+
+    def square_of(u: chex.Array) -> chex.Array:
+        return numerics.squared_magnitude(numerics.widen(jax.lax.optimization_barrier(u)))
+
+    leaves = [jnp.asarray(u) for u in tree.flatten(updates)[0] if numerics.is_inexact(u)]
+    after = cut = jnp.zeros(())
+    for u in leaves:
+        largest = as_dtype(limit * limit, numerics.real_dtype(numerics.widen(u)))
+        after += pieces.total(jnp.sum(jnp.minimum(square_of(u), largest)), u)
+        cut += pieces.total(jnp.sum(jnp.maximum(jnp.sign(square_of(u) - largest), 0.0)), u)
+    size = sum(u.size * pieces.number(u) for u in leaves)
+    return Measured(pieces.global_norm(updates), safe_sqrt(after), cut / max(size, 1))
+
+
+def clip_parts(
+    updates: Updates, rule: Callable[..., tuple[chex.Array, Any]], *rest: chex.ArrayTree
+) -> tuple[Updates, Callable[[], Measured]]:
+    """Clips every part of every leaf to its own norm, by one factor per part.
+
+    `rule(u, *rest)` gives, for one leaf, the squared norm and the largest norm of its parts, in
+    shapes that broadcast against `u`.
+    """
+    squares, factors = [], []
+
+    def bound(u: chex.Array, *others: chex.Array) -> chex.Array:
+        u = jnp.asarray(u)
+        if not u.size:
+            return u
+        square, max_norm = jax.lax.optimization_barrier(rule(u, *others))
+        factor = clip_factor(safe_sqrt(square), max_norm)
+        squares.append(square)
+        factors.append(factor)
+        return scale_leaves(u, factor)
+
+    clipped = tree.map_leaves(bound, updates, *rest)
+
+    def measure() -> Measured:
+        nothing = jnp.zeros(())
+        before = sum(map(jnp.sum, squares), start=nothing)
+        after = [jnp.sum(jnp.square(f) * s) for f, s in zip(factors, squares, strict=True)]
+        cut = [jnp.sum(f < 1.0, dtype=float) for f in factors]
+        return Measured(
+            safe_sqrt(before),
+            safe_sqrt(sum(after, start=nothing)),
+            sum(cut, start=nothing) / max(sum(f.size for f in factors), 1),
+        )
+
+    return clipped, measure
+
+
+class ClipByNormReport(ClipReport):
+    """The state of `clip_by_norm` with `report=True`."""
+
+    owner = "clip_by_norm"
+
+
+class ClipByNorm(Clipping):
+    """u * min(1, max_norm / ||u||), leaf by leaf."""
+
+    limit = "max_norm"
+    report_type = ClipByNormReport
+    max_norm: Hyperparameter = hyperparameter(fields.POSITIVE)
+
+    def clip(
+        self, updates: Updates, limit: Number, params: Params | None
+    ) -> tuple[Updates, Callable[[], Measured]]:
+        pieces = Pieces(self.axis_name)
+        return clip_parts(updates, lambda u: (pieces.total(squared_norm(u), u), limit))
+
+
+class ClipByBlockRmsReport(ClipReport):
+    """The state of `clip_by_block_rms` with `report=True`."""
+
+    owner = "clip_by_block_rms"
+
+
+class ClipByBlockRms(Clipping):
+    """u * min(1, threshold / rms(u)), leaf by leaf."""
+
+    limit = "threshold"
+    report_type = ClipByBlockRmsReport
+    threshold: Hyperparameter = hyperparameter(fields.POSITIVE)
+
+    def clip(
+        self, updates: Updates, limit: Number, params: Params | None
+    ) -> tuple[Updates, Callable[[], Measured]]:
+        pieces = Pieces(self.axis_name)
+
+        def rule(u: chex.Array) -> tuple[chex.Array, Number]:
+            size = u.size * pieces.number(u)
+            return pieces.total(squared_norm(u), u), limit * math.sqrt(size)
+
+        return clip_parts(updates, rule)
+
+
+class ClipByGlobalNormReport(ClipReport):
+    """The state of `clip_by_global_norm` with `report=True`."""
+
+    owner = "clip_by_global_norm"
+
+
+class ClipByGlobalNorm(Clipping):
+    """u * min(1, max_norm / ||u||) with the norm over all leaves together."""
+
+    limit = "max_norm"
+    report_type = ClipByGlobalNormReport
+    max_norm: Hyperparameter = hyperparameter(fields.POSITIVE)
+
+    def clip(
+        self, updates: Updates, limit: Number, params: Params | None
+    ) -> tuple[Updates, Callable[[], Measured]]:
+        return clip_whole(updates, Pieces(self.axis_name).global_norm(updates), limit)
+
+
+def clip_whole(
+    updates: Updates, norm: chex.Array, limit: Number
+) -> tuple[Updates, Callable[[], Measured]]:
+    """Clips all leaves together, whose norm is given, by one factor."""
+    factor = clip_factor(norm, limit)
+    return scale_leaves(updates, factor), lambda: Measured(
+        norm, norm * factor, (factor < 1.0).astype(jnp.float32)
+    )
+
+
+def clip(max_delta: ScalarOrSchedule, *, axis_name: AxisName = None, report: bool = False) -> Clip:
+    """Clips every element to at most `max_delta` in size.
+
+        u <- min(max(u, -max_delta), max_delta)
+
+    A complex element keeps its direction: u <- u * min(1, max_delta / |u|).  An infinite real
+    element becomes max_delta, a NaN stays one.
+
+    Args:
+      max_delta: the largest size, > 0; a number, a scalar array or a schedule.
+      axis_name: see `clip_by_global_norm`; only the report needs it here.
+      report: see `clip_by_global_norm`; the fraction is that of the elements.
+
+    Returns:
+      A transformation with no state, with a count where `max_delta` is a schedule, or with
+      `ClipReport`.
+
+    Raises:
+      ValueError: `max_delta` not positive.
+      TypeError: not a number, array or schedule; an axis name that is no string.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.clip(1.0)
+      >>> tx.update(jnp.array([-3.0, 0.5]), tx.init(None))[0]
+      Array([-1. ,  0.5], dtype=float32)
+    """
+    return Clip.checked(max_delta=max_delta, axis_name=axis_name, report=report)
+
+
+def clip_by_norm(
+    max_norm: ScalarOrSchedule, *, axis_name: AxisName = None, report: bool = False
+) -> ClipByNorm:
+    """Rescales every leaf on its own so that its Euclidean norm is at most `max_norm`.
+
+        u <- u * min(1, max_norm / sqrt(sum of |u|**2))        per leaf
+
+    Args:
+      max_norm: the largest norm, > 0; a number, a scalar array or a schedule.
+      axis_name: see `clip_by_global_norm`.
+      report: see `clip_by_global_norm`; the fraction is that of the leaves.
+
+    Returns:
+      A transformation with no state, with a count where `max_norm` is a schedule, or with
+      `ClipReport`.
+
+    Raises:
+      ValueError: `max_norm` not positive.
+      TypeError: not a number, array or schedule; an axis name that is no string.
+
+    Reference:
+      Keras, `clipnorm`.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.clip_by_norm(1.0)
+      >>> tx.update({"b": jnp.array([0.5]), "w": jnp.array([3.0, 4.0])}, tx.init(None))[0]
+      {'b': Array([0.5], dtype=float32), 'w': Array([0.6, 0.8], dtype=float32)}
+    """
+    return ClipByNorm.checked(max_norm=max_norm, axis_name=axis_name, report=report)
+
+
+def clip_by_block_rms(
+    threshold: ScalarOrSchedule, *, axis_name: AxisName = None, report: bool = False
+) -> ClipByBlockRms:
+    """Rescales every leaf on its own so that its root mean square is at most `threshold`.
+
+        u <- u * min(1, threshold / sqrt(mean of |u|**2))        per leaf
+
+    Args:
+      threshold: the largest root mean square, > 0; a number, a scalar array or a schedule.
+      axis_name: see `clip_by_global_norm`.
+      report: see `clip_by_global_norm`; the fraction is that of the leaves.
+
+    Returns:
+      A transformation with no state, with a count where `threshold` is a schedule, or with
+      `ClipReport`.
+
+    Raises:
+      ValueError: `threshold` not positive.
+      TypeError: not a number, array or schedule; an axis name that is no string.
+
+    Reference:
+      Shazeer & Stern, Adafactor, 2018, section 6 and Algorithm 4, line 9.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.clip_by_block_rms(1.0)
+      >>> tx.update(jnp.array([2.0, -2.0]), tx.init(None))[0]
+      Array([ 1., -1.], dtype=float32)
+    """
+    return ClipByBlockRms.checked(threshold=threshold, axis_name=axis_name, report=report)
+
+
+def clip_by_global_norm(
+    max_norm: ScalarOrSchedule, *, axis_name: AxisName = None, report: bool = False
+) -> ClipByGlobalNorm:
     """Rescales the whole gradient so that its Euclidean norm is at most `max_norm`.
 
         u <- u * min(1, max_norm / sqrt(sum over all leaves of |u|**2))
 
     The norm is computed in at least float32.  A NaN gradient is passed on unscaled: it does not
-    spread to other elements, and a guard can see it.
+    spread to other elements, and a guard can see it.  An infinite norm gives 0, and NaN where the
+    gradient itself is infinite.
 
     Args:
       max_norm: the largest norm, > 0; a number, a scalar array or a schedule.
+      axis_name: named axes of `shard_map`, `pmap` or `vmap` over which leaves are cut: the norm
+        is then that of the whole leaves, and all devices clip alike.  A leaf that `shard_map`
+        knows to be replicated counts once; where that is not tracked (`pmap`,
+        `check_vma=False`) every leaf counts as a piece.  Under `jit` with shardings nothing
+        needs to be said.
+      report: record the norm before and after, and the running fraction of steps in which the
+        gradient was clipped, in the state `ClipReport`, whose `metrics()` name them.
+
+    Returns:
+      A transformation with no state, with a count where `max_norm` is a schedule, or with
+      `ClipReport`.
 
     Raises:
-      ValueError: `max_norm` not positive.
-      TypeError: not a number, array or schedule.
+      ValueError: `max_norm` not positive; at `update`, an axis that is not mapped over.
+      TypeError: not a number, array or schedule; an axis name that is no string.
 
     Reference:
       Pascanu, Mikolov & Bengio, On the difficulty of training RNNs, 2013, Algorithm 1.
 
     Example:
       >>> import adamx, jax.numpy as jnp
-      >>> tx = adamx.clip_by_global_norm(1.0)
-      >>> tx.update(jnp.array([3.0, 4.0]), tx.init(None))[0]
+      >>> tx = adamx.clip_by_global_norm(1.0, report=True)
+      >>> updates, state = tx.update(jnp.array([3.0, 4.0]), tx.init(None))
+      >>> updates
       Array([0.6, 0.8], dtype=float32)
+      >>> float(state.metrics()["clip_by_global_norm/norm_before"])
+      5.0
     """
-    return ClipByGlobalNorm.checked(max_norm=max_norm)
+    return ClipByGlobalNorm.checked(max_norm=max_norm, axis_name=axis_name, report=report)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from adamx.core import fields, numerics, tree
 from adamx.core.chain import transformation
 from adamx.core.fields import AxisName
-from adamx.core.hyperparameter import Number, scalar
+from adamx.core.hyperparameter import Number, scalar, whole
 from adamx.core.norms import global_norm
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.transforms.conditional_step import step_if, update_if
@@ -168,7 +168,7 @@ class DynamicLossScale(Guard):
 
     def remember(self, grads: Updates, statistics: LossScale, accepted: chex.Array) -> LossScale:
         good = jnp.where(accepted, numerics.safe_increment(statistics.good_steps), 0)
-        grow = good >= self.growth_interval
+        grow = good >= whole(self.growth_interval, "growth_interval")
         factor = jnp.where(
             accepted,
             jnp.where(grow, scalar(self.growth_factor, "growth_factor"), 1.0),

@@ -97,6 +97,15 @@ class Scale(GradientTransformation):
         return scale_leaves(updates, resolve(self.step_size, 0, "step_size")), state
 
 
+class SetToZero(GradientTransformation):
+    """Zeros like u."""
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        return tree.map_leaves(jnp.zeros_like, updates), state
+
+
 def scale_by_learning_rate(
     learning_rate: ScalarOrSchedule | None = None, *, flip_sign: bool = True
 ) -> ScaleByLearningRate | Identity:
@@ -160,3 +169,15 @@ def scale(step_size: Number) -> Scale:
       Array(-1., dtype=float32)
     """
     return Scale.checked(step_size=step_size)
+
+
+def set_to_zero() -> SetToZero:
+    """Replaces the updates by zeros, whatever they are: the parameters stay.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.set_to_zero()
+      >>> tx.update(jnp.array([1.0, jnp.nan]), tx.init(None))[0]
+      Array([0., 0.], dtype=float32)
+    """
+    return SetToZero()

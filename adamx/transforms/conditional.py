@@ -1,0 +1,185 @@
+"""Running a transformation at some steps only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from adamx.core import fields, numerics, tree
+from adamx.core.chain import transformation
+from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.transforms.conditional_step import step_if, update_if
+
+_CONDITION = "a function (step) -> bool"
+
+
+class ConditionallyTransformState(NamedTuple):
+    """The state of the wrapped transformation, and how often it was asked."""
+
+    inner_state: State
+    step: chex.Array  # int32[], steps seen
+
+
+class ConditionallyMaskState(NamedTuple):
+    """How often the wrapped transformation was asked, and its state."""
+
+    step: chex.Array  # int32[], steps seen
+    inner_state: State
+
+
+class Conditional(GradientTransformation, abstract=True):
+    """A transformation, and a function of the step that says when it runs."""
+
+    inner: GradientTransformation = transformation()
+    should_transform_fn: Callable[..., Any] = fields.function(_CONDITION)
+    forward_extra_args: bool = fields.switch(False)
+
+    def decide(self, step: chex.Array, extra: dict[str, Any]) -> chex.Array:
+        """The condition at this step, as a boolean scalar."""
+        taken = jnp.asarray(
+            self.should_transform_fn(step, **(extra if self.forward_extra_args else {}))
+        )
+        if taken.shape or taken.dtype != bool:
+            raise TypeError(
+                f"{self.public_name}: `should_transform_fn` must return one boolean, got "
+                f"{taken.dtype.name}{list(taken.shape)}"
+            )
+        return taken
+
+
+class ConditionallyTransform(Conditional):
+    """`inner` where the condition holds, else the updates as they are."""
+
+    def init(self, params: Params) -> State:
+        return ConditionallyTransformState(
+            inner_state=self.inner.init(params), step=jnp.zeros((), jnp.int32)
+        )
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        tree.check_state(self.public_name, state, ConditionallyTransformState)
+
+        def run() -> tuple[Updates, State]:
+            new, inner_state = self.inner.update(updates, state.inner_state, params, **extra)
+            return tree.trained(new, updates), inner_state
+
+        shapes, _ = jax.eval_shape(run)
+
+        def skip() -> tuple[Updates, State]:
+            kept = tree.trained(updates, updates)
+            return jax.tree.map(lambda u, s: jnp.asarray(u, s.dtype), kept, shapes), (
+                state.inner_state
+            )
+
+        taken = self.decide(state.step, extra)
+        new, inner_state = jax.lax.cond(taken, run, skip)
+        return tree.where_trained(new, updates), ConditionallyTransformState(
+            inner_state=inner_state, step=numerics.safe_increment(state.step)
+        )
+
+
+class ConditionallyMask(Conditional):
+    """`inner` where the condition holds, else updates of 0."""
+
+    def init(self, params: Params) -> State:
+        return ConditionallyMaskState(
+            step=jnp.zeros((), jnp.int32), inner_state=self.inner.init(params)
+        )
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        tree.check_state(self.public_name, state, ConditionallyMaskState)
+        new, inner_state, _ = update_if(
+            self.decide(state.step, extra),
+            self.inner,
+            lambda: updates,
+            state.inner_state,
+            params,
+            updates,
+            extra,
+        )
+        return new, ConditionallyMaskState(numerics.safe_increment(state.step), inner_state)
+
+    def step(
+        self, grads: Updates, state: State, params: Params, **extra: Any
+    ) -> tuple[Params, State]:
+        tree.check_state(self.public_name, state, ConditionallyMaskState)
+        taken = self.decide(state.step, extra)
+        new, inner_state, _ = step_if(
+            taken, self.inner, lambda: grads, state.inner_state, params, extra
+        )
+        return new, ConditionallyMaskState(numerics.safe_increment(state.step), inner_state)
+
+
+def conditionally_transform(
+    inner: GradientTransformation,
+    should_transform_fn: Callable[..., Any],
+    forward_extra_args: bool = False,
+) -> ConditionallyTransform:
+    """Runs `inner` where a condition holds; elsewhere updates and its state stay as they are.
+
+    Args:
+      inner: the transformation.
+      should_transform_fn: a function of the 0-based step (int32[]) that returns one boolean.
+      forward_extra_args: pass the further arguments of `update` on to it, by name.
+
+    Returns:
+      A transformation with state `ConditionallyTransformState(inner_state, step)`; `step` counts
+      every call, the counts inside `inner_state` those in which `inner` ran.
+
+    Raises:
+      TypeError: `inner` is no transformation, `should_transform_fn` no function; at `update`, a
+        condition that is not one boolean.
+
+    Example:
+      >>> import adamx
+      >>> tx = adamx.conditionally_transform(adamx.scale(10.0), lambda step: step >= 1)
+      >>> first, state = tx.update(1.0, tx.init(0.0))
+      >>> second, state = tx.update(1.0, state)
+      >>> float(first), float(second)
+      (1.0, 10.0)
+    """
+    return ConditionallyTransform.checked(
+        inner=inner,
+        should_transform_fn=should_transform_fn,
+        forward_extra_args=forward_extra_args,
+    )
+
+
+def conditionally_mask(
+    inner: GradientTransformation,
+    should_transform_fn: Callable[..., Any],
+    forward_extra_args: bool = False,
+) -> ConditionallyMask:
+    """Runs `inner` where a condition holds; elsewhere updates are 0 and its state stays.
+
+    `tx.step` runs the whole step under one conditional and needs no temporary.
+
+    Args:
+      inner, should_transform_fn, forward_extra_args: see `conditionally_transform`.
+
+    Returns:
+      A transformation with state `ConditionallyMaskState(step, inner_state)`.
+
+    Raises:
+      TypeError: as `conditionally_transform`.
+
+    Example:
+      >>> import adamx
+      >>> tx = adamx.conditionally_mask(adamx.scale(10.0), lambda step: step >= 1)
+      >>> first, state = tx.update(1.0, tx.init(0.0))
+      >>> second, state = tx.update(1.0, state)
+      >>> float(first), float(second)
+      (0.0, 10.0)
+    """
+    return ConditionallyMask.checked(
+        inner=inner,
+        should_transform_fn=should_transform_fn,
+        forward_extra_args=forward_extra_args,
+    )

@@ -1,0 +1,553 @@
+"""Hyperparameters in the state: read and set between steps of a loop that is compiled once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, cast
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adamx.core import fields, numerics, tree
+from adamx.core.chain import LinkedTransformation, NamedChain, as_transformation
+from adamx.core.fields import Where
+from adamx.core.hyperparameter import Hyperparameter, Number, Schedule, resolve, scalar
+from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.value import REGISTRY
+from adamx.transforms.groups import MultiTransform
+from adamx.transforms.paths import near_misses
+from adamx.transforms.scaling import ScaleByLearningRate
+
+# What the states of transformations call their step count, and that of an inner transformation.
+_COUNTS = ("count", "step_count", "gradient_step")
+_INNER_STATES = ("inner_state", "inner_opt_state")
+# Numbers that only `init` reads; setting one later would do nothing.
+_READ_ONCE = "initial_"
+
+
+class InjectHyperparamsState(NamedTuple):
+    """The numbers that the next step uses, and the state of the transformation that uses them."""
+
+    count: chex.Array  # int32[], steps taken
+    hyperparams: dict[str, chex.Array]  # float32[] each, what the next step uses
+    scheduled: dict[str, chex.Array]  # float32[] each, what the last step used
+    inner_state: State
+
+
+class _Place(NamedTuple):
+    """Something inside a transformation, and where."""
+
+    names: tuple[str, ...]  # positions and names of the links above it
+    field: str  # its field, and its position in the field if that holds several; "" for a link
+    value: Any
+    owner: GradientTransformation  # the transformation that it is, or whose field it is
+    state: State  # of the owner; None if it is not known
+
+    def full_name(self) -> str:
+        return "/".join([*(self.names or (self.owner.public_name,)), self.field])
+
+
+def _inner_state(owner: GradientTransformation, field: str, position: int, state: State) -> State:
+    """The state of the transformation in a field of `owner`."""
+    if state is None:
+        return None
+    if isinstance(owner, LinkedTransformation):
+        return owner.split(state)[position]
+    if isinstance(owner, MultiTransform):
+        return state.inner_states[owner.labels[position]]
+    found = [getattr(state, name, None) for name in (f"{field}_state", *_INNER_STATES)]
+    return next((inner for inner in found if inner is not None), None)
+
+
+def _inner_name(owner: GradientTransformation, field: str, position: int) -> str:
+    if isinstance(owner, NamedChain):
+        return owner.names[position]
+    if isinstance(owner, MultiTransform):
+        return owner.labels[position]
+    return str(position) if isinstance(owner, LinkedTransformation) else field
+
+
+def _locate(root: GradientTransformation, state: State, path: tuple[Any, ...]) -> _Place:
+    """Follows a key path of JAX's through fields and positions."""
+    owner, node = root, cast(Any, root)
+    names: list[str] = []
+    field: list[Any] = []
+    for key in path:
+        is_field = isinstance(key, jax.tree_util.GetAttrKey)
+        node = getattr(node, key.name) if is_field else node[key.idx]
+        field.append(key.name if is_field else key.idx)
+        if isinstance(node, GradientTransformation):
+            first, position = field[0], field[-1] if len(field) > 1 else 0
+            names.append(_inner_name(owner, first, position))
+            owner, state = node, _inner_state(owner, first, position, state)
+            field = []
+    return _Place(tuple(names), "/".join(map(str, field)), node, owner, state)
+
+
+def _places(
+    root: GradientTransformation,
+    state: State,
+    wanted: Callable[[Any], bool],
+    stop: Callable[[Any], bool],
+) -> list[tuple[int, _Place]]:
+    """The wanted leaves of a transformation, numbered; whatever `stop` holds for counts as one."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(root, is_leaf=stop)
+    return [
+        (i, _locate(root, state, path)) for i, (path, leaf) in enumerate(leaves) if wanted(leaf)
+    ]
+
+
+def _named(places: list[tuple[int, _Place]]) -> dict[str, tuple[int, _Place]]:
+    """By field name where that is the only one, by the full name otherwise."""
+    times = Counter(place.field for _, place in places)
+    return {p.field if times[p.field] == 1 else p.full_name(): (i, p) for i, p in places}
+
+
+def _is_opaque(value: Any) -> bool:
+    return isinstance(value, (Schedule, InjectHyperparams))
+
+
+def _is_hyperparameter(value: Any) -> bool:
+    dtype = getattr(value, "dtype", None)
+    is_array = dtype is not None and jnp.issubdtype(dtype, np.floating)
+    return isinstance(value, (float, Schedule)) or bool(is_array)
+
+
+def _now(schedule: Schedule, name: str, state: State, count: chex.Array) -> Number:
+    """A schedule at the step count of the state of its owner, or at `count` if that has none."""
+    counts = [getattr(state, field) for field in _COUNTS if hasattr(state, field)]
+    return resolve(schedule, counts[0] if counts else count, name)
+
+
+def _as_scalar(value: Number) -> chex.Array:
+    """A Python number in the default precision, an array in its own; never weakly typed.
+
+    Always a new array: a state is donated, and nothing else may hold its buffers.
+    """
+    dtype = jax.dtypes.canonicalize_dtype(getattr(value, "dtype", np.float64))
+    return jnp.array(value, dtype)
+
+
+def _check_inner(where: Where, value: Any) -> GradientTransformation:
+    if callable(value) and not hasattr(value, "update"):
+        name = getattr(value, "__name__", "adam")
+        raise TypeError(
+            f"{where.owner}: `{where.argument}` must be a gradient transformation, got the "
+            f"function {name!r}; write inject_hyperparams({name}(...)), not "
+            f"inject_hyperparams({name})(...)"
+        )
+    return as_transformation(where, value)
+
+
+def _check_names(where: Where, value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = (value,) if isinstance(value, str) else tuple(value)
+    for name in names:
+        if not isinstance(name, str):
+            raise where.error(TypeError, "names of hyperparameters or None", value)
+    return names
+
+
+class InjectHyperparams(GradientTransformation):
+    """Runs `inner` with the numbers in the state."""
+
+    inner: GradientTransformation = fields.child(_check_inner)
+    names: tuple[str, ...] | None = fields.static(_check_names, None)
+
+    def check_together(self) -> None:
+        known = self._hyperparameters(None)
+        if not known:
+            raise ValueError(
+                f"{self.public_name}: {self.inner.public_name} has no hyperparameters; those of "
+                "another library's transformation cannot be seen from outside"
+            )
+        fields_of = {place.field for _, place in known.values()}
+        for name in self.names or ():
+            if name not in known and name not in fields_of:
+                raise ValueError(
+                    f"{self.public_name}: unknown hyperparameter {name!r}; "
+                    f"{near_misses(name, known)}"
+                )
+
+    def _hyperparameters(self, state: State) -> dict[str, tuple[int, _Place]]:
+        """All of them; `names` selects later, so that it never changes what one is called."""
+        places = _places(self.inner, state, _is_hyperparameter, _is_opaque)
+        return _named([(i, p) for i, p in places if not p.field.startswith(_READ_ONCE)])
+
+    def _selected(self, state: State) -> dict[str, tuple[int, _Place]]:
+        return {
+            name: (i, place)
+            for name, (i, place) in self._hyperparameters(state).items()
+            if self.names is None or name in self.names or place.field in self.names
+        }
+
+    def _numbers(self) -> dict[str, tuple[int, Number]]:
+        """Those that are no schedules, and which leaves of `inner` they are."""
+        return {
+            name: (i, place.value)
+            for name, (i, place) in self._selected(None).items()
+            if not isinstance(place.value, Schedule)
+        }
+
+    def _scheduled(self, inner_state: State, count: chex.Array) -> dict[str, chex.Array]:
+        """The schedules' values, each at the count of the link that reads it."""
+        return {
+            name: _as_scalar(_now(place.value, name, place.state, count))
+            for name, (_, place) in self._selected(inner_state).items()
+            if isinstance(place.value, Schedule)
+        }
+
+    def current(self, state: State) -> GradientTransformation:
+        """The transformation that the next step runs: `inner` with the numbers in the state.
+
+        Raises:
+          TypeError: another transformation's state.
+          ValueError: other names in the state than `init` put there.
+        """
+        tree.check_state(self.public_name, state, InjectHyperparamsState)
+        numbers = self._numbers()
+        for name in {*state.hyperparams} ^ {*numbers}:
+            if name in state.scheduled:
+                raise _is_scheduled(self.public_name, name)
+            raise ValueError(
+                f"{self.public_name}: the hyperparameters in the state must be "
+                f"{', '.join(sorted(numbers))}; got {', '.join(sorted(state.hyperparams))}"
+            )
+        structure: Any
+        leaves, structure = jax.tree.flatten(self.inner, is_leaf=_is_opaque)
+        for name, (i, _) in numbers.items():
+            leaves[i] = _as_scalar(state.hyperparams[name])
+        inner: GradientTransformation = structure.unflatten(leaves)
+        return inner
+
+    def _advance(self, state: State, inner_state: State) -> State:
+        return state._replace(
+            count=numerics.safe_increment(state.count),
+            hyperparams={name: _as_scalar(x) for name, x in state.hyperparams.items()},
+            scheduled=self._scheduled(state.inner_state, state.count),
+            inner_state=inner_state,
+        )
+
+    def init(self, params: Params) -> State:
+        inner_state = self.inner.init(params)
+        count = jnp.zeros((), jnp.int32)
+        return InjectHyperparamsState(
+            count=count,
+            hyperparams={
+                name: _as_scalar(scalar(number, name))
+                for name, (_, number) in self._numbers().items()
+            },
+            scheduled=self._scheduled(inner_state, count),
+            inner_state=inner_state,
+        )
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        inner = self.current(state)
+        updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
+        return updates, self._advance(state, inner_state)
+
+    def step(
+        self, grads: Updates, state: State, params: Params, **extra: Any
+    ) -> tuple[Params, State]:
+        inner = self.current(state)
+        params, inner_state = inner.step(grads, state.inner_state, params, **extra)
+        return params, self._advance(state, inner_state)
+
+
+def _is_scheduled(owner: str, name: str) -> ValueError:
+    return ValueError(
+        f"{owner}: `{name}` is scheduled and cannot be set; build the transformation with a "
+        "number in place of the schedule"
+    )
+
+
+def _is_injected(node: Any) -> bool:
+    return isinstance(node, InjectHyperparamsState)
+
+
+def _injected(state: State) -> Iterator[InjectHyperparamsState]:
+    """Every state of `inject_hyperparams`, also inside another one."""
+    for node in jax.tree.leaves(state, is_leaf=_is_injected):
+        if _is_injected(node):
+            yield node
+            yield from _injected(node.inner_state)
+
+
+def _find(owner: str, state: State, name: str) -> InjectHyperparamsState:
+    """The one state that holds the hyperparameter."""
+    nodes = [*_injected(state)]
+    if not nodes:
+        raise ValueError(
+            f"{owner}: the state holds no hyperparameters; wrap the transformation: "
+            "`inject_hyperparams(tx)`"
+        )
+    found = [node for node in nodes if name in node.hyperparams or name in node.scheduled]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(
+            f"{owner}: {name!r} is ambiguous: {len(found)} parts of the state hold one; pass the "
+            "part that is meant"
+        )
+    known = sorted(key for node in nodes for key in {**node.hyperparams, **node.scheduled})
+    alike = [key for key in known if key.endswith(f"/{name}")]
+    if alike:
+        raise ValueError(f"{owner}: {name!r} is ambiguous; say which: {', '.join(alike)}")
+    raise ValueError(f"{owner}: unknown hyperparameter {name!r}; {near_misses(name, known)}")
+
+
+def _check_value(name: str, value: Any) -> Any:
+    """Applies the check of the field; where several transformations have one, the widest."""
+    where = Where("set_hyperparams", name)
+    if callable(value):
+        raise where.error(TypeError, "a number; a schedule belongs to the transformation", value)
+    *above, last = name.split("/")
+    field, wrapped = (above[-1], (value,)) if above and last.isdigit() else (last, value)
+    kinds = [
+        (cls.__module__, f.metadata[fields.KIND])
+        for cls in REGISTRY.values()
+        if issubclass(cls, GradientTransformation)
+        for f in dataclasses.fields(cls)
+        if f.name == field and not f.metadata[fields.KIND].static
+    ]
+    here = __name__.partition(".")[0]
+    ours = [kind for module, kind in kinds if module.partition(".")[0] == here]
+    refused = None
+    for kind in ours or [kind for _, kind in kinds]:
+        try:
+            kind.check(where, wrapped)
+        except ValueError as error:
+            refused = refused or error
+        else:
+            return value
+    if refused:
+        raise refused
+    return fields.check_number(where, value, fields.REAL)
+
+
+def _like(name: str, value: Any, old: chex.Array) -> chex.Array:
+    """The number with shape, dtype and placement of the one that it replaces."""
+    old = old if isinstance(old, jax.Array) else _as_scalar(old)
+    new = jnp.asarray(value, old.dtype)
+    if new.shape not in ((), old.shape):
+        raise ValueError(
+            f"set_hyperparams: `{name}` must be a scalar or have shape {old.shape}, got shape "
+            f"{new.shape}"
+        )
+    new = jnp.broadcast_to(new, old.shape)
+    placed = not isinstance(old, jax.core.Tracer) and old.committed
+    return jax.device_put(new, old.sharding) if placed else new
+
+
+def inject_hyperparams(
+    inner: GradientTransformation, names: Sequence[str] | None = None
+) -> InjectHyperparams:
+    """Keeps the hyperparameters of a transformation in its state, where a loop can change them.
+
+    A training step that closes over `tx` has its numbers compiled in.  With this around it they
+    are read from the state instead: `set_hyperparams` between two steps takes effect at the next
+    one, and nothing is compiled again.  They are scalars in float32 (float64 in 64-bit mode),
+    whatever the parameters are.
+
+    A hyperparameter is called by its field (`learning_rate`, `b1`, `weight_decay`) if `inner` has
+    one of that name, otherwise each is called by its place, too: `0/learning_rate` in the first
+    link of a chain, `biases/learning_rate` under a name or a label.
+
+    Schedules stay schedules.  The value that a step used is recorded in the state under the same
+    name, so that `get_hyperparam` reads it; setting it is refused.  Numbers that only `init`
+    reads (`initial_...`) stay where they are.
+
+    Args:
+      inner: a transformation of adamx: itself, not the function that makes it.
+      names: which hyperparameters, by the names above (a field's name stands for all of that
+        name); None for all floating-point numbers and schedules.
+
+    Returns:
+      A transformation with state `InjectHyperparamsState(count, hyperparams, scheduled,
+      inner_state)`.
+
+    Raises:
+      TypeError: `inner` is no transformation; at `update`, another optimizer's state.
+      ValueError: an unknown name; no hyperparameters at all.
+
+    Example:
+      >>> import adamx, jax
+      >>> tx = adamx.inject_hyperparams(adamx.adam(0.5))
+      >>> step = jax.jit(tx.step)
+      >>> params, state = step(1.0, tx.init(2.0), 2.0)
+      >>> float(params)
+      1.5
+      >>> state = adamx.set_hyperparams(state, learning_rate=0.25)
+      >>> params, state = step(1.0, state, params)
+      >>> float(params)
+      1.25
+    """
+    return InjectHyperparams.checked(inner=inner, names=names)
+
+
+def get_hyperparam(state: State, name: str) -> chex.Array:
+    """One hyperparameter, from a state that `inject_hyperparams` keeps anywhere inside.
+
+    A number is the one that the next step will use.  A scheduled value is the one that the last
+    step used (before the first step: the one that it will use).
+
+    Args:
+      state: the state of any transformation, nested as deeply as you like.
+      name: as explained at `inject_hyperparams`.
+
+    Returns:
+      A floating-point scalar.
+
+    Raises:
+      ValueError: an unknown name, or one that several hyperparameters have.
+
+    Example:
+      >>> import adamx
+      >>> tx = adamx.inject_hyperparams(adamx.adam(adamx.linear_schedule(1.0, 0.0, 4)))
+      >>> state = tx.init(2.0)
+      >>> for _ in range(3):
+      ...     _, state = tx.update(1.0, state)
+      >>> float(adamx.get_hyperparam(state, "learning_rate"))
+      0.5
+    """
+    node = _find("get_hyperparam", state, name)
+    return {**node.scheduled, **node.hyperparams}[name]
+
+
+def set_hyperparams(state: State, /, **values: Number) -> State:
+    """A new state with other hyperparameters; the next step uses them and compiles nothing.
+
+    Args:
+      state: the state of any transformation, nested as deeply as you like, with
+        `inject_hyperparams` inside.
+      **values: numbers or scalar arrays by name; write a name with a place in it as
+        `**{"0/learning_rate": 1e-4}`.
+
+    Returns:
+      A state of the same structure, shapes and dtypes.
+
+    Raises:
+      ValueError: an unknown or ambiguous name; a number outside the range that its field allows;
+        a hyperparameter that follows a schedule.
+      TypeError: not a number.
+
+    Example:
+      >>> import adamx
+      >>> state = adamx.inject_hyperparams(adamx.adam(0.1)).init(2.0)
+      >>> state = adamx.set_hyperparams(state, learning_rate=0.01, b1=0.5)
+      >>> print(adamx.get_hyperparam(state, "learning_rate"))
+      0.01
+    """
+    changes: dict[int, dict[str, chex.Array]] = {}
+    for name, value in values.items():
+        node = _find("set_hyperparams", state, name)
+        if name in node.scheduled:
+            raise _is_scheduled("set_hyperparams", name)
+        new = _like(name, _check_value(name, value), node.hyperparams[name])
+        changes.setdefault(id(node), {})[name] = new
+
+    def change(node: Any) -> Any:
+        if not isinstance(node, InjectHyperparamsState):
+            return node
+        return node._replace(
+            hyperparams={**node.hyperparams, **changes.get(id(node), {})},
+            inner_state=everywhere(node.inner_state),
+        )
+
+    def everywhere(part: State) -> State:
+        return jax.tree.map(change, part, is_leaf=_is_injected)
+
+    return everywhere(state)
+
+
+def _is_learning_rate(value: Any) -> bool:
+    return isinstance(value, (ScaleByLearningRate, InjectHyperparams))
+
+
+def _rates(
+    tx: GradientTransformation, state: State, above: tuple[str, ...] = ()
+) -> Iterator[_Place]:
+    """The links that scale by a learning rate, with their states.
+
+    What is injected is called as if it were not.
+    """
+    for _, place in _places(tx, state, _is_learning_rate, _is_learning_rate):
+        names = (*above, *place.names)
+        if isinstance(place.value, ScaleByLearningRate):
+            yield place._replace(names=names, field="learning_rate")
+        elif place.state is None:
+            yield from _rates(place.value.inner, None, names)
+        else:
+            inner = place.value.current(place.state)
+            yield from _rates(inner, place.state.inner_state, names)
+
+
+def learning_rates(tx: GradientTransformation, state: State) -> dict[str, chex.Array]:
+    """The learning rates that the next step will use, by name, as float32 scalars or better.
+
+    `learning_rate` if there is one, else by place as in `inject_hyperparams`.
+    """
+
+    def value(name: str, place: _Place) -> chex.Array:
+        rate: Hyperparameter = place.owner.learning_rate  # type: ignore[attr-defined]
+        if not isinstance(rate, Schedule):
+            return _as_scalar(scalar(rate, name))
+        if not hasattr(place.state, "count"):
+            raise TypeError(
+                f"{name} is scheduled, but the state has no step count for it; was it made by "
+                "another optimizer?"
+            )
+        return _as_scalar(resolve(rate, place.state.count, name))
+
+    found = _named([*enumerate(_rates(tx, state))])
+    return {name: value(name, place) for name, (_, place) in found.items()}
+
+
+def learning_rate_names(tx: GradientTransformation) -> list[str]:
+    """The keys of `learning_rates(tx, state)`."""
+    return [*_named([*enumerate(_rates(tx, None))])]
+
+
+def get_learning_rate(tx: GradientTransformation, state: State) -> chex.Array:
+    """The learning rate that the next step will use, whatever it is made of.
+
+    Finds the `scale_by_learning_rate` in `tx` (every optimizer of the family ends with one) and
+    reads its number, its schedule at the step count of the state, or what `set_hyperparams` put
+    there.  Nothing needs to be wrapped.
+
+    Args:
+      tx: any transformation of adamx.
+      state: its state, after any number of steps.
+
+    Returns:
+      A floating-point scalar.
+
+    Raises:
+      ValueError: no learning rate in `tx`, or more than one.
+      TypeError: `tx` is no adamx transformation, or the state is another one's.
+
+    Example:
+      >>> import adamx
+      >>> tx = adamx.chain(adamx.adamw(adamx.linear_schedule(1.0, 0.0, 4)))
+      >>> state = tx.init(2.0)
+      >>> _, state = tx.update(1.0, state, 2.0)
+      >>> float(adamx.get_learning_rate(tx, state))
+      0.75
+    """
+    if not isinstance(tx, GradientTransformation):
+        raise TypeError(f"get_learning_rate: expected an adamx transformation, got {tx!r}")
+    found = learning_rates(tx, state)
+    if len(found) != 1:
+        raise ValueError(
+            "get_learning_rate: the transformation must have exactly one "
+            f"`scale_by_learning_rate`, found {', '.join(found) or 'none'}; for one of several "
+            "pass that part of the transformation with its own state"
+        )
+    return next(iter(found.values()))

@@ -1,0 +1,125 @@
+"""Noise on the gradient (Neelakantan et al. 2015)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from adamx.core import fields, numerics, tree
+from adamx.core.fields import Where
+from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule, hyperparameter, resolve
+from adamx.core.norms import safe_sqrt
+from adamx.core.transformation import GradientTransformation, Params, State, Updates
+
+
+class AddNoiseState(NamedTuple):
+    """How far the noise has been annealed, and the key of what is to come."""
+
+    count: chex.Array  # int32[], steps taken
+    rng_key: chex.Array  # uint32[...], the data of a key
+
+
+def _check_key(where: Where, value: Any) -> Any:
+    if isinstance(value, jax.Array) and value.ndim > 0 and value.dtype != jnp.uint32:
+        raise where.error(TypeError, "a seed or a key", value)
+    return fields.check_count(where, value, 0)
+
+
+def _check_impl(where: Where, value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise where.error(TypeError, "the name of a random number generator or None", value)
+    return value
+
+
+def _is_key(x: Any) -> bool:
+    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+class AddNoise(GradientTransformation):
+    """u + sqrt(eta / (1 + count)**gamma) * z with z standard normal."""
+
+    eta: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
+    gamma: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
+    key: int | chex.Array = fields.child(_check_key)  # a seed, or the data of a key
+    impl: str | None = fields.static(_check_impl, None)  # whose data; None for the default
+
+    def init(self, params: Params) -> State:
+        if jnp.ndim(self.key):
+            data = jnp.array(self.key, copy=True)
+        else:
+            data = jax.random.key_data(jax.random.key(self.key, impl=self.impl))
+        return AddNoiseState(count=jnp.zeros((), jnp.int32), rng_key=data)
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        tree.check_state(self.public_name, state, AddNoiseState)
+        count = numerics.safe_increment(state.count)
+        eta = resolve(self.eta, state.count, "eta")
+        gamma = resolve(self.gamma, state.count, "gamma")
+        deviation = safe_sqrt(eta * count.astype(jnp.float32) ** -gamma)
+
+        next_key, key = jax.random.split(jax.random.wrap_key_data(state.rng_key, impl=self.impl))
+        # One key per leaf that gets noise: what else is in the tree changes nothing.
+        number = sum(map(_is_noisy, tree.flatten(updates)[0]))
+        keys = iter(jax.random.split(key, number) if number else ())
+
+        def add(u: chex.Array) -> chex.Array:
+            u = jnp.asarray(u)
+            if not u.size:
+                return u
+            wide = numerics.widen(u)
+            noise = jax.random.normal(next(keys), u.shape, wide.dtype)
+            return (wide + deviation.astype(numerics.real_dtype(wide)) * noise).astype(u.dtype)
+
+        updates = tree.map_leaves(add, updates)
+        return updates, AddNoiseState(count=count, rng_key=jax.random.key_data(next_key))
+
+
+def _is_noisy(u: Any) -> bool:
+    return numerics.is_inexact(u) and jnp.size(u) > 0
+
+
+def add_noise(eta: ScalarOrSchedule, gamma: ScalarOrSchedule, key: chex.Array | int) -> AddNoise:
+    """Adds Gaussian noise of decreasing variance to the gradient.
+
+        u <- u + sigma_t z,  z standard normal,  sigma_t**2 = eta / (1 + t)**gamma
+
+    with t the 0-based step count.  Noise is drawn in at least float32; for a complex leaf sigma_t
+    is that of real and imaginary part together.  Every step and every leaf has its own noise, the
+    same on all devices that hold the same state.
+
+    Args:
+      eta: the variance at the first step, >= 0; a number, a scalar array or a schedule.
+      gamma: how fast the variance decreases, >= 0; likewise.
+      key: a seed, or a key from `jax.random.key` or `jax.random.PRNGKey`.
+
+    Returns:
+      A transformation with state `AddNoiseState(count, rng_key)`; `rng_key` is the data of a key
+      (`jax.random.wrap_key_data` makes the key of it).
+
+    Raises:
+      ValueError: `eta`, `gamma` or a seed that is negative.
+      TypeError: not a number, array or schedule; a key that is neither seed nor key.
+
+    Reference:
+      Neelakantan et al., Adding Gradient Noise Improves Learning for Very Deep Networks, 2015,
+      section 3.
+
+    Example:
+      >>> import adamx
+      >>> tx = adamx.add_noise(eta=0.01, gamma=0.55, key=0)
+      >>> tx.init(None).rng_key
+      Array([0, 0], dtype=uint32)
+    """
+    if _is_key(key):
+        return AddNoise.checked(
+            eta=eta,
+            gamma=gamma,
+            key=jax.random.key_data(key),
+            impl=str(jax.random.key_impl(key)),
+        )
+    return AddNoise.checked(eta=eta, gamma=gamma, key=key)

@@ -1,0 +1,91 @@
+"""Replacing what is not a number."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from adamx.core import numerics, tree
+from adamx.core.transformation import GradientTransformation, Params, State, Updates
+
+
+class ZeroNansState(NamedTuple):
+    """Where the latest gradient had a NaN."""
+
+    found_nan: Any  # like the parameters, bool[] for each leaf; None where nothing is trained
+
+    def metrics(self) -> dict[str, chex.Array]:
+        """How many leaves had one, for a logger."""
+        found = jax.tree.leaves(self.found_nan)
+        number = sum((x.astype(jnp.int32) for x in found), start=jnp.zeros((), jnp.int32))
+        return {"zero_nans/leaves": number}
+
+
+def _flags(some_tree: Any, flag: Any) -> Any:
+    """`flag(leaf)` for every leaf, `None` included."""
+    return jax.tree.map(flag, some_tree, is_leaf=lambda x: x is None)
+
+
+def _has_nan(u: chex.Array) -> chex.Array:
+    """By the maximum, which XLA reads from the gradient; it would keep the comparisons."""
+    if numerics.is_complex(u):
+        return _has_nan(u.real) | _has_nan(u.imag)
+    return jnp.isnan(jnp.max(u, initial=-jnp.inf))
+
+
+class ZeroNans(GradientTransformation):
+    """u, with 0 in place of every NaN."""
+
+    def init(self, params: Params) -> State:
+        return ZeroNansState(
+            found_nan=_flags(
+                params, lambda p: jnp.zeros((), bool) if numerics.is_inexact(p) else None
+            )
+        )
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        tree.check_state(self.public_name, state, ZeroNansState)
+        if params is not None:
+            tree.check_match(self.public_name, "updates", updates, "parameters", params)
+        # The state knows which leaves are trained, but not their shapes.
+        given = _flags(updates, lambda u: 0.0 if numerics.is_inexact(u) else None)
+        known = _flags(state.found_nan, lambda found: None if found is None else 0.0)
+        tree.check_match(self.public_name, "updates", given, "optimizer state", known)
+
+        def find(u: Any, before: Any) -> Any:
+            if before is None:
+                return None
+            return _has_nan(jnp.asarray(u)) if numerics.is_inexact(u) else jnp.zeros((), bool)
+
+        def zero(u: chex.Array) -> chex.Array:
+            u = jnp.asarray(u)
+            return jnp.where(jnp.isnan(u), jnp.zeros((), u.dtype), u)
+
+        found = jax.tree.map(find, updates, state.found_nan, is_leaf=lambda x: x is None)
+        return tree.map_leaves(zero, updates), ZeroNansState(found_nan=found)
+
+
+def zero_nans() -> ZeroNans:
+    """Replaces every NaN of the gradient by 0, and says in which leaves there was one.
+
+    Infinities stay.  To skip the whole step instead, use a guard.
+
+    Returns:
+      A transformation with state `ZeroNansState(found_nan)`, a tree of booleans like the
+      parameters, about the latest gradient; its `metrics()` count them.
+
+    Raises:
+      ValueError: at `update`, a gradient of another structure.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.zero_nans()
+      >>> tx.update(jnp.array([1.0, jnp.nan]), tx.init(jnp.zeros(2)))
+      (Array([1., 0.], dtype=float32), ZeroNansState(found_nan=Array(True, dtype=bool)))
+    """
+    return ZeroNans()

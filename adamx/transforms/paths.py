@@ -1,0 +1,156 @@
+"""Leaves by name: one way to write a leaf's path, and masks made from patterns of paths."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import chex
+import jax
+
+from adamx.core import fields, tree
+from adamx.core.fields import Where
+from adamx.core.value import Value
+
+_SHOWN = 5
+
+
+def path_string(path: tuple[Any, ...]) -> str:
+    """One of JAX's key paths as keys, indices and attribute names joined by slashes."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def leaf_paths(params: chex.ArrayTree) -> list[str]:
+    """The path of every leaf as keys, indices and attribute names joined by slashes.
+
+    This is the form of path that every pattern in this library is searched in.
+
+    Args:
+      params: any pytree; `None` counts as a leaf.
+
+    Returns:
+      One string per leaf, in the order of the leaves; "" for a tree that is a single leaf.
+
+    Example:
+      >>> import adamx
+      >>> adamx.leaf_paths({"head": 1.0, "layers": [{"bias": 1.0, "kernel": 1.0}]})
+      ['head', 'layers/0/bias', 'layers/0/kernel']
+    """
+    with_paths, _ = jax.tree_util.tree_flatten_with_path(params, is_leaf=lambda x: x is None)
+    return [path_string(path) for path, _ in with_paths]
+
+
+def check_patterns(where: Where, value: Any) -> tuple[str, ...]:
+    """Regular expressions, at least one, as a tuple of strings."""
+    patterns = (value,) if isinstance(value, str) else tuple(value)
+    if not patterns:
+        raise where.error(ValueError, "at least one regular expression", patterns)
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise where.error(TypeError, "regular expressions (strings)", pattern)
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise where.error(ValueError, f"a regular expression ({error})", pattern) from None
+    return patterns
+
+
+def match_paths(owner: str, pattern: str, paths: list[str]) -> list[bool]:
+    """Whether the pattern is found anywhere in each path.
+
+    Raises:
+      ValueError: it is found in none; the nearest paths are listed.
+    """
+    found = [re.search(pattern, path) is not None for path in paths]
+    if not any(found):
+        # Compare letters with letters: a path is near if the pattern's words are near to it.
+        words = re.sub(r"\\.|[^\w/]+", " ", pattern).strip()
+        candidates = {part: path for path in paths for part in (*path.split("/"), path)}
+        near = difflib.get_close_matches(words, candidates, n=_SHOWN, cutoff=0.5)
+        shown = dict.fromkeys(candidates[part] for part in near)
+        listed = ", ".join(map(repr, shown or paths[:_SHOWN]))
+        hint = "did you mean" if shown else "there are"
+        raise ValueError(
+            f"{owner}: the pattern {pattern!r} is found in none of the {len(paths)} paths of the "
+            f"parameters; {hint} {listed}" + ("?" if shown else "")
+        )
+    return found
+
+
+def first_match(owner: str, patterns: tuple[str, ...], paths: list[str]) -> list[int | None]:
+    """For each path the position of the first pattern that is found in it, or None.
+
+    A tree without leaves has nothing to match and nothing to complain about.
+
+    Raises:
+      ValueError: a pattern that is found in no path, or only where an earlier one is found.
+    """
+    if not paths:
+        return []
+    found = zip(*(match_paths(owner, pattern, paths) for pattern in patterns), strict=True)
+    first = [row.index(True) if any(row) else None for row in found]
+    for i, pattern in enumerate(patterns):
+        if i not in first:
+            raise ValueError(
+                f"{owner}: the pattern {pattern!r} is never reached, as an earlier one is found in "
+                "every path that it is found in; put it first"
+            )
+    return first
+
+
+def near_misses(given: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: the nearest known ones, and all of them."""
+    known = list(dict.fromkeys(known))
+    near = difflib.get_close_matches(given, known, n=_SHOWN, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    return f"{hint}known are {', '.join(map(repr, known)) or 'none'}"
+
+
+class MaskByPath(Value):
+    """True for the leaves whose path contains one of the patterns, or with `exclude` none."""
+
+    patterns: tuple[str, ...] = fields.static(check_patterns)
+    exclude: bool = fields.switch(False)
+
+    def __call__(self, params: chex.ArrayTree) -> chex.ArrayTree:
+        paths = leaf_paths(params)
+        # A tree without leaves has nothing to match and nothing to complain about.
+        patterns = self.patterns if paths else ()
+        matches = [match_paths(self.public_name, pattern, paths) for pattern in patterns]
+        selected = [any(row) != self.exclude for row in zip(*matches, strict=True)]
+        return tree.flatten(params)[1].unflatten(selected)
+
+    def recipe_arguments(self) -> list[str]:
+        switch = ["exclude=True"] if self.exclude else []
+        return [*map(repr, self.patterns), *switch]
+
+
+def mask_by_path(*patterns: str, exclude: bool = False) -> MaskByPath:
+    r"""A mask that selects leaves by their paths, for every argument called `mask`.
+
+    A leaf is selected if one of the patterns is found anywhere in its path, as written by
+    `leaf_paths` ("layers/0/bias").  Anchor a pattern that must be a whole name: `"b"` is also
+    found in "embedding", `r"(^|/)b$"` is not.
+
+    Args:
+      *patterns: regular expressions; each must be found in at least one path.
+      exclude: select the leaves in which none is found instead.
+
+    Returns:
+      A value to be called with the parameters; gives a tree of booleans.  It can be compared,
+      hashed, printed and stored in a configuration like a transformation.
+
+    Raises:
+      ValueError: no pattern or one that is no regular expression; when called, a pattern that is
+        found in no path.
+      TypeError: a pattern that is not a string.
+
+    Example:
+      >>> import adamx
+      >>> mask = adamx.mask_by_path(r"bias$", r"^norm", exclude=True)
+      >>> mask({"dense": {"bias": 1.0, "kernel": 1.0}, "norm": {"scale": 1.0}})
+      {'dense': {'bias': False, 'kernel': True}, 'norm': {'scale': False}}
+    """
+    return MaskByPath.checked(patterns=patterns, exclude=exclude)

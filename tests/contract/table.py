@@ -1,0 +1,393 @@
+"""Every public transformation and schedule, once: what the contract tests run over.
+
+To add a transformation, add a row.  No test asks for a row's id; tests ask for its capabilities,
+whose defaults are those of a complete optimizer, and `test_table.py` checks what is declared.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+import pytest
+
+import adamx
+from adamx import GradientTransformation, Schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One transformation and what can be said about it."""
+
+    id: str  # the public function, then "-variant"
+    make: Callable[[], GradientTransformation]
+    stateful: bool = True  # refuses a state that is not its own
+    needs_params: bool = False  # `update` refuses to run without parameters
+    checks_updates: bool = True  # `update` refuses mismatched gradients; else only `step` does
+    keeps_dtype: bool = False  # updates keep the incoming dtype; else they take the parameters'
+    bounded: bool = True  # a huge gradient gives no huge update
+    averages: bool = False  # its state holds an average of the parameters, for `eval_params`
+    smooth: bool = True  # keeps nothing in fewer bits than float64 parameters have
+    any_container: bool = True  # fits parameters in any container; else in dicts only
+    data: bool = True  # holds floating numbers, which may be traced
+    printable: bool = True  # its repr is an expression that builds it
+    serializable: bool = True  # it has a JSON configuration
+    picklable: bool = True
+
+    def __str__(self) -> str:
+        return self.id
+
+
+def halving(count: Any) -> Any:
+    """A schedule that is a plain function."""
+    return 0.5 / (1.0 + count)
+
+
+def odd(count: Any) -> Any:
+    """A condition on the step count that is a plain function."""
+    return count % 2 == 1
+
+
+def shrink(updates: Any, params: Any) -> Any:
+    """A rule for leaves that is a plain function."""
+    return 0.5 * updates
+
+
+def passed_on(updates: Any, params: Any) -> Any:
+    """A rule for trees that is a plain function."""
+    return updates
+
+
+LR = 0.05
+RISE = adamx.warmup_constant_schedule(0.01, 0.1, 3)
+FALL = adamx.cosine_decay_schedule(0.1, 10, alpha=0.1)
+MASK = {"b": False, "w": True}
+
+
+def _scaling(id: str, make: Callable[[], GradientTransformation], **capabilities: Any) -> Case:
+    """A row for a link that multiplies what comes in, whatever the parameters are."""
+    defaults = {"stateful": False, "checks_updates": False, "keeps_dtype": True, "bounded": False}
+    return Case(id, make, **{**defaults, **capabilities})
+
+
+CASES = (
+    # The Adam family.
+    Case("adam", lambda: adamx.adam(LR, b1=0.8, b2=0.95, eps=1e-6)),
+    Case("adam-eps_root", lambda: adamx.adam(FALL, b1=0.0, eps_root=1e-6)),
+    Case("adam-eps_hat", lambda: adamx.adam(LR, eps_hat=True)),
+    Case("adam-array", lambda: adamx.adam(jnp.asarray(LR)), printable=False),
+    Case(
+        "adam-bfloat16_moments",
+        lambda: adamx.adam(LR, mu_dtype="bfloat16", nu_dtype="bfloat16"),
+        smooth=False,
+    ),
+    Case(
+        "adamw",
+        lambda: adamx.adamw(FALL, weight_decay=RISE, mask=MASK),
+        needs_params=True,
+        any_container=False,
+    ),
+    Case("amsgrad", lambda: adamx.amsgrad(LR, bias_correction_mu=False)),
+    Case("nadam", lambda: adamx.nadam(RISE, b1=RISE)),
+    Case("nadamw", lambda: adamx.nadamw(LR, weight_decay=0.1), needs_params=True),
+    Case("adamax", lambda: adamx.adamax(LR, b2=0.9)),
+    Case("adamaxw", lambda: adamx.adamaxw(FALL, weight_decay=0.1), needs_params=True),
+    Case("radam", lambda: adamx.radam(LR, b2=0.9, threshold=4.5), bounded=False),
+    Case("adabelief", lambda: adamx.adabelief(LR, b1=0.8, nesterov=True)),
+    Case("yogi", lambda: adamx.yogi(LR, eps=1e-2)),
+    Case("lamb", lambda: adamx.lamb(LR, weight_decay=0.1), needs_params=True),
+    Case("adopt", lambda: adamx.adopt(LR, b2=0.9, nesterov=True)),
+    Case("ademamix", lambda: adamx.ademamix(FALL, b3=RISE, alpha=RISE), needs_params=True),
+    Case(
+        "schedule_free_adamw",
+        lambda: adamx.schedule_free_adamw(LR, 2),
+        needs_params=True,
+        averages=True,
+        smooth=False,
+    ),
+    # The cores of the family.
+    Case("scale_by_adam", lambda: adamx.scale_by_adam(b1=0.8, nesterov=True)),
+    Case("scale_by_amsgrad", lambda: adamx.scale_by_amsgrad(b2=0.9, eps_root=1e-6)),
+    Case("scale_by_adamax", lambda: adamx.scale_by_adamax(b1=0.8)),
+    Case("scale_by_radam", lambda: adamx.scale_by_radam(b2=0.9, nesterov=True), bounded=False),
+    Case("scale_by_belief", lambda: adamx.scale_by_belief(b1=0.8)),
+    Case("scale_by_yogi", lambda: adamx.scale_by_yogi(initial_accumulator_value=1e-3)),
+    Case(
+        "scale_by_adopt",
+        lambda: adamx.scale_by_adopt(clip_value_fn=2.0, mu_dtype="float16"),
+        smooth=False,
+    ),
+    Case("scale_by_ademamix", lambda: adamx.scale_by_ademamix(alpha=2.0)),
+    Case("scale_by_rms", lambda: adamx.scale_by_rms(eps=1e-3, initial_scale=1.0)),
+    Case("scale_by_rms-counted", lambda: adamx.scale_by_rms(RISE, bias_correction=True)),
+    Case(
+        "schedule_free",
+        lambda: adamx.schedule_free(adamx.scale_by_learning_rate(LR), LR, b1=0.8),
+        needs_params=True,
+        bounded=False,
+        averages=True,
+        smooth=False,
+    ),
+    # Around the core.
+    _scaling("clip_by_global_norm", lambda: adamx.clip_by_global_norm(0.5), bounded=True),
+    _scaling(
+        "clip_by_global_norm-schedule",
+        lambda: adamx.clip_by_global_norm(RISE),
+        stateful=True,
+        bounded=True,
+    ),
+    _scaling(
+        "add_decayed_weights",
+        lambda: adamx.add_decayed_weights(RISE, mask=MASK),
+        stateful=True,
+        needs_params=True,
+        checks_updates=True,
+        any_container=False,
+    ),
+    _scaling(
+        "scale_by_trust_ratio",
+        lambda: adamx.scale_by_trust_ratio(trust_coefficient=0.1, eps=1e-3),
+        needs_params=True,
+        checks_updates=True,
+        bounded=True,
+    ),
+    _scaling("scale", lambda: adamx.scale(-0.5)),
+    _scaling("scale_by_learning_rate", lambda: adamx.scale_by_learning_rate(LR)),
+    _scaling("scale_by_schedule", lambda: adamx.scale_by_schedule(FALL), stateful=True),
+    _scaling(
+        "scale_by_schedule-function",
+        lambda: adamx.scale_by_schedule(halving),
+        stateful=True,
+        data=False,
+        printable=False,
+        serializable=False,
+    ),
+    _scaling(
+        "ema_params",
+        lambda: adamx.ema_params(0.9, debias=True),
+        stateful=True,
+        averages=True,
+        needs_params=True,
+        checks_updates=True,
+    ),
+    _scaling(
+        "mean_params",
+        lambda: adamx.mean_params(start_step=1),
+        stateful=True,
+        averages=True,
+        needs_params=True,
+        checks_updates=True,
+        data=False,
+    ),
+    Case("ema", lambda: adamx.ema(0.9), bounded=False),
+    Case("trace", lambda: adamx.trace(0.9, nesterov=True), bounded=False),
+    _scaling(
+        "decay_to_initial",
+        lambda: adamx.decay_to_initial(RISE, mask=MASK),
+        stateful=True,
+        needs_params=True,
+        checks_updates=True,
+        any_container=False,
+    ),
+    # Guarding and changing gradients.
+    _scaling("clip", lambda: adamx.clip(0.5), bounded=True),
+    _scaling("clip_by_norm", lambda: adamx.clip_by_norm(0.5), bounded=True),
+    _scaling(
+        "clip_by_block_rms", lambda: adamx.clip_by_block_rms(RISE), stateful=True, bounded=True
+    ),
+    _scaling(
+        "adaptive_grad_clip",
+        lambda: adamx.adaptive_grad_clip(0.1, report=True),
+        stateful=True,
+        needs_params=True,
+        checks_updates=True,
+        bounded=True,
+    ),
+    _scaling("clip_spikes", lambda: adamx.clip_spikes(2.0, 0.9, 1), stateful=True),
+    _scaling("add_noise", lambda: adamx.add_noise(0.1, 0.5, key=1), stateful=True),
+    _scaling("centralize", adamx.centralize, data=False),
+    _scaling("zero_nans", adamx.zero_nans, stateful=True, data=False),
+    _scaling("set_to_zero", adamx.set_to_zero, bounded=True, data=False),
+    _scaling("scale_by_sign", adamx.scale_by_sign, bounded=True, data=False),
+    Case(
+        "keep_params_nonnegative",
+        adamx.keep_params_nonnegative,
+        stateful=False,
+        needs_params=True,
+        bounded=False,
+        data=False,
+    ),
+    Case("cautious", lambda: adamx.cautious(adamx.scale_by_adam(b1=0.8))),
+    # Some of the parameters, some of the time.
+    _scaling(
+        "freeze",
+        lambda: adamx.freeze({"b": True, "w": False}),
+        checks_updates=True,
+        any_container=False,
+        data=False,
+    ),
+    _scaling(
+        "masked",
+        lambda: adamx.masked(adamx.add_decayed_weights(RISE), MASK),
+        stateful=True,
+        needs_params=True,
+        checks_updates=True,
+        any_container=False,
+    ),
+    Case(
+        "multi_transform",
+        lambda: adamx.multi_transform(
+            {"fast": adamx.adam(LR), "slow": adamx.nadam(FALL)}, {"b": "slow", "w": "fast"}
+        ),
+        any_container=False,
+    ),
+    Case(
+        "multi_transform-by_path",
+        lambda: adamx.multi_transform(
+            {"matrices": adamx.adamw(LR), "rest": adamx.adam(FALL)},
+            adamx.label_by_path(("w", "matrices"), default="rest"),
+        ),
+        needs_params=True,
+        any_container=False,
+    ),
+    _scaling("scale_by_path", lambda: adamx.scale_by_path(("^w", RISE), ("b", 0.5)), stateful=True),
+    _scaling(
+        "conditionally_mask",
+        lambda: adamx.conditionally_mask(adamx.adam(LR), odd),
+        stateful=True,
+        printable=False,
+        serializable=False,
+    ),
+    _scaling(
+        "conditionally_transform",
+        lambda: adamx.conditionally_transform(adamx.adam(LR), odd),
+        stateful=True,
+        printable=False,
+        serializable=False,
+    ),
+    # Around whole steps.  A sum of gradients is not bounded by the largest one.
+    Case("multi_steps", lambda: adamx.multi_steps(adamx.adam(LR), 2), bounded=False),
+    Case("apply_if_finite", lambda: adamx.apply_if_finite(adamx.adam(FALL))),
+    Case(
+        "dynamic_loss_scale",
+        lambda: adamx.dynamic_loss_scale(adamx.adam(LR), 8.0, growth_interval=2),
+    ),
+    Case("inject_hyperparams", lambda: adamx.inject_hyperparams(adamx.adam(LR, b2=RISE))),
+    Case(
+        "inject_hyperparams-names",
+        lambda: adamx.inject_hyperparams(
+            adamx.chain(adamx.clip_by_global_norm(1.0), adamx.adam(LR)), ["learning_rate", "b1"]
+        ),
+    ),
+    Case(
+        "record_metrics",
+        lambda: adamx.record_metrics(adamx.adam(FALL), "update_norm", "learning_rate"),
+    ),
+    # Composing.
+    Case(
+        "chain",
+        lambda: adamx.chain(adamx.clip_by_global_norm(1.0), adamx.adam(FALL), adamx.ema_params(LR)),
+        needs_params=True,
+        averages=True,
+    ),
+    _scaling(
+        "chain-foreign",
+        lambda: adamx.chain(optax.identity(), adamx.scale_by_learning_rate(FALL)),
+        stateful=True,
+        printable=False,
+        serializable=False,
+        picklable=False,
+    ),
+    Case(
+        "named_chain",
+        lambda: adamx.named_chain(("core", adamx.scale_by_adam()), ("lr", adamx.scale(-LR))),
+    ),
+    _scaling("identity", adamx.identity, data=False),
+    _scaling(
+        "stateless",
+        lambda: adamx.stateless(passed_on),
+        data=False,
+        printable=False,
+        serializable=False,
+    ),
+    _scaling(
+        "stateless_with_tree_map",
+        lambda: adamx.stateless_with_tree_map(shrink),
+        checks_updates=True,
+        data=False,
+        printable=False,
+        serializable=False,
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduleCase:
+    """One schedule."""
+
+    id: str
+    make: Callable[[], Schedule]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+SCHEDULES = (
+    ScheduleCase("constant_schedule", lambda: adamx.constant_schedule(0.1)),
+    ScheduleCase("linear_schedule", lambda: adamx.linear_schedule(0.1, 0.01, 4, 1)),
+    ScheduleCase("polynomial_schedule", lambda: adamx.polynomial_schedule(0.1, 0.01, 2.0, 4, 1)),
+    ScheduleCase("power_schedule", lambda: adamx.power_schedule(0.1, 0.5)),
+    ScheduleCase("running_mean_decay", lambda: adamx.running_mean_decay(1, 2)),
+    ScheduleCase("exponential_decay", lambda: adamx.exponential_decay(0.1, 2, 0.5, end_value=0.01)),
+    ScheduleCase("inverse_time_decay", lambda: adamx.inverse_time_decay(0.1, 0.5, 2, True)),
+    ScheduleCase(
+        "piecewise_constant_schedule",
+        lambda: adamx.piecewise_constant_schedule(0.1, {2: 0.5, 4: 0.1}),
+    ),
+    ScheduleCase(
+        "piecewise_interpolate_schedule",
+        lambda: adamx.piecewise_interpolate_schedule("cosine", 0.1, {2: 0.5, 4: 0.1}),
+    ),
+    ScheduleCase("cosine_decay_schedule", lambda: adamx.cosine_decay_schedule(0.1, 4, 0.1, 2.0)),
+    ScheduleCase(
+        "sgdr_schedule",
+        lambda: adamx.sgdr_schedule(
+            [{"init_value": 0.01, "peak_value": 0.1, "warmup_steps": 1, "decay_steps": 3}] * 2
+        ),
+    ),
+    ScheduleCase("cosine_restarts_schedule", lambda: adamx.cosine_restarts_schedule(0.1, 2, 1.5)),
+    ScheduleCase("warmup_constant_schedule", lambda: adamx.warmup_constant_schedule(0.01, 0.1, 3)),
+    ScheduleCase(
+        "warmup_linear_decay_schedule",
+        lambda: adamx.warmup_linear_decay_schedule(0.01, 0.1, 2, 6),
+    ),
+    ScheduleCase(
+        "warmup_cosine_decay_schedule",
+        lambda: adamx.warmup_cosine_decay_schedule(0.01, 0.1, 2, 6, 0.001),
+    ),
+    ScheduleCase(
+        "warmup_exponential_decay_schedule",
+        lambda: adamx.warmup_exponential_decay_schedule(0.01, 0.1, 2, 3, 0.5),
+    ),
+    ScheduleCase(
+        "warmup_stable_decay_schedule",
+        lambda: adamx.warmup_stable_decay_schedule(0.01, 0.1, 2, 2, 3),
+    ),
+    ScheduleCase("inverse_sqrt_schedule", lambda: adamx.inverse_sqrt_schedule(0.01, 0.1, 3)),
+    ScheduleCase("linear_onecycle_schedule", lambda: adamx.linear_onecycle_schedule(10, 0.1)),
+    ScheduleCase("cosine_onecycle_schedule", lambda: adamx.cosine_onecycle_schedule(10, 0.1)),
+    ScheduleCase("join_schedules", lambda: adamx.join_schedules([RISE, FALL], [2])),
+    ScheduleCase("scale_schedule", lambda: adamx.scale_schedule(RISE, FALL)),
+    ScheduleCase("shift_schedule", lambda: adamx.shift_schedule(FALL, 2)),
+)
+
+
+def cases(**capabilities: bool) -> pytest.MarkDecorator:
+    """Runs a test over every row that has (or, with False, lacks) the capabilities."""
+    rows = [c for c in CASES if all(getattr(c, k) is v for k, v in capabilities.items())]
+    return pytest.mark.parametrize("case", rows, ids=str)
+
+
+every_case = cases()
+every_schedule = pytest.mark.parametrize("case", SCHEDULES, ids=str)

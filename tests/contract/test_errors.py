@@ -1,0 +1,90 @@
+"""Whatever does not fit is refused by the path of the leaf, and nothing is lost by trying.
+
+A gradient that broadcasts, a stale checkpoint or a forgotten argument would otherwise train on,
+wrongly.
+"""
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import pytest
+
+from tests.contract.support import tree
+from tests.contract.table import Case, cases, every_case
+
+# What is wrong with the gradients, the error, and what it must say.
+WRONG: dict[str, tuple[Any, type[Exception], str]] = {
+    "missing_leaf": (lambda g: {"b": g["b"]}, ValueError, r"missing .*\['w'\]"),
+    "extra_leaf": (lambda g: {**g, "x": g["b"]}, ValueError, r"unexpected .*\['x'\]"),
+    "other_container": (lambda g: {**g, "w": [g["w"]]}, ValueError, r"unexpected .*\['w'\]\[0\]"),
+    "broadcastable": (lambda g: {**g, "b": g["b"][:, None]}, ValueError, r"\['b'\].*\(3, 1\)"),
+    "scalar": (lambda g: {**g, "w": jnp.float32(1)}, ValueError, r"\['w'\].*shape \(\)"),
+    "integer": (lambda g: {**g, "b": jnp.ones(3, int)}, TypeError, r"\['b'\].*int32\[3\]"),
+    "complex": (lambda g: {**g, "b": g["b"] + 0j}, TypeError, r"\['b'\].*complex64\[3\]"),
+}
+wrong = pytest.mark.parametrize("kind", WRONG)
+
+
+@wrong
+@every_case
+def test_step_refuses_mismatched_gradients(case: Case, kind: str) -> None:
+    tx, params, grads = case.make(), tree(), tree(seed=1)
+    spoil, error, message = WRONG[kind]
+    state = tx.init(params)
+    with pytest.raises(error, match=message):
+        tx.step(spoil(grads), state, params)
+    chex.assert_trees_all_equal(state, tx.init(params))
+    chex.assert_trees_all_equal(params, tree())
+
+
+@wrong
+@cases(checks_updates=True)
+def test_update_refuses_mismatched_gradients(case: Case, kind: str) -> None:
+    tx, params = case.make(), tree()
+    spoil, error, message = WRONG[kind]
+    with pytest.raises(error, match=message):
+        tx.update(spoil(tree(seed=1)), tx.init(params), params)
+
+
+@wrong
+@cases(checks_updates=True, needs_params=False, stateful=True)
+def test_moments_alone_refuse_mismatched_gradients(case: Case, kind: str) -> None:
+    tx = case.make()
+    spoil, error, message = WRONG[kind]
+    kinds = jax.eval_shape(tx.init, tree("complex64"))
+    if kind == "complex" and not any(map(jnp.iscomplexobj, jax.tree.leaves(kinds))):
+        return  # A state of magnitudes only is the same for real and for complex parameters.
+    with pytest.raises(error, match=message):
+        tx.update(spoil(tree(seed=1)), tx.init(tree()))
+
+
+@cases(checks_updates=True)
+def test_parameters_of_another_shape_are_refused(case: Case) -> None:
+    tx, grads = case.make(), tree(seed=1)
+    with pytest.raises(ValueError, match=r"\['b'\] has shape"):
+        tx.update(grads, tx.init(tree()), {**tree(), "b": jnp.ones((1, 3))})
+
+
+@cases(stateful=True)
+def test_the_state_of_another_transformation_is_refused(case: Case) -> None:
+    tx, params = case.make(), tree()
+    for state in (None, {}, (), ("not", "its own"), params, [tx.init(params)]):
+        with pytest.raises(TypeError, match=r"state must be the .* that `init` returned, got"):
+            tx.update(params, state, params)
+
+
+@cases(needs_params=True)
+def test_missing_parameters_are_asked_for(case: Case) -> None:
+    tx = case.make()
+    with pytest.raises(ValueError, match=r"call `tx.update\(grads, state, params\)`"):
+        tx.update(tree(seed=1), tx.init(tree()))
+
+
+@cases(needs_params=False)
+def test_parameters_may_be_left_out(case: Case) -> None:
+    """Updates then keep the gradients' dtype, which is the parameters' here."""
+    tx, params, grads = case.make(), tree(), tree(seed=1)
+    state = tx.init(params)
+    chex.assert_trees_all_equal(tx.update(grads, state), tx.update(grads, state, params))

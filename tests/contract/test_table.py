@@ -1,0 +1,67 @@
+"""The table names everything public, and what it declares is true.
+
+A transformation that is missing here would be tested by nothing.
+"""
+
+import inspect
+import typing
+from typing import Any
+
+import jax
+import pytest
+
+import adamx
+from adamx.core.value import REGISTRY, Value
+from tests.contract.support import is_float
+from tests.contract.table import CASES, SCHEDULES, Case, every_case
+
+
+def returns(function: Any, kind: type) -> bool:
+    """True if every type in the return annotation is a `kind`."""
+    try:
+        hint = eval(function.__annotations__["return"], function.__globals__)
+    except NameError:  # A type of another library, imported for type checkers only.
+        return False
+    return all(isinstance(t, type) and issubclass(t, kind) for t in typing.get_args(hint) or [hint])
+
+
+def factories(kind: type) -> set[str]:
+    functions = {name: getattr(adamx, name) for name in adamx.__all__}
+    return {
+        name
+        for name, function in functions.items()
+        if inspect.isfunction(function) and returns(function, kind)
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind"),
+    [(CASES, adamx.GradientTransformation), (SCHEDULES, adamx.Schedule)],
+    ids=["transformations", "schedules"],
+)
+def test_every_public_factory_has_a_row(rows: Any, kind: type) -> None:
+    ids = [row.id for row in rows]
+    assert len(set(ids)) == len(ids)
+    assert {id.partition("-")[0] for id in ids} == factories(kind)
+    assert all(isinstance(row.make(), kind) for row in rows)
+
+
+def parts(value: Any) -> set[str]:
+    """The public names of a value and of all values inside it."""
+    if isinstance(value, (tuple, list)):
+        return set().union(*map(parts, value))
+    if not isinstance(value, Value):
+        return set()
+    return {value.public_name}.union(*map(parts, value.field_values().values()))
+
+
+def test_every_class_of_the_library_is_used_by_a_row() -> None:
+    """Also those whose factory hides them behind a wider annotation."""
+    used = parts([row.make() for row in (*CASES, *SCHEDULES)])
+    ours = {name for name, cls in REGISTRY.items() if cls.__module__.startswith("adamx.")}
+    assert ours == used
+
+
+@every_case
+def test_a_row_says_whether_it_holds_data(case: Case) -> None:
+    assert any(map(is_float, jax.tree.leaves(case.make()))) is case.data

@@ -1,0 +1,91 @@
+"""Configurations hold plain data only; everything else is an error that says where."""
+
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+import adamx
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "message"),
+    [
+        (
+            {"name": "adam_optimiser"},
+            ValueError,
+            "unknown name 'adam_optimiser'; known are .*scale",
+        ),
+        ({"name": "scale"}, TypeError, "missing argument 'step_size'"),
+        ({"name": "scale", "step_size": 1.0, "x": 1}, TypeError, "unknown argument 'x'"),
+        ({"name": "scale", "step_size": "1.0"}, TypeError, "`step_size` must be a number"),
+        ({"name": "clip_by_global_norm", "max_norm": -1.0}, ValueError, r"in \(0, inf\)"),
+        ({"name": "chain", "links": [{"name": "scale", "step_size": []}]}, TypeError, "step_size"),
+        (
+            {"name": "chain", "links": [{"name": "constant_schedule", "value": 1.0}]},
+            TypeError,
+            "link 0",
+        ),
+        ({"name": "stateless", "f": "print"}, TypeError, "`f` must be a function"),
+        ({"name": "callable_schedule", "function": "print"}, TypeError, "must be a function"),
+        ({"name": "foreign", "transformation": "optax.adam"}, TypeError, "must be a gradient"),
+        ({"max_norm": 1.0}, TypeError, "expected a dict with a 'name'"),
+        ({"name": ["scale"]}, TypeError, "expected a dict with a 'name'"),
+        ([], TypeError, "expected a dict with a 'name'"),
+        ("scale", TypeError, "expected a dict with a 'name'"),
+    ],
+)
+def test_a_bad_configuration_is_refused(config: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        adamx.from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (adamx.stateless(lambda updates, params: updates), "stateless.f"),
+        (adamx.adam(lambda count: 0.1), r"chain.links\[1\].learning_rate.function"),
+        (adamx.adamw(0.1, mask=lambda params: True), r"chain.links\[1\].mask"),
+        (adamx.adamw(0.1, mask=(True, False)), r"chain.links\[1\].mask"),
+        (adamx.chain(optax.identity()), r"chain.links\[0\].transformation\[0\]"),
+    ],
+    ids=["function", "schedule", "mask_function", "tuple", "optax"],
+)
+def test_what_json_cannot_hold_is_named_by_its_path(value: Any, path: str) -> None:
+    with pytest.raises(TypeError, match=rf"get_config: {path} is .* cannot hold"):
+        adamx.get_config(value)
+
+
+def test_only_values_have_a_configuration() -> None:
+    for other in (optax.adam(0.1), {"name": "scale"}, adamx.adam):
+        with pytest.raises(TypeError, match="expected an adamx transformation or schedule"):
+            adamx.get_config(other)
+
+
+def test_a_traced_number_has_no_configuration() -> None:
+    with pytest.raises(TypeError, match=r"scale.step_size is .* cannot hold"):
+        jax.jit(lambda x: adamx.get_config(adamx.scale(x)))(0.1)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "int32"])
+def test_arrays_come_back_bit_by_bit(dtype: str) -> None:
+    tx = adamx.scale(jnp.asarray([1 / 3, 7.0], dtype))
+    config = json.loads(json.dumps(adamx.get_config(tx)))
+    assert config["step_size"]["dtype"] == dtype
+    assert adamx.from_config(config) == tx
+
+
+def test_the_form_is_the_documented_one() -> None:
+    tx = adamx.named_chain(("decay", adamx.add_decayed_weights(0.1, mask={"w": True})))
+    decay = {"name": "add_decayed_weights", "weight_decay": 0.1, "mask": {"tree": {"w": True}}}
+    expected = {"name": "named_chain", "links": [decay], "names": ["decay"]}
+    assert adamx.get_config(tx) == expected
+
+
+def test_numbers_are_kept_exactly() -> None:
+    for number in (0.1, 1e-300, 1 / 3, 12345678901234567.0):
+        config = json.loads(json.dumps(adamx.get_config(adamx.scale(number))))
+        assert adamx.from_config(config).step_size == number

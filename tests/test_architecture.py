@@ -1,0 +1,106 @@
+"""Imports point downward, and everything public can be found, read about and tried.
+
+A lower layer that knows a higher one cannot be understood, tested or replaced alone.
+"""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import adamx
+from adamx.core.value import Value
+
+ROOT = Path(adamx.__file__).parent
+# From the bottom up; a module may import from its own part and from lower layers.
+LAYERS = [
+    {"core"},
+    {"schedules"},
+    {"transforms"},
+    {"adam"},
+    {"sparse", "sharding"},
+    {"interop", "training"},
+    {"demo"},
+    {"__main__"},
+]
+# These use the package as its users do.
+USERS = {"demo", "__main__"}
+RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
+MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def part_of(module: str) -> str:
+    """`adamx.core.tree` -> `core`; `adamx` stays `adamx`."""
+    return module.split(".")[1] if "." in module else module
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules of the package that a file imports anywhere, written in full."""
+    package = [ROOT.name, *path.relative_to(ROOT).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            # `from adamx import core` names a part in the list of names.
+            names = [f"{base}.{a.name}" for a in node.names] if base == ROOT.name else [base]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] == ROOT.name)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_downward(path: Path) -> None:
+    part = path.relative_to(ROOT).with_suffix("").parts[0]
+    assert part in RANK, f"give {part} its place in LAYERS"
+    for name in imported(path):
+        other = part_of(name)
+        downward = other == part or RANK.get(other, len(LAYERS)) < RANK[part]
+        assert downward or (other == ROOT.name and part in USERS), f"it imports {name}"
+
+
+PUBLIC = [pytest.param(getattr(adamx, name), id=name) for name in adamx.__all__]
+FUNCTIONS = [p for p in PUBLIC if inspect.isfunction(p.values[0])]
+
+
+def test_all_lists_exactly_what_can_be_imported() -> None:
+    found = {
+        name
+        for name, value in vars(adamx).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert sorted(adamx.__all__) == sorted(found)
+
+
+@pytest.mark.parametrize("thing", PUBLIC)
+def test_everything_public_is_documented(thing: Any) -> None:
+    text = thing.__doc__ or ""
+    written_by_namedtuple = text.startswith(f"{thing.__name__}(")
+    assert text.strip()
+    assert not written_by_namedtuple
+
+
+def validates(function: Any) -> bool:
+    """It raises or checks itself, or hands its arguments to a function that builds a value."""
+    source = inspect.getsource(function)
+    body = source[source.rindex('"""') :]
+    checks = ("raise ", ".check_", ".require_", ".checked(")
+    returned = function.__globals__.get(function.__annotations__["return"])
+    builds = inspect.isclass(returned) and issubclass(returned, Value)
+    return any(check in body for check in checks) or (
+        builds and bool(inspect.signature(function).parameters)
+    )
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_public_functions_say_what_they_take_raise_and_how_to_use_them(function: Any) -> None:
+    text = inspect.getdoc(function) or ""
+    arguments = text.partition("\nArgs:\n")[2].partition("\n\n")[0]
+    for name in inspect.signature(function).parameters:
+        assert name in arguments.replace(",", " ").replace(":", " ").replace("*", "").split(), name
+    assert "\nRaises:\n" in text or not validates(function)
+    assert ">>>" in text
