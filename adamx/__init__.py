@@ -88,6 +88,7 @@ from adamx.transforms.guards import (
     apply_if_finite,
     dynamic_loss_scale,
     loss_scale,
+    skip_spikes,
 )
 from adamx.transforms.inject import (
     InjectHyperparamsState,
@@ -217,6 +218,7 @@ __all__ = [
     "schedule_free_eval_params",
     # Around whole steps.
     "apply_if_finite",
+    "skip_spikes",
     "dynamic_loss_scale",
     "loss_scale",
     "GuardState",

@@ -13,11 +13,26 @@ import jax.numpy as jnp
 from adamx.core import fields, numerics, tree
 from adamx.core.chain import transformation
 from adamx.core.fields import AxisName
-from adamx.core.hyperparameter import Number, scalar, whole
+from adamx.core.hyperparameter import (
+    Hyperparameter,
+    Number,
+    ScalarOrSchedule,
+    hyperparameter,
+    resolve,
+    scalar,
+    whole,
+)
 from adamx.core.norms import global_norm
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.transforms.conditional_step import step_if, update_if
+from adamx.transforms.norm_statistics import (
+    NormStatistics,
+    init_statistics,
+    threshold,
+    update_statistics,
+)
 from adamx.transforms.scaling import scale_leaves
+from adamx.transforms.sharded_norms import Pieces
 
 
 class GuardState(NamedTuple):
@@ -137,6 +152,37 @@ class ApplyIfFinite(Guard):
         return _is_finite(grads, extra)
 
 
+class SkipSpikes(Guard):
+    """Skips the step where the gradient is not finite or its norm is unusually large."""
+
+    num_std: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
+    decay: Hyperparameter = hyperparameter(fields.DECAY_RATE)
+    warmup_steps: int = fields.count(1)
+
+    def start(self) -> NormStatistics:
+        return init_statistics()
+
+    def judge(
+        self, grads: Updates, statistics: NormStatistics, extra: dict[str, Any]
+    ) -> chex.Array:
+        num_std = resolve(self.num_std, statistics.count, "num_std")
+        warmup_steps = whole(self.warmup_steps, "warmup_steps")
+        norm = Pieces(self.axis_name).global_norm(grads)
+        usual = norm <= threshold(statistics, num_std, warmup_steps)
+        return usual & _is_finite(grads, extra)
+
+    def remember(
+        self, grads: Updates, statistics: NormStatistics, accepted: chex.Array
+    ) -> NormStatistics:
+        decay = resolve(self.decay, statistics.count, "decay")
+        norm = Pieces(self.axis_name).global_norm(grads)
+        updated = update_statistics(statistics, norm, decay)
+        kept: NormStatistics = jax.tree.map(
+            lambda new, old: jnp.where(accepted, new, old), updated, statistics
+        )
+        return kept
+
+
 class LossScale(NamedTuple):
     """The factor on the loss, and the good steps since it last changed."""
 
@@ -219,6 +265,60 @@ def apply_if_finite(
     """
     return ApplyIfFinite.checked(
         inner=inner, max_consecutive_errors=max_consecutive_errors, axis_name=axis_name
+    )
+
+
+def skip_spikes(
+    inner: GradientTransformation,
+    num_std: ScalarOrSchedule = 6.0,
+    decay: ScalarOrSchedule = 0.99,
+    warmup_steps: int = 100,
+    max_consecutive_errors: int | None = None,
+    *,
+    axis_name: AxisName = None,
+) -> SkipSpikes:
+    """Skips every step whose gradient is unusually large or not finite.
+
+        skip where ||g|| > mean + num_std * std
+
+    with mean and standard deviation of the norms of the accepted steps, exponentially weighted.
+    A skipped step changes nothing, as with `apply_if_finite`; to shorten the gradient instead, use
+    `clip_spikes`.  Norms that stay large are skipped for ever: say with `max_consecutive_errors`
+    when that is no longer a spike.
+
+    Args:
+      inner: the transformation to guard.
+      num_std: how many standard deviations above the mean are still usual, >= 0.
+      decay: decay rate of the statistics, in [0, 1).
+      warmup_steps: accepted steps before a spike can be told, at least 1.
+      max_consecutive_errors, axis_name: see `apply_if_finite`.
+
+    Returns:
+      A transformation with state `GuardState` whose `statistics` are `NormStatistics(count, mean,
+      variance)`.
+
+    Raises:
+      TypeError, ValueError: as `apply_if_finite`; a number outside its range.
+
+    Reference:
+      Chowdhery et al., PaLM, 2022, section 5.1 (skipping the batches around a loss spike).
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.skip_spikes(adamx.scale(-1.0), num_std=3.0, warmup_steps=2)
+      >>> params, state = jnp.array(0.0), tx.init(jnp.array(0.0))
+      >>> for g in (1.0, 1.1, 50.0, 1.0):
+      ...     params, state = tx.step(jnp.array(g), state, params)
+      >>> round(float(params), 3), int(state.skipped_steps)
+      (-3.1, 1)
+    """
+    return SkipSpikes.checked(
+        inner=inner,
+        num_std=num_std,
+        decay=decay,
+        warmup_steps=warmup_steps,
+        max_consecutive_errors=max_consecutive_errors,
+        axis_name=axis_name,
     )
 
 

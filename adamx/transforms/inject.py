@@ -117,10 +117,17 @@ def _is_hyperparameter(value: Any) -> bool:
     return isinstance(value, (float, Schedule)) or bool(is_array)
 
 
+def _count_of(state: State) -> chex.Array | None:
+    """The step count in the state of one transformation; None if it has none."""
+    # Not `hasattr`: every tuple has a method called `count`.
+    named = getattr(type(state), "_fields", ())
+    return next((getattr(state, field) for field in _COUNTS if field in named), None)
+
+
 def _now(schedule: Schedule, name: str, state: State, count: chex.Array) -> Number:
     """A schedule at the step count of the state of its owner, or at `count` if that has none."""
-    counts = [getattr(state, field) for field in _COUNTS if hasattr(state, field)]
-    return resolve(schedule, counts[0] if counts else count, name)
+    own = _count_of(state)
+    return resolve(schedule, count if own is None else own, name)
 
 
 def _as_scalar(value: Number) -> chex.Array:
@@ -499,12 +506,13 @@ def learning_rates(tx: GradientTransformation, state: State) -> dict[str, chex.A
         rate: Hyperparameter = place.owner.learning_rate  # type: ignore[attr-defined]
         if not isinstance(rate, Schedule):
             return _as_scalar(scalar(rate, name))
-        if not hasattr(place.state, "count"):
+        count = _count_of(place.state)
+        if count is None:
             raise TypeError(
                 f"{name} is scheduled, but the state has no step count for it; was it made by "
                 "another optimizer?"
             )
-        return _as_scalar(resolve(rate, place.state.count, name))
+        return _as_scalar(resolve(rate, count, name))
 
     found = _named([*enumerate(_rates(tx, state))])
     return {name: value(name, place) for name, (_, place) in found.items()}

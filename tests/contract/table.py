@@ -252,23 +252,26 @@ CASES = (
         any_container=False,
     ),
     _scaling("scale_by_path", lambda: adamx.scale_by_path(("^w", RISE), ("b", 0.5)), stateful=True),
-    _scaling(
+    Case(
         "conditionally_mask",
         lambda: adamx.conditionally_mask(adamx.adam(LR), odd),
-        stateful=True,
         printable=False,
         serializable=False,
     ),
-    _scaling(
+    Case(
         "conditionally_transform",
         lambda: adamx.conditionally_transform(adamx.adam(LR), odd),
-        stateful=True,
+        bounded=False,
         printable=False,
         serializable=False,
     ),
     # Around whole steps.  A sum of gradients is not bounded by the largest one.
     Case("multi_steps", lambda: adamx.multi_steps(adamx.adam(LR), 2), bounded=False),
     Case("apply_if_finite", lambda: adamx.apply_if_finite(adamx.adam(FALL))),
+    Case(
+        "skip_spikes",
+        lambda: adamx.skip_spikes(adamx.adam(LR), num_std=4.0, warmup_steps=2),
+    ),
     Case(
         "dynamic_loss_scale",
         lambda: adamx.dynamic_loss_scale(adamx.adam(LR), 8.0, growth_interval=2),

@@ -9,7 +9,6 @@ import pickle
 import jax
 
 import adamx
-from tests.contract.support import is_float
 from tests.contract.table import Case, ScheduleCase, cases, every_case, every_schedule
 
 

@@ -108,6 +108,31 @@ def test_one_device_sees_a_nan_and_all_skip():
     assert state.skipped_steps.tolist() == [1, 1, 1]
 
 
+def test_a_spike_never_came():
+    """Batches whose norm is far from the usual leave no trace, not even in what is usual."""
+    tx = adamx.skip_spikes(recipe(), num_std=6.0, warmup_steps=5)
+    grads = batches(30)
+    spikes = {8, 9, 20}
+    spiky = [
+        jax.tree.map(lambda x: 100.0 * x, g) if i in spikes else g for i, g in enumerate(grads)
+    ]
+    params, state = run(tx, spiky)
+    expected, expected_state = run(tx, [g for i, g in enumerate(grads) if i not in spikes])
+    chex.assert_trees_all_equal(params, expected)
+    chex.assert_trees_all_equal(state.inner_state, expected_state.inner_state)
+    chex.assert_trees_all_equal(state.statistics, expected_state.statistics)
+    assert int(state.skipped_steps) == 3
+
+
+def test_nothing_is_a_spike_during_the_warm_up():
+    tx = adamx.skip_spikes(adamx.scale(-1.0), num_std=0.0, warmup_steps=4)
+    params, state = jnp.zeros(()), tx.init(jnp.zeros(()))
+    for g in (1.0, 100.0, 1.0, 100.0, 1e4):
+        params, state = tx.step(jnp.array(g), state, params)
+    assert float(params) == -202.0
+    assert int(state.skipped_steps) == 1
+
+
 def test_loss_scale_backs_off_and_grows():
     tx = adamx.dynamic_loss_scale(
         adamx.adam(0.1), initial_scale=8.0, growth_interval=2, growth_factor=4.0
@@ -157,6 +182,8 @@ def test_the_unscaled_gradient_is_what_inner_sees():
         (lambda: adamx.apply_if_finite(adamx.adam(0.1), 1.5), TypeError, "whole number"),
         (lambda: adamx.apply_if_finite(adamx.adam(0.1), axis_name=3), TypeError, "axis name"),
         (lambda: adamx.dynamic_loss_scale(adamx.adam(0.1), 0.0), ValueError, "initial_scale"),
+        (lambda: adamx.skip_spikes(adamx.adam(0.1), -1.0), ValueError, "num_std"),
+        (lambda: adamx.skip_spikes(adamx.adam(0.1), decay=1.0), ValueError, "decay"),
         (
             lambda: adamx.dynamic_loss_scale(adamx.adam(0.1), growth_interval=0),
             ValueError,
