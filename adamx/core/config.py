@@ -34,8 +34,8 @@ def get_config(value: Value) -> dict[str, Any]:
 
     Example:
       >>> import adamx
-      >>> adamx.get_config(adamx.clip_by_global_norm(1.0))
-      {'name': 'clip_by_global_norm', 'max_norm': 1.0}
+      >>> adamx.get_config(adamx.scale(0.5))
+      {'name': 'scale', 'step_size': 0.5}
     """
     if not isinstance(value, Value):
         raise TypeError(f"get_config: expected an adamx transformation or schedule, got {value!r}")

@@ -28,6 +28,7 @@ from adamx.core.hyperparameter import (
 )
 from adamx.core.norms import safe_sqrt, squared_norm
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.transforms.counting import count_both
 from adamx.transforms.scaling import init_count, read_and_count, scale_leaves
 from adamx.transforms.sharded_norms import Pieces
 
@@ -47,7 +48,7 @@ class Measured(NamedTuple):
 
     norm_before: chex.Array
     norm_after: chex.Array
-    share: chex.Array  # of what was clipped, between 0 and 1; a NaN counts as 0
+    share: chex.Array  # of what was clipped, between 0 and 1
 
 
 class _Report(NamedTuple):
@@ -79,8 +80,7 @@ class ClipReport(_Report):
     def record(self, measured: Measured) -> Self:
         """After one more step."""
         count = numerics.safe_increment(self.count)
-        share = jnp.where(jnp.isnan(measured.share), 0.0, measured.share)
-        fraction = self.clipped_fraction + (share - self.clipped_fraction) / count
+        fraction = self.clipped_fraction + (measured.share - self.clipped_fraction) / count
         return self._replace(
             count=count,
             norm_before=measured.norm_before.astype(jnp.float32),
@@ -143,23 +143,24 @@ class Clip(Clipping):
 
 
 def _measure_elements(updates: Updates, limit: Number, pieces: Pieces) -> Measured:
-    """What clipping by value does, computed from the gradient alone.
-
-    Written with minimum, maximum and sign, which XLA folds into the sums; it would keep the
-    results of comparisons, and squares that two sums share: hence the barriers.
-    """
-
-    def square_of(u: chex.Array) -> chex.Array:
-        return numerics.squared_magnitude(numerics.widen(jax.lax.optimization_barrier(u)))
-
+    """What clipping by value does to the gradient."""
     leaves = [jnp.asarray(u) for u in tree.flatten(updates)[0] if numerics.is_inexact(u)]
-    after = cut = jnp.zeros(())
+    after = jnp.zeros(())
+    cut = left = jnp.zeros(())
     for u in leaves:
-        largest = as_dtype(limit * limit, numerics.real_dtype(numerics.widen(u)))
-        after += pieces.total(jnp.sum(jnp.minimum(square_of(u), largest)), u)
-        cut += pieces.total(jnp.sum(jnp.maximum(jnp.sign(square_of(u) - largest), 0.0)), u)
-    size = sum(u.size * pieces.number(u) for u in leaves)
-    return Measured(pieces.global_norm(updates), safe_sqrt(after), cut / max(size, 1))
+        wide = numerics.widen(u)
+        largest = jnp.asarray(limit, numerics.real_dtype(wide))
+        # Apart from every other reading of the gradient: XLA would store what they share.
+        apart, most = jax.lax.optimization_barrier((wide, largest))
+        if numerics.is_complex(u):
+            bounded = jnp.minimum(jnp.abs(apart), most)
+        else:
+            bounded = jnp.maximum(jnp.minimum(apart, most), -most)
+        after += pieces.total(squared_norm(bounded), u)
+        exceeds, fits = count_both(jnp.abs(wide) > largest, jnp.abs(wide) <= largest)
+        cut += pieces.total(exceeds, u)
+        left += pieces.total(fits, u)
+    return Measured(pieces.global_norm(updates), safe_sqrt(after), cut / jnp.maximum(cut + left, 1))
 
 
 def clip_parts(

@@ -228,7 +228,7 @@ class InjectHyperparams(GradientTransformation):
         structure: Any
         leaves, structure = jax.tree.flatten(self.inner, is_leaf=_is_opaque)
         for name, (i, _) in numbers.items():
-            leaves[i] = _as_scalar(state.hyperparams[name])
+            leaves[i] = state.hyperparams[name]
         inner: GradientTransformation = structure.unflatten(leaves)
         return inner
 

@@ -60,7 +60,7 @@ class AddNoise(GradientTransformation):
         count = numerics.safe_increment(state.count)
         eta = resolve(self.eta, state.count, "eta")
         gamma = resolve(self.gamma, state.count, "gamma")
-        deviation = safe_sqrt(eta * count.astype(jnp.float32) ** -gamma)
+        deviation = safe_sqrt(eta * jnp.asarray(count, float) ** -gamma)
 
         next_key, key = jax.random.split(jax.random.wrap_key_data(state.rng_key, impl=self.impl))
         # One key per leaf that gets noise: what else is in the tree changes nothing.

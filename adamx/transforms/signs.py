@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import chex
-import jax
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
 from adamx.core.chain import LinkedTransformation, transformation
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.transforms.counting import count_both
 from adamx.transforms.scaling import ScaleByLearningRate, scale_leaves
 
 # An update is never enlarged more than a thousandfold for the share of it that was held back.
@@ -92,12 +92,12 @@ class Cautious(GradientTransformation):
             g, u = jnp.asarray(g), jnp.asarray(u)
             if not u.size:
                 return u
-            # The share is computed from its own reading of both: what it had in common with the
-            # lines below would be stored.
-            share = jnp.mean(jnp.maximum(agreement(*jax.lax.optimization_barrier((g, u))), 0.0))
-            factor = 1.0 / jnp.maximum(jnp.where(jnp.isnan(share), 1.0, share), _LEAST_SHARE)
+            with_g = agreement(g, u)
+            kept, dropped = count_both(with_g > 0.0, with_g <= 0.0)
+            share = kept / jnp.maximum(kept + dropped, 1)
+            factor = 1.0 / jnp.maximum(share, _LEAST_SHARE)
             # A NaN is not held back: it is passed on.
-            return jnp.where(agreement(g, u) <= 0.0, 0.0, scale_leaves(u, factor))
+            return jnp.where(with_g <= 0.0, 0.0, scale_leaves(u, factor))
 
         return tree.map_leaves(hold_back, updates, proposed), state
 

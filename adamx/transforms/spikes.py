@@ -9,7 +9,13 @@ import jax.numpy as jnp
 
 from adamx.core import fields, tree
 from adamx.core.fields import AxisName
-from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule, hyperparameter, resolve
+from adamx.core.hyperparameter import (
+    Hyperparameter,
+    ScalarOrSchedule,
+    hyperparameter,
+    resolve,
+    whole,
+)
 from adamx.core.norms import safe_sqrt
 from adamx.core.transformation import EmptyState, GradientTransformation, Params, State, Updates
 from adamx.transforms.clipping import ClipReport, clip_whole
@@ -65,7 +71,8 @@ class ClipSpikes(GradientTransformation):
         num_std = resolve(self.num_std, seen, "num_std")
         decay = resolve(self.decay, seen, "decay")
         norm = Pieces(self.axis_name).global_norm(updates)
-        limit = threshold(state.statistics, num_std, self.warmup_steps)
+        warmup_steps = whole(self.warmup_steps, "warmup_steps")
+        limit = threshold(state.statistics, num_std, warmup_steps)
         updates, measure = clip_whole(updates, norm, limit)
         # An infinite norm stays one here, and is not counted.
         clipped = jnp.where(jnp.isfinite(norm), jnp.minimum(norm, limit), norm)

@@ -57,7 +57,7 @@ class Ema(GradientTransformation):
         tree.check_state(self.public_name, state, EmaState)
         decay = resolve(self.decay, state.count, "decay")
         count = numerics.safe_increment(state.count)
-        gathered = one_minus_power(decay, count.astype(jnp.float32))
+        gathered = one_minus_power(decay, count)
         weights = _Weights(decay, 1.0 - decay, 1.0 / gathered if self.debias else 1.0)
         updates, ema = tree.update_leaves(
             self.public_name, _average, updates, [state.ema], weights, params

@@ -205,7 +205,7 @@ CASES = (
         bounded=True,
     ),
     _scaling("clip_spikes", lambda: adamx.clip_spikes(2.0, 0.9, 1), stateful=True),
-    _scaling("add_noise", lambda: adamx.add_noise(0.1, 0.5, key=1), stateful=True),
+    _scaling("add_noise", lambda: adamx.add_noise(0.1, 0.5, key=1), stateful=True, smooth=False),
     _scaling("centralize", adamx.centralize, data=False),
     _scaling("zero_nans", adamx.zero_nans, stateful=True, data=False),
     _scaling("set_to_zero", adamx.set_to_zero, bounded=True, data=False),
@@ -225,6 +225,12 @@ CASES = (
         lambda: adamx.freeze({"b": True, "w": False}),
         checks_updates=True,
         any_container=False,
+        data=False,
+    ),
+    _scaling(
+        "freeze-by_path",
+        lambda: adamx.freeze(adamx.mask_by_path("^b")),
+        checks_updates=True,
         data=False,
     ),
     _scaling(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import adamx
-from tests.contract.support import precision, tree
+from tests.contract.support import is_float, precision, tree
 from tests.contract.table import Case, every_case
 
 STEPS = 4
@@ -21,7 +21,7 @@ STEPS = 4
 def largest(case: Case, dtype: str) -> float:
     """The largest float that the gradients and whatever the state stores of them can hold."""
     state = jax.eval_shape(case.make().init, tree(dtype))
-    stored = [x.dtype for x in jax.tree.leaves(state) if x.ndim]
+    stored = [x.dtype for x in jax.tree.leaves(state) if x.ndim and is_float(x)]
     limit = min(float(jnp.finfo(x).max) for x in (dtype, *stored))
     # An update as large as the gradient, or a little larger, must not overflow by itself.
     return limit if case.bounded else limit / 16

@@ -296,13 +296,15 @@ def test_first_match_wins() -> None:
 def test_a_multiplier_may_be_a_schedule() -> None:
     """Gradual unfreezing: one group starts later than the other."""
     late = adamx.piecewise_constant_schedule(0.0, {})
-    tx = adamx.scale_by_path(("embed", late), ("bias", adamx.linear_schedule(1.0, 0.0, 4)))
+    fall = adamx.linear_schedule(1.0, 0.0, 4)
+    tx = adamx.scale_by_path(("embed", late), ("bias", fall), ("kernel", 2.0))
     ones = jax.tree.map(jnp.ones_like, network())
     state = tx.init(ones)
     for expected in (1.0, 0.75, 0.5):
         updates, state = tx.update(ones, state)
         assert float(updates["layers"][0].bias) == expected
         np.testing.assert_array_equal(updates["embed"], 0.0)
+        np.testing.assert_array_equal(updates["layers"][1].kernel, 2.0)
     assert state.count == 3
 
 

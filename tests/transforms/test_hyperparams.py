@@ -244,7 +244,7 @@ def test_placement_is_kept() -> None:
 
 def test_no_buffer_is_shared() -> None:
     """A donated state takes its buffers along: not those of the transformation."""
-    rate = jnp.array(0.1)
+    rate = jnp.array(0.1, jnp.float32)
     twice = adamx.chain(adamx.scale_by_learning_rate(rate), adamx.scale_by_learning_rate(rate))
     tx = adamx.inject_hyperparams(adamx.chain(twice, adamx.scale_by_schedule(lambda count: rate)))
     state = tx.init(jnp.ones(()))
