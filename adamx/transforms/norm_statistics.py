@@ -44,7 +44,8 @@ def update_statistics(
     """
     seen = jnp.isfinite(norm)
     count = numerics.safe_increment(statistics.count)
-    weight = (1.0 - decay) / one_minus_power(decay, count.astype(jnp.float32))
+    # At most 1 also when rounded: the first variance is 0, not a little less.
+    weight = jnp.minimum((1.0 - decay) / one_minus_power(decay, count.astype(jnp.float32)), 1.0)
     rest = 1.0 - weight
     norm = jnp.where(seen, norm, statistics.mean)
     d = norm - statistics.mean

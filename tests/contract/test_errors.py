@@ -30,34 +30,43 @@ wrong = pytest.mark.parametrize("kind", WRONG)
 @wrong
 @every_case
 def test_step_refuses_mismatched_gradients(case: Case, kind: str) -> None:
-    tx, params, grads = case.make(), tree(), tree(seed=1)
     spoil, error, message = WRONG[kind]
-    state = tx.init(params)
+    tx, params = case.make(), tree()
+    state = jax.eval_shape(tx.init, params)
     with pytest.raises(error, match=message):
-        tx.step(spoil(grads), state, params)
-    chex.assert_trees_all_equal(state, tx.init(params))
-    chex.assert_trees_all_equal(params, tree())
+        jax.eval_shape(tx.step, spoil(tree(seed=1)), state, params)
 
 
 @wrong
 @cases(checks_updates=True)
 def test_update_refuses_mismatched_gradients(case: Case, kind: str) -> None:
-    tx, params = case.make(), tree()
     spoil, error, message = WRONG[kind]
+    tx, params = case.make(), tree()
+    state = jax.eval_shape(tx.init, params)
     with pytest.raises(error, match=message):
-        tx.update(spoil(tree(seed=1)), tx.init(params), params)
+        jax.eval_shape(tx.update, spoil(tree(seed=1)), state, params)
 
 
 @wrong
 @cases(checks_updates=True, needs_params=False, stateful=True)
 def test_moments_alone_refuse_mismatched_gradients(case: Case, kind: str) -> None:
-    tx = case.make()
     spoil, error, message = WRONG[kind]
+    tx = case.make()
     kinds = jax.eval_shape(tx.init, tree("complex64"))
     if kind == "complex" and not any(map(jnp.iscomplexobj, jax.tree.leaves(kinds))):
         return  # A state of magnitudes only is the same for real and for complex parameters.
+    state = jax.eval_shape(tx.init, tree())
     with pytest.raises(error, match=message):
-        tx.update(spoil(tree(seed=1)), tx.init(tree()))
+        jax.eval_shape(tx.update, spoil(tree(seed=1)), state)
+
+
+@every_case
+def test_a_refused_step_leaves_everything_as_it_was(case: Case) -> None:
+    tx, params = case.make(), tree()
+    state = tx.init(params)
+    with pytest.raises(ValueError, match="shape"):
+        tx.step({**tree(seed=1), "w": jnp.ones((1, 2, 2))}, state, params)
+    chex.assert_trees_all_equal((state, params), (tx.init(params), tree()))
 
 
 @cases(checks_updates=True)

@@ -260,6 +260,7 @@ def test_a_number_written_into_the_dictionary_counts() -> None:
     updates, after = jax.jit(tx.update)(1.0, state)
     assert float(updates) == -0.5
     chex.assert_trees_all_equal_shapes_and_dtypes(after, tx.init(1.0))
+    assert not after.hyperparams["learning_rate"].weak_type
     assert (
         float(adamx.get_hyperparam(adamx.set_hyperparams(state, learning_rate=2), "learning_rate"))
         == 2.0
