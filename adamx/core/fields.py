@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 KIND = "adamx.kind"
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Interval(NamedTuple):
@@ -72,6 +73,8 @@ def check_number(where: Where, value: Any, interval: Interval, wanted: str = "a 
     if isinstance(value, (int, float, np.integer, np.floating)):
         if float(value) not in interval:
             raise where.error(ValueError, f"in {interval}", value)
+        if abs(float(value)) > _LARGEST:
+            raise where.error(ValueError, "a number that float32 can hold", value)
         return float(value)
     if isinstance(value, (jax.Array, np.ndarray)):
         if value.dtype.kind not in "iuf" and value.dtype.name != "bfloat16":

@@ -67,7 +67,7 @@ def match_paths(owner: str, pattern: str, paths: list[str]) -> list[bool]:
     if not any(found):
         # Compare letters with letters: a path is near if the pattern's words are near to it.
         words = re.sub(r"\\.|[^\w/]+", " ", pattern).strip()
-        candidates = {part: path for path in paths for part in (*path.split("/"), path)}
+        candidates = {part: path for path in paths[::-1] for part in (*path.split("/"), path)}
         near = difflib.get_close_matches(words, candidates, n=_SHOWN, cutoff=0.5)
         shown = dict.fromkeys(candidates[part] for part in near)
         listed = ", ".join(map(repr, shown or paths[:_SHOWN]))

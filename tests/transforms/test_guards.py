@@ -8,6 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import adamx
@@ -62,6 +63,15 @@ def test_bad_batches_never_came(value, through_update):
     chex.assert_trees_all_equal(state.inner_state, expected_state.inner_state)
     assert int(state.skipped_steps) == 5
     assert int(state.skipped_in_a_row) == 1
+
+
+def test_optax_skips_the_same_steps():
+    """Up to its limit; past it, optax lets the bad step in and adamx raises."""
+    grads = poisoned(batches(12), {0, 4, 5}, jnp.nan)
+    ours, state = run(adamx.apply_if_finite(adamx.adam(0.1)), grads)
+    theirs, their_state = run(optax.apply_if_finite(adamx.adam(0.1), 9), grads, True)
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-6)
+    assert int(state.skipped_steps) == int(their_state.total_notfinite)
 
 
 def test_a_non_finite_loss_skips_too():
