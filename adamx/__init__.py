@@ -77,10 +77,8 @@ from adamx.transforms.groups import (
     MaskedState,
     PartitionState,
     freeze,
-    label_by_path,
     masked,
     multi_transform,
-    scale_by_path,
 )
 from adamx.transforms.guards import (
     GuardState,
@@ -93,14 +91,16 @@ from adamx.transforms.guards import (
 from adamx.transforms.inject import (
     InjectHyperparamsState,
     get_hyperparam,
-    get_learning_rate,
     inject_hyperparams,
     set_hyperparams,
 )
+from adamx.transforms.labels import label_by_path
+from adamx.transforms.learning_rate import get_learning_rate
 from adamx.transforms.metrics import RecordMetricsState, metrics, record_metrics
 from adamx.transforms.noise import AddNoiseState, add_noise
 from adamx.transforms.nonfinite import ZeroNansState, zero_nans
 from adamx.transforms.norm_statistics import NormStatistics
+from adamx.transforms.path_scaling import scale_by_path
 from adamx.transforms.paths import leaf_paths, mask_by_path
 from adamx.transforms.scaling import (
     ScaleByScheduleState,

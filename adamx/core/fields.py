@@ -17,7 +17,8 @@ import jax
 import numpy as np
 
 KIND = "adamx.kind"
-_LARGEST = float(np.finfo(np.float32).max)
+# What is below this rounds to a finite float32.
+_LARGEST = float(np.finfo(np.float32).max) * (1.0 + 2.0**-25)
 
 
 class Interval(NamedTuple):
@@ -73,7 +74,7 @@ def check_number(where: Where, value: Any, interval: Interval, wanted: str = "a 
     if isinstance(value, (int, float, np.integer, np.floating)):
         if float(value) not in interval:
             raise where.error(ValueError, f"in {interval}", value)
-        if abs(float(value)) > _LARGEST:
+        if abs(float(value)) >= _LARGEST:
             raise where.error(ValueError, "a number that float32 can hold", value)
         return float(value)
     if isinstance(value, (jax.Array, np.ndarray)):

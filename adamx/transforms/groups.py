@@ -8,23 +8,21 @@ Which parameters those are is decided while tracing; the compiled step selects n
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import fields, numerics, tree
+from adamx.core import fields, tree
 from adamx.core.chain import as_transformation, transformation
 from adamx.core.fields import Where
-from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule, Schedule, hyperparameter
 from adamx.core.mask import FrozenTree, Mask, resolve_mask
 from adamx.core.mask import mask as mask_field
-from adamx.core.transformation import EmptyState, GradientTransformation, Params, State, Updates
-from adamx.core.value import Value
-from adamx.transforms.paths import check_patterns, first_match, leaf_paths, near_misses
-from adamx.transforms.scaling import init_count, read_and_count, scale_leaves
+from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.transforms.labels import LabelByPath, ParamLabels, check_strings, resolve_labels
+from adamx.transforms.labels import param_labels as param_labels_field
+from adamx.transforms.paths import near_misses
 
 
 def _only(selected: list[bool], whole: Any) -> Any:
@@ -116,82 +114,10 @@ class Freeze(GradientTransformation):
         return tree.map_leaves(zero, updates, frozen), state
 
 
-def _check_strings(where: Where, value: Any) -> tuple[str, ...]:
-    strings = tuple(value)
-    for string in strings:
-        if not isinstance(string, str):
-            raise where.error(TypeError, "a string", string)
-    return strings
-
-
-def _check_default(where: Where, value: Any) -> str | None:
-    return None if value is None else _check_strings(where, [value])[0]
-
-
-def _split_rules(owner: str, rules: Iterable[Any], second: str) -> tuple[list[Any], list[Any]]:
-    """Pairs `(pattern, ...)` as two lists."""
-    rules = list(rules)
-    for rule in rules:
-        if not (isinstance(rule, (tuple, list)) and len(rule) == 2):
-            raise TypeError(f"{owner}: rules are pairs (pattern, {second}), got {rule!r}")
-    return [pattern for pattern, _ in rules], [item for _, item in rules]
-
-
-class LabelByPath(Value):
-    """The label of the first pattern that is found in a parameter's path."""
-
-    patterns: tuple[str, ...] = fields.static(check_patterns)
-    labels: tuple[str, ...] = fields.static(_check_strings)
-    default: str | None = fields.static(_check_default, None)
-
-    def check_together(self) -> None:
-        _check_pairs(self.public_name, self.patterns, "labels", self.labels)
-
-    def __call__(self, params: Params) -> Any:
-        """A tree of labels like `params`; `None` where a leaf is not trained and has none."""
-        leaves, structure = tree.flatten(params)
-        paths = leaf_paths(params)
-        labels = []
-        matches = first_match(self.public_name, self.patterns, paths)
-        for path, leaf, match in zip(paths, leaves, matches, strict=True):
-            label = self.default if match is None else self.labels[match]
-            if label is None and numerics.is_inexact(leaf):
-                raise ValueError(
-                    f"{self.public_name}: no pattern is found in the parameter {path!r}; the "
-                    f"patterns are {', '.join(map(repr, self.patterns))}; add one, or a `default` "
-                    "label for the rest"
-                )
-            labels.append(label)
-        return structure.unflatten(labels)
-
-    def recipe_arguments(self) -> list[str]:
-        rules = [repr(rule) for rule in zip(self.patterns, self.labels, strict=True)]
-        return rules if self.default is None else [*rules, f"default={self.default!r}"]
-
-
-def _check_pairs(owner: str, patterns: tuple[str, ...], what: str, others: tuple[Any, ...]) -> None:
-    if len(patterns) != len(others):
-        raise ValueError(f"{owner}: {len(patterns)} `patterns` for {len(others)} `{what}`")
-
-
 class PartitionState(NamedTuple):
     """One state for every group of parameters."""
 
     inner_states: dict[str, State]  # by label, as for parameters that are None elsewhere
-
-
-ParamLabels: TypeAlias = Callable[[chex.ArrayTree], Any] | FrozenTree
-
-
-def _check_param_labels(where: Where, value: Any) -> ParamLabels:
-    if callable(value):
-        labels: Callable[[chex.ArrayTree], Any] = value
-        return labels
-    contents = value.thaw() if isinstance(value, FrozenTree) else value
-    for path, leaf in tree.flatten_with_paths(contents):
-        if leaf is not None and not isinstance(leaf, str):
-            raise where.error(TypeError, f"a label (a string) at {path}", leaf)
-    return FrozenTree(contents)
 
 
 def _check_transforms(where: Where, value: Any) -> tuple[GradientTransformation, ...]:
@@ -201,32 +127,12 @@ def _check_transforms(where: Where, value: Any) -> tuple[GradientTransformation,
     )
 
 
-def _misfit(owner: str, what: str, like: Any, labels: Any) -> ValueError:
-    """Which leaves have no label, and which labels have no leaf."""
-
-    def paths(of: Any) -> list[tuple[Any, ...]]:
-        flat, _ = jax.tree_util.tree_flatten_with_path(of, is_leaf=lambda x: x is None)
-        return [path for path, _ in flat]
-
-    have, want = paths(like), paths(labels)
-    missing = [w for w in want if not any(h[: len(w)] == w for h in have)]
-    unexpected = [h for h in have if not any(h[: len(w)] == w for w in want)]
-    lines = [f"{owner}: the `param_labels` do not fit the {what}."]
-    for word, some in (("missing", missing), ("unexpected", unexpected)):
-        if some:
-            shown = ", ".join(jax.tree_util.keystr(path) or "a lone leaf" for path in some[:5])
-            more = f" and {len(some) - 5} more" if len(some) > 5 else ""
-            lines.append(f"  {word} in the {what}: {shown}{more}")
-    lines.append("  Labels are a tree like the parameters, or a prefix of it.")
-    return ValueError("\n".join(lines))
-
-
 class MultiTransform(GradientTransformation):
     """Every parameter is updated by the transformation that its label names."""
 
-    labels: tuple[str, ...] = fields.static(_check_strings)
+    labels: tuple[str, ...] = fields.static(check_strings)
     transforms: tuple[GradientTransformation, ...] = fields.child(_check_transforms)
-    param_labels: ParamLabels = fields.static(_check_param_labels)
+    param_labels: ParamLabels = param_labels_field()
     mask_compatible_extra_args: bool = fields.switch()
 
     def check_together(self) -> None:
@@ -258,31 +164,11 @@ class MultiTransform(GradientTransformation):
 
     def _labels_of(self, like: Any, what: str) -> list[str | None]:
         """The label of every leaf, `None` for one without that is not trained."""
-        wanted = self.param_labels
-        given = wanted.thaw() if isinstance(wanted, FrozenTree) else wanted(like)
-        labels, prefix = tree.flatten(given)
-        try:
-            subtrees = prefix.flatten_up_to(like)
-        except (TypeError, ValueError):
-            raise _misfit(self.public_name, what, like, given) from None
-        flat: list[str | None] = []
-        for label, subtree in zip(labels, subtrees, strict=True):
-            if label is not None and not isinstance(label, str):
-                raise TypeError(
-                    f"{self.public_name}: `param_labels` must give strings, got {label!r} "
-                    f"({type(label).__name__})"
-                )
-            leaves, _ = tree.flatten(subtree)
-            flat += [label] * len(leaves)
-        for label, path, leaf in zip(flat, leaf_paths(like), tree.flatten(like)[0], strict=True):
-            if label is None and numerics.is_inexact(leaf):
-                raise ValueError(
-                    f"{self.public_name}: the parameter {path!r} has no label; the labels are "
-                    f"{', '.join(map(repr, self.labels))}"
-                )
-        if flat:
+        labels = resolve_labels(self.public_name, self.param_labels, like, what)
+        # A tree was checked as it was given: what it labels may be empty.
+        if labels and not isinstance(self.param_labels, FrozenTree):
             self._check_labels({*labels})
-        return flat
+        return labels
 
     def init(self, params: Params) -> State:
         labels = self._labels_of(params, "parameters")
@@ -337,56 +223,6 @@ class MultiTransform(GradientTransformation):
         if self.mask_compatible_extra_args:
             arguments.append("mask_compatible_extra_args=True")
         return arguments
-
-
-_check_multiplier = hyperparameter(fields.NONNEGATIVE).metadata[fields.KIND].check
-
-
-def _check_multipliers(where: Where, value: Any) -> tuple[Hyperparameter, ...]:
-    return tuple(
-        _check_multiplier(Where(where.owner, f"{where.argument}[{i}]"), multiplier)
-        for i, multiplier in enumerate(value)
-    )
-
-
-class ScaleByPath(GradientTransformation):
-    """u times the multiplier of the first pattern found in the path; u where there is none."""
-
-    patterns: tuple[str, ...] = fields.static(check_patterns)
-    multipliers: tuple[Hyperparameter, ...] = fields.child(_check_multipliers)
-
-    def check_together(self) -> None:
-        _check_pairs(self.public_name, self.patterns, "multipliers", self.multipliers)
-
-    def init(self, params: Params) -> State:
-        # Inside a group, the parameters of the others are None: a pattern for them is a mistake.
-        leaves = zip(leaf_paths(params), tree.flatten(params)[0], strict=True)
-        present = [path for path, leaf in leaves if leaf is not None]
-        first_match(self.public_name, self.patterns, present)
-        schedules = [m for m in self.multipliers if isinstance(m, Schedule)]
-        return init_count(schedules[0]) if schedules else EmptyState()
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        if params is not None:
-            tree.check_match(self.public_name, "updates", updates, "parameters", params)
-        factors, counted = [], state
-        for i, multiplier in enumerate(self.multipliers):
-            what = f"multipliers[{i}]"
-            factor, after = read_and_count(self.public_name, what, multiplier, state)
-            factors.append(factor)
-            counted = after if isinstance(multiplier, Schedule) else counted
-        leaves, structure = tree.flatten(updates)
-        matches = first_match(self.public_name, self.patterns, leaf_paths(updates))
-        scaled = [
-            u if match is None else scale_leaves(u, factors[match])
-            for u, match in zip(leaves, matches, strict=True)
-        ]
-        return structure.unflatten(scaled), counted
-
-    def recipe_arguments(self) -> list[str]:
-        return [repr(rule) for rule in zip(self.patterns, self.multipliers, strict=True)]
 
 
 def masked(
@@ -465,7 +301,7 @@ def multi_transform(
             "multi_transform: `transforms` must be a dict from labels to transformations, got "
             f"{transforms!r}"
         )
-    labels = sorted(_check_strings(Where("multi_transform", "transforms"), transforms))
+    labels = sorted(check_strings(Where("multi_transform", "transforms"), transforms))
     return MultiTransform.checked(
         labels=labels,
         transforms=[
@@ -475,35 +311,6 @@ def multi_transform(
         param_labels=param_labels,
         mask_compatible_extra_args=mask_compatible_extra_args,
     )
-
-
-def label_by_path(*rules: tuple[str, str], default: str | None = None) -> LabelByPath:
-    """Labels for `multi_transform`, by regular expressions for the parameters' paths.
-
-    A path is written `encoder/layers/0/kernel`: keys, fields and positions.  The first pattern
-    that is found anywhere in it (`re.search`) gives the label.
-
-    Args:
-      *rules: pairs `(pattern, label)`.
-      default: the label of parameters that no pattern matches; None refuses them.
-
-    Returns:
-      A function from parameters to a tree of labels; as a value it prints, compares and has a
-      configuration.
-
-    Raises:
-      TypeError: a rule that is no pair of strings.
-      ValueError: not a regular expression.  When called: a pattern that matches no parameter or
-        is never reached; without `default`, a parameter that no pattern matches.
-
-    Example:
-      >>> import adamx
-      >>> labels = adamx.label_by_path((r"/(bias|scale)$", "plain"), default="decayed")
-      >>> labels({"dense": {"kernel": 1.0, "bias": 0.0}})
-      {'dense': {'bias': 'plain', 'kernel': 'decayed'}}
-    """
-    patterns, labels = _split_rules("label_by_path", rules, "label")
-    return LabelByPath.checked(patterns=patterns, labels=labels, default=default)
 
 
 def freeze(mask: Any = None) -> Freeze:
@@ -524,34 +331,3 @@ def freeze(mask: Any = None) -> Freeze:
       {'b': Array(0., dtype=float32), 'w': 2.0}
     """
     return Freeze.checked(mask=mask)
-
-
-def scale_by_path(*rules: tuple[str, ScalarOrSchedule]) -> ScaleByPath:
-    """Multiplies the updates of some parameters: a learning rate for each part of a network.
-
-        u <- u * multiplier of the first pattern that is found in the parameter's path
-
-    and u where there is none.  Paths and patterns are those of `label_by_path`.
-
-    Args:
-      *rules: pairs `(pattern, multiplier)`; a multiplier is a number >= 0, a scalar array or a
-        schedule of the 0-based step count.
-
-    Raises:
-      TypeError: a rule that is no such pair.
-      ValueError: a negative multiplier; not a regular expression.  At `init` and `update`: a
-        pattern that matches no parameter or is never reached.
-
-    Reference:
-      Howard & Ruder, Universal Language Model Fine-tuning (discriminative fine-tuning), 2018,
-      section 3.2.
-
-    Example:
-      >>> import adamx
-      >>> tx = adamx.scale_by_path(("layers/0", 0.25), ("layers/1", 0.5))
-      >>> updates = {"layers": [8.0, 8.0], "head": 8.0}
-      >>> tx.update(updates, tx.init(updates))[0]
-      {'head': 8.0, 'layers': [Array(2., dtype=float32), Array(4., dtype=float32)]}
-    """
-    patterns, multipliers = _split_rules("scale_by_path", rules, "multiplier")
-    return ScaleByPath.checked(patterns=patterns, multipliers=multipliers)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -13,18 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import fields, numerics, tree
-from adamx.core.chain import LinkedTransformation, NamedChain, as_transformation
+from adamx.core.chain import as_transformation
 from adamx.core.fields import Where
-from adamx.core.hyperparameter import Hyperparameter, Number, Schedule, resolve, scalar
+from adamx.core.hyperparameter import Number, Schedule, resolve, scalar
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.core.value import REGISTRY
-from adamx.transforms.groups import MultiTransform
 from adamx.transforms.paths import near_misses
-from adamx.transforms.scaling import ScaleByLearningRate
+from adamx.transforms.places import Place, as_state_scalar, count_of, named, places_in
 
-# What the states of transformations call their step count, and that of an inner transformation.
-_COUNTS = ("count", "step_count", "gradient_step")
-_INNER_STATES = ("inner_state", "inner_opt_state")
 # Numbers that only `init` reads; setting one later would do nothing.
 _READ_ONCE = "initial_"
 
@@ -38,75 +33,6 @@ class InjectHyperparamsState(NamedTuple):
     inner_state: State
 
 
-class _Place(NamedTuple):
-    """Something inside a transformation, and where."""
-
-    names: tuple[str, ...]  # positions and names of the links above it
-    field: str  # its field, and its position in the field if that holds several; "" for a link
-    value: Any
-    owner: GradientTransformation  # the transformation that it is, or whose field it is
-    state: State  # of the owner; None if it is not known
-
-    def full_name(self) -> str:
-        return "/".join([*(self.names or (self.owner.public_name,)), self.field])
-
-
-def _inner_state(owner: GradientTransformation, field: str, position: int, state: State) -> State:
-    """The state of the transformation in a field of `owner`."""
-    if state is None:
-        return None
-    if isinstance(owner, LinkedTransformation):
-        return owner.split(state)[position]
-    if isinstance(owner, MultiTransform):
-        return state.inner_states[owner.labels[position]]
-    found = [getattr(state, name, None) for name in (f"{field}_state", *_INNER_STATES)]
-    return next((inner for inner in found if inner is not None), None)
-
-
-def _inner_name(owner: GradientTransformation, field: str, position: int) -> str:
-    if isinstance(owner, NamedChain):
-        return owner.names[position]
-    if isinstance(owner, MultiTransform):
-        return owner.labels[position]
-    return str(position) if isinstance(owner, LinkedTransformation) else field
-
-
-def _locate(root: GradientTransformation, state: State, path: tuple[Any, ...]) -> _Place:
-    """Follows a key path of JAX's through fields and positions."""
-    owner, node = root, cast(Any, root)
-    names: list[str] = []
-    field: list[Any] = []
-    for key in path:
-        is_field = isinstance(key, jax.tree_util.GetAttrKey)
-        node = getattr(node, key.name) if is_field else node[key.idx]
-        field.append(key.name if is_field else key.idx)
-        if isinstance(node, GradientTransformation):
-            first, position = field[0], field[-1] if len(field) > 1 else 0
-            names.append(_inner_name(owner, first, position))
-            owner, state = node, _inner_state(owner, first, position, state)
-            field = []
-    return _Place(tuple(names), "/".join(map(str, field)), node, owner, state)
-
-
-def _places(
-    root: GradientTransformation,
-    state: State,
-    wanted: Callable[[Any], bool],
-    stop: Callable[[Any], bool],
-) -> list[tuple[int, _Place]]:
-    """The wanted leaves of a transformation, numbered; whatever `stop` holds for counts as one."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(root, is_leaf=stop)
-    return [
-        (i, _locate(root, state, path)) for i, (path, leaf) in enumerate(leaves) if wanted(leaf)
-    ]
-
-
-def _named(places: list[tuple[int, _Place]]) -> dict[str, tuple[int, _Place]]:
-    """By field name where that is the only one, by the full name otherwise."""
-    times = Counter(place.field for _, place in places)
-    return {p.field if times[p.field] == 1 else p.full_name(): (i, p) for i, p in places}
-
-
 def _is_opaque(value: Any) -> bool:
     return isinstance(value, (Schedule, InjectHyperparams))
 
@@ -117,26 +43,10 @@ def _is_hyperparameter(value: Any) -> bool:
     return isinstance(value, (float, Schedule)) or bool(is_array)
 
 
-def _count_of(state: State) -> chex.Array | None:
-    """The step count in the state of one transformation; None if it has none."""
-    # Not `hasattr`: every tuple has a method called `count`.
-    named = getattr(type(state), "_fields", ())
-    return next((getattr(state, field) for field in _COUNTS if field in named), None)
-
-
 def _now(schedule: Schedule, name: str, state: State, count: chex.Array) -> Number:
     """A schedule at the step count of the state of its owner, or at `count` if that has none."""
-    own = _count_of(state)
+    own = count_of(state)
     return resolve(schedule, count if own is None else own, name)
-
-
-def _as_scalar(value: Number) -> chex.Array:
-    """A Python number in the default precision, an array in its own; never weakly typed.
-
-    Always a new array: a state is donated, and nothing else may hold its buffers.
-    """
-    dtype = jax.dtypes.canonicalize_dtype(getattr(value, "dtype", np.float64))
-    return jnp.array(value, dtype)
 
 
 def _check_inner(where: Where, value: Any) -> GradientTransformation:
@@ -181,12 +91,12 @@ class InjectHyperparams(GradientTransformation):
                     f"{near_misses(name, known)}"
                 )
 
-    def _hyperparameters(self, state: State) -> dict[str, tuple[int, _Place]]:
+    def _hyperparameters(self, state: State) -> dict[str, tuple[int, Place]]:
         """All of them; `names` selects later, so that it never changes what one is called."""
-        places = _places(self.inner, state, _is_hyperparameter, _is_opaque)
-        return _named([(i, p) for i, p in places if not p.field.startswith(_READ_ONCE)])
+        places = places_in(self.inner, state, _is_hyperparameter, _is_opaque)
+        return named([(i, p) for i, p in places if not p.field.startswith(_READ_ONCE)])
 
-    def _selected(self, state: State) -> dict[str, tuple[int, _Place]]:
+    def _selected(self, state: State) -> dict[str, tuple[int, Place]]:
         return {
             name: (i, place)
             for name, (i, place) in self._hyperparameters(state).items()
@@ -204,7 +114,7 @@ class InjectHyperparams(GradientTransformation):
     def _scheduled(self, inner_state: State, count: chex.Array) -> dict[str, chex.Array]:
         """The schedules' values, each at the count of the link that reads it."""
         return {
-            name: _as_scalar(_now(place.value, name, place.state, count))
+            name: as_state_scalar(_now(place.value, name, place.state, count))
             for name, (_, place) in self._selected(inner_state).items()
             if isinstance(place.value, Schedule)
         }
@@ -235,7 +145,7 @@ class InjectHyperparams(GradientTransformation):
     def _advance(self, state: State, inner_state: State) -> State:
         return state._replace(
             count=numerics.safe_increment(state.count),
-            hyperparams={name: _as_scalar(x) for name, x in state.hyperparams.items()},
+            hyperparams={name: as_state_scalar(x) for name, x in state.hyperparams.items()},
             scheduled=self._scheduled(state.inner_state, state.count),
             inner_state=inner_state,
         )
@@ -246,7 +156,7 @@ class InjectHyperparams(GradientTransformation):
         return InjectHyperparamsState(
             count=count,
             hyperparams={
-                name: _as_scalar(scalar(number, name))
+                name: as_state_scalar(scalar(number, name))
                 for name, (_, number) in self._numbers().items()
             },
             scheduled=self._scheduled(inner_state, count),
@@ -311,7 +221,11 @@ def _find(owner: str, state: State, name: str) -> InjectHyperparamsState:
 
 
 def _check_value(name: str, value: Any) -> Any:
-    """Applies the check of the field; where several transformations have one, the widest."""
+    """Applies the check of the field of that name.
+
+    A state does not say whose field it was: of several checks the widest counts, and those of
+    this library before anybody else's.
+    """
     where = Where("set_hyperparams", name)
     if callable(value):
         raise where.error(TypeError, "a number; a schedule belongs to the transformation", value)
@@ -341,7 +255,7 @@ def _check_value(name: str, value: Any) -> Any:
 
 def _like(name: str, value: Any, old: chex.Array) -> chex.Array:
     """The number with shape, dtype and placement of the one that it replaces."""
-    old = old if isinstance(old, jax.Array) else _as_scalar(old)
+    old = old if isinstance(old, jax.Array) else as_state_scalar(old)
     new = jnp.asarray(value, old.dtype)
     if new.shape not in ((), old.shape):
         raise ValueError(
@@ -472,90 +386,3 @@ def set_hyperparams(state: State, /, **values: Number) -> State:
         return jax.tree.map(change, part, is_leaf=_is_injected)
 
     return everywhere(state)
-
-
-def _is_learning_rate(value: Any) -> bool:
-    return isinstance(value, (ScaleByLearningRate, InjectHyperparams))
-
-
-def _rates(
-    tx: GradientTransformation, state: State, above: tuple[str, ...] = ()
-) -> Iterator[_Place]:
-    """The links that scale by a learning rate, with their states.
-
-    What is injected is called as if it were not.
-    """
-    for _, place in _places(tx, state, _is_learning_rate, _is_learning_rate):
-        names = (*above, *place.names)
-        if isinstance(place.value, ScaleByLearningRate):
-            yield place._replace(names=names, field="learning_rate")
-        elif place.state is None:
-            yield from _rates(place.value.inner, None, names)
-        else:
-            inner = place.value.current(place.state)
-            yield from _rates(inner, place.state.inner_state, names)
-
-
-def learning_rates(tx: GradientTransformation, state: State) -> dict[str, chex.Array]:
-    """The learning rates that the next step will use, by name, as float32 scalars or better.
-
-    `learning_rate` if there is one, else by place as in `inject_hyperparams`.
-    """
-
-    def value(name: str, place: _Place) -> chex.Array:
-        rate: Hyperparameter = place.owner.learning_rate  # type: ignore[attr-defined]
-        if not isinstance(rate, Schedule):
-            return _as_scalar(scalar(rate, name))
-        count = _count_of(place.state)
-        if count is None:
-            raise TypeError(
-                f"{name} is scheduled, but the state has no step count for it; was it made by "
-                "another optimizer?"
-            )
-        return _as_scalar(resolve(rate, count, name))
-
-    found = _named([*enumerate(_rates(tx, state))])
-    return {name: value(name, place) for name, (_, place) in found.items()}
-
-
-def learning_rate_names(tx: GradientTransformation) -> list[str]:
-    """The keys of `learning_rates(tx, state)`."""
-    return [*_named([*enumerate(_rates(tx, None))])]
-
-
-def get_learning_rate(tx: GradientTransformation, state: State) -> chex.Array:
-    """The learning rate that the next step will use, whatever it is made of.
-
-    Finds the `scale_by_learning_rate` in `tx` (every optimizer of the family ends with one) and
-    reads its number, its schedule at the step count of the state, or what `set_hyperparams` put
-    there.  Nothing needs to be wrapped.
-
-    Args:
-      tx: any transformation of adamx.
-      state: its state, after any number of steps.
-
-    Returns:
-      A floating-point scalar.
-
-    Raises:
-      ValueError: no learning rate in `tx`, or more than one.
-      TypeError: `tx` is no adamx transformation, or the state is another one's.
-
-    Example:
-      >>> import adamx
-      >>> tx = adamx.chain(adamx.adamw(adamx.linear_schedule(1.0, 0.0, 4)))
-      >>> state = tx.init(2.0)
-      >>> _, state = tx.update(1.0, state, 2.0)
-      >>> float(adamx.get_learning_rate(tx, state))
-      0.75
-    """
-    if not isinstance(tx, GradientTransformation):
-        raise TypeError(f"get_learning_rate: expected an adamx transformation, got {tx!r}")
-    found = learning_rates(tx, state)
-    if len(found) != 1:
-        raise ValueError(
-            "get_learning_rate: the transformation must have exactly one "
-            f"`scale_by_learning_rate`, found {', '.join(found) or 'none'}; for one of several "
-            "pass that part of the transformation with its own state"
-        )
-    return next(iter(found.values()))

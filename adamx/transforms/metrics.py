@@ -15,7 +15,7 @@ from adamx.core.chain import transformation
 from adamx.core.fields import AxisName, Where
 from adamx.core.hyperparameter import scalar
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
-from adamx.transforms.inject import learning_rate_names, learning_rates
+from adamx.transforms.learning_rate import learning_rate_names, learning_rates
 from adamx.transforms.paths import near_misses, path_string
 from adamx.transforms.sharded_norms import Pieces
 

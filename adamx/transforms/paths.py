@@ -100,6 +100,21 @@ def first_match(owner: str, patterns: tuple[str, ...], paths: list[str]) -> list
     return first
 
 
+def split_rules(owner: str, rules: Iterable[Any], second: str) -> tuple[list[Any], list[Any]]:
+    """Pairs `(pattern, ...)` as two lists."""
+    rules = list(rules)
+    for rule in rules:
+        if not (isinstance(rule, (tuple, list)) and len(rule) == 2):
+            raise TypeError(f"{owner}: rules are pairs (pattern, {second}), got {rule!r}")
+    return [pattern for pattern, _ in rules], [item for _, item in rules]
+
+
+def check_pairs(owner: str, patterns: tuple[str, ...], what: str, others: tuple[Any, ...]) -> None:
+    """Raises unless there is one of `others` for every pattern."""
+    if len(patterns) != len(others):
+        raise ValueError(f"{owner}: {len(patterns)} `patterns` for {len(others)} `{what}`")
+
+
 def near_misses(given: str, known: Iterable[str]) -> str:
     """The end of an error about an unknown name: the nearest known ones, and all of them."""
     known = list(dict.fromkeys(known))

@@ -204,7 +204,17 @@ CASES = (
         checks_updates=True,
         bounded=True,
     ),
+    _scaling("clip-report", lambda: adamx.clip(RISE, report=True), stateful=True, bounded=True),
+    _scaling(
+        "clip_by_global_norm-report",
+        lambda: adamx.clip_by_global_norm(0.5, report=True),
+        stateful=True,
+        bounded=True,
+    ),
     _scaling("clip_spikes", lambda: adamx.clip_spikes(2.0, 0.9, 1), stateful=True),
+    _scaling(
+        "clip_spikes-report", lambda: adamx.clip_spikes(RISE, 0.9, 2, report=True), stateful=True
+    ),
     _scaling("add_noise", lambda: adamx.add_noise(0.1, 0.5, key=1), stateful=True, smooth=False),
     _scaling("centralize", adamx.centralize, data=False),
     _scaling("zero_nans", adamx.zero_nans, stateful=True, data=False),

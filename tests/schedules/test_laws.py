@@ -222,7 +222,7 @@ def test_shifting(start: float, end: float, steps: int, a: int, b: int) -> None:
 
 
 @laws
-@given(st.floats(allow_nan=False, allow_infinity=False), lengths, begins, st.booleans())
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False), lengths, begins, st.booleans())
 def test_any_number_survives_printing_and_storing(
     number: float, steps: int, begin: int, staircase: bool
 ) -> None:

@@ -404,7 +404,7 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "pattern_without_parameter": (
         label(("kernal", "a"), default="b"),
         ValueError,
-        r"label_by_path: the pattern 'kernal' .* did you mean .*'layers/1/kernel'",
+        r"label_by_path: the pattern 'kernal' .* did you mean .*'layers/./kernel'",
     ),
     "pattern_that_is_hidden": (
         label(("layers", "a"), ("kernel", "b"), default="c"),
@@ -423,7 +423,7 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "multiplier_without_parameter": (
         scale(("kernal", 0.5)),
         ValueError,
-        "scale_by_path: the pattern 'kernal' .* did you mean 'layers/1/kernel'",
+        "scale_by_path: the pattern 'kernal' .* did you mean 'layers/./kernel'",
     ),
     "multiplier_that_is_hidden": (scale(("layers", 0.5), ("bias", 2.0)), ValueError, "reached"),
     "negative_multiplier": (

@@ -16,6 +16,7 @@ import optax
 import pytest
 
 import adamx
+from adamx.core import fields
 from tests.contract.support import Compiled, precision
 
 PARAMS = {"b": jnp.array([1.0, -2.0]), "w": jnp.array([[0.5, 3.0]])}
@@ -323,6 +324,25 @@ def test_the_range_is_known_under_any_place(place: str) -> None:
         adamx.set_hyperparams(multipliers, **{"multipliers/0": -1.0})
 
 
+class Own(adamx.GradientTransformation):
+    """Somebody's transformation, laxer with one number and stricter with another."""
+
+    learning_rate: float = fields.number()
+    own_rate: float = fields.number(fields.POSITIVE)
+
+    def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        return updates, state
+
+
+def test_ranges_of_other_transformations() -> None:
+    own = state_of(Own.checked(learning_rate=-1.0, own_rate=1.0))
+    with pytest.raises(ValueError, match=r"`own_rate` must be in \(0, inf\), got 0.0"):
+        adamx.set_hyperparams(own, own_rate=0.0)
+    assert float(adamx.set_hyperparams(own, own_rate=2.0).hyperparams["own_rate"]) == 2.0
+    with pytest.raises(ValueError, match=r"`learning_rate` must be in \[0, inf\), got -1.0"):
+        adamx.set_hyperparams(state_of(full()), learning_rate=-1.0)
+
+
 @pytest.mark.parametrize("value", ["0.1", True, None, FALL, 1j])
 def test_what_is_no_number_is_refused(value: Any) -> None:
     with pytest.raises(TypeError, match="set_hyperparams: `b1` must be a number"):
@@ -424,3 +444,7 @@ def test_none_or_several_learning_rates_are_refused() -> None:
 def test_the_learning_rate_of_another_state_is_refused() -> None:
     with pytest.raises(TypeError, match="the state has no step count"):
         adamx.get_learning_rate(full(FALL), full().init(PARAMS))
+    groups = adamx.multi_transform({"x": full(FALL)}, "x")
+    for tx in (full(FALL), groups, adamx.inject_hyperparams(full(FALL))):
+        with pytest.raises(TypeError, match=r"state must be the .* that `init` returned"):
+            adamx.get_learning_rate(tx, adamx.scale(1.0).init(PARAMS))

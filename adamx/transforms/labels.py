@@ -1,0 +1,163 @@
+"""Labels: which group each parameter belongs to, as a tree, a function or patterns of paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import chex
+import jax
+
+from adamx.core import fields, numerics, tree
+from adamx.core.fields import Where
+from adamx.core.mask import FrozenTree
+from adamx.core.transformation import Params
+from adamx.core.value import Value
+from adamx.transforms.paths import check_pairs, check_patterns, first_match, leaf_paths, split_rules
+
+
+def check_strings(where: Where, value: Any) -> tuple[str, ...]:
+    """Strings, as a tuple."""
+    strings = tuple(value)
+    for string in strings:
+        if not isinstance(string, str):
+            raise where.error(TypeError, "a string", string)
+    return strings
+
+
+def _check_default(where: Where, value: Any) -> str | None:
+    return None if value is None else check_strings(where, [value])[0]
+
+
+class LabelByPath(Value):
+    """The label of the first pattern that is found in a parameter's path."""
+
+    patterns: tuple[str, ...] = fields.static(check_patterns)
+    labels: tuple[str, ...] = fields.static(check_strings)
+    default: str | None = fields.static(_check_default, None)
+
+    def check_together(self) -> None:
+        check_pairs(self.public_name, self.patterns, "labels", self.labels)
+
+    def __call__(self, params: Params) -> Any:
+        """A tree of labels like `params`; `None` where a leaf is not trained and has none."""
+        leaves, structure = tree.flatten(params)
+        paths = leaf_paths(params)
+        labels = []
+        matches = first_match(self.public_name, self.patterns, paths)
+        for path, leaf, match in zip(paths, leaves, matches, strict=True):
+            label = self.default if match is None else self.labels[match]
+            if label is None and numerics.is_inexact(leaf):
+                raise ValueError(
+                    f"{self.public_name}: no pattern is found in the parameter {path!r}; the "
+                    f"patterns are {', '.join(map(repr, self.patterns))}; add one, or a `default` "
+                    "label for the rest"
+                )
+            labels.append(label)
+        return structure.unflatten(labels)
+
+    def recipe_arguments(self) -> list[str]:
+        rules = [repr(rule) for rule in zip(self.patterns, self.labels, strict=True)]
+        return rules if self.default is None else [*rules, f"default={self.default!r}"]
+
+
+ParamLabels: TypeAlias = Callable[[chex.ArrayTree], Any] | FrozenTree
+
+
+def _check_param_labels(where: Where, value: Any) -> ParamLabels:
+    if callable(value):
+        labels: Callable[[chex.ArrayTree], Any] = value
+        return labels
+    contents = value.thaw() if isinstance(value, FrozenTree) else value
+    for path, leaf in tree.flatten_with_paths(contents):
+        if leaf is not None and not isinstance(leaf, str):
+            raise where.error(TypeError, f"a label (a string) at {path}", leaf)
+    return FrozenTree(contents)
+
+
+def param_labels() -> Any:
+    """A static field: a pytree of labels (or a prefix of one), or a function of the parameters
+    that returns one."""
+    return fields.static(_check_param_labels)
+
+
+def _misfit(owner: str, what: str, like: Any, labels: Any) -> ValueError:
+    """Which leaves have no label, and which labels have no leaf."""
+
+    def paths(of: Any) -> list[tuple[Any, ...]]:
+        flat, _ = jax.tree_util.tree_flatten_with_path(of, is_leaf=lambda x: x is None)
+        return [path for path, _ in flat]
+
+    have, want = paths(like), paths(labels)
+    missing = [w for w in want if not any(h[: len(w)] == w for h in have)]
+    unexpected = [h for h in have if not any(h[: len(w)] == w for w in want)]
+    lines = [f"{owner}: the `param_labels` do not fit the {what}."]
+    for word, some in (("missing", missing), ("unexpected", unexpected)):
+        if some:
+            shown = ", ".join(jax.tree_util.keystr(path) or "a lone leaf" for path in some[:5])
+            more = f" and {len(some) - 5} more" if len(some) > 5 else ""
+            lines.append(f"  {word} in the {what}: {shown}{more}")
+    lines.append("  Labels are a tree like the parameters, or a prefix of it.")
+    return ValueError("\n".join(lines))
+
+
+def resolve_labels(
+    owner: str, wanted: ParamLabels, like: chex.ArrayTree, what: str
+) -> list[str | None]:
+    """The label of every leaf of `like`, in order; `None` only where a leaf is not trained.
+
+    Raises:
+      ValueError: the labels are not a prefix of the structure; a trained leaf without a label.
+      TypeError: a label is not a string.
+    """
+    given = wanted.thaw() if isinstance(wanted, FrozenTree) else wanted(like)
+    labels, prefix = tree.flatten(given)
+    try:
+        subtrees = prefix.flatten_up_to(like)
+    except (TypeError, ValueError):
+        raise _misfit(owner, what, like, given) from None
+    flat: list[str | None] = []
+    for label, subtree in zip(labels, subtrees, strict=True):
+        if label is not None and not isinstance(label, str):
+            raise TypeError(
+                f"{owner}: `param_labels` must give strings, got {label!r} ({type(label).__name__})"
+            )
+        leaves, _ = tree.flatten(subtree)
+        flat += [label] * len(leaves)
+    for label, path, leaf in zip(flat, leaf_paths(like), tree.flatten(like)[0], strict=True):
+        if label is None and numerics.is_inexact(leaf):
+            known = dict.fromkeys(label for label in labels if label is not None)
+            raise ValueError(
+                f"{owner}: the parameter {path!r} has no label; the labels are "
+                f"{', '.join(map(repr, known))}"
+            )
+    return flat
+
+
+def label_by_path(*rules: tuple[str, str], default: str | None = None) -> LabelByPath:
+    """Labels for `multi_transform`, by regular expressions for the parameters' paths.
+
+    A path is written `encoder/layers/0/kernel`: keys, fields and positions.  The first pattern
+    that is found anywhere in it (`re.search`) gives the label.
+
+    Args:
+      *rules: pairs `(pattern, label)`.
+      default: the label of parameters that no pattern matches; None refuses them.
+
+    Returns:
+      A function from parameters to a tree of labels; as a value it prints, compares and has a
+      configuration.
+
+    Raises:
+      TypeError: a rule that is no pair of strings.
+      ValueError: not a regular expression.  When called: a pattern that matches no parameter or
+        is never reached; without `default`, a parameter that no pattern matches.
+
+    Example:
+      >>> import adamx
+      >>> labels = adamx.label_by_path((r"/(bias|scale)$", "plain"), default="decayed")
+      >>> labels({"dense": {"kernel": 1.0, "bias": 0.0}})
+      {'dense': {'bias': 'plain', 'kernel': 'decayed'}}
+    """
+    patterns, labels = split_rules("label_by_path", rules, "label")
+    return LabelByPath.checked(patterns=patterns, labels=labels, default=default)

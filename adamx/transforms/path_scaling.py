@@ -1,0 +1,92 @@
+"""A multiplier for each part of a network, chosen by the parameters' paths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adamx.core import fields, tree
+from adamx.core.fields import Where
+from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule, Schedule, hyperparameter
+from adamx.core.transformation import EmptyState, GradientTransformation, Params, State, Updates
+from adamx.transforms.paths import check_pairs, check_patterns, first_match, leaf_paths, split_rules
+from adamx.transforms.scaling import init_count, read_and_count, scale_leaves
+
+_check_multiplier = hyperparameter(fields.NONNEGATIVE).metadata[fields.KIND].check
+
+
+def _check_multipliers(where: Where, value: Any) -> tuple[Hyperparameter, ...]:
+    return tuple(
+        _check_multiplier(Where(where.owner, f"{where.argument}[{i}]"), multiplier)
+        for i, multiplier in enumerate(value)
+    )
+
+
+class ScaleByPath(GradientTransformation):
+    """u times the multiplier of the first pattern found in the path; u where there is none."""
+
+    patterns: tuple[str, ...] = fields.static(check_patterns)
+    multipliers: tuple[Hyperparameter, ...] = fields.child(_check_multipliers)
+
+    def check_together(self) -> None:
+        check_pairs(self.public_name, self.patterns, "multipliers", self.multipliers)
+
+    def init(self, params: Params) -> State:
+        # Inside a group, the parameters of the others are None: a pattern for them is a mistake.
+        leaves = zip(leaf_paths(params), tree.flatten(params)[0], strict=True)
+        present = [path for path, leaf in leaves if leaf is not None]
+        first_match(self.public_name, self.patterns, present)
+        schedules = [m for m in self.multipliers if isinstance(m, Schedule)]
+        return init_count(schedules[0]) if schedules else EmptyState()
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        if params is not None:
+            tree.check_match(self.public_name, "updates", updates, "parameters", params)
+        factors, counted = [], state
+        for i, multiplier in enumerate(self.multipliers):
+            what = f"multipliers[{i}]"
+            factor, after = read_and_count(self.public_name, what, multiplier, state)
+            factors.append(factor)
+            counted = after if isinstance(multiplier, Schedule) else counted
+        leaves, structure = tree.flatten(updates)
+        matches = first_match(self.public_name, self.patterns, leaf_paths(updates))
+        scaled = [
+            u if match is None else scale_leaves(u, factors[match])
+            for u, match in zip(leaves, matches, strict=True)
+        ]
+        return structure.unflatten(scaled), counted
+
+    def recipe_arguments(self) -> list[str]:
+        return [repr(rule) for rule in zip(self.patterns, self.multipliers, strict=True)]
+
+
+def scale_by_path(*rules: tuple[str, ScalarOrSchedule]) -> ScaleByPath:
+    """Multiplies the updates of some parameters: a learning rate for each part of a network.
+
+        u <- u * multiplier of the first pattern that is found in the parameter's path
+
+    and u where there is none.  Paths and patterns are those of `label_by_path`.
+
+    Args:
+      *rules: pairs `(pattern, multiplier)`; a multiplier is a number >= 0, a scalar array or a
+        schedule of the 0-based step count.
+
+    Raises:
+      TypeError: a rule that is no such pair.
+      ValueError: a negative multiplier; not a regular expression.  At `init` and `update`: a
+        pattern that matches no parameter or is never reached.
+
+    Reference:
+      Howard & Ruder, Universal Language Model Fine-tuning (discriminative fine-tuning), 2018,
+      section 3.2.
+
+    Example:
+      >>> import adamx
+      >>> tx = adamx.scale_by_path(("layers/0", 0.25), ("layers/1", 0.5))
+      >>> updates = {"layers": [8.0, 8.0], "head": 8.0}
+      >>> tx.update(updates, tx.init(updates))[0]
+      {'head': 8.0, 'layers': [Array(2., dtype=float32), Array(4., dtype=float32)]}
+    """
+    patterns, multipliers = split_rules("scale_by_path", rules, "multiplier")
+    return ScaleByPath.checked(patterns=patterns, multipliers=multipliers)
