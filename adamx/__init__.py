@@ -80,14 +80,7 @@ from adamx.transforms.groups import (
     masked,
     multi_transform,
 )
-from adamx.transforms.guards import (
-    GuardState,
-    LossScale,
-    apply_if_finite,
-    dynamic_loss_scale,
-    loss_scale,
-    skip_spikes,
-)
+from adamx.transforms.guards import GuardState, apply_if_finite, skip_spikes
 from adamx.transforms.inject import (
     InjectHyperparamsState,
     get_hyperparam,
@@ -96,6 +89,7 @@ from adamx.transforms.inject import (
 )
 from adamx.transforms.labels import label_by_path
 from adamx.transforms.learning_rate import get_learning_rate
+from adamx.transforms.loss_scaling import LossScale, dynamic_loss_scale, loss_scale
 from adamx.transforms.metrics import RecordMetricsState, metrics, record_metrics
 from adamx.transforms.noise import AddNoiseState, add_noise
 from adamx.transforms.nonfinite import ZeroNansState, zero_nans

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from adamx.core import numerics
 from adamx.core.fields import AxisName
 from adamx.core.transformation import GradientTransformation, Params, State
-from adamx.transforms.guards import loss_scale
+from adamx.transforms.loss_scaling import loss_scale
 
 
 def make_step(

@@ -15,11 +15,9 @@ from adamx.core.chain import transformation
 from adamx.core.fields import AxisName
 from adamx.core.hyperparameter import (
     Hyperparameter,
-    Number,
     ScalarOrSchedule,
     hyperparameter,
     resolve,
-    scalar,
     whole,
 )
 from adamx.core.norms import global_norm
@@ -31,7 +29,6 @@ from adamx.transforms.norm_statistics import (
     threshold,
     update_statistics,
 )
-from adamx.transforms.scaling import scale_leaves
 from adamx.transforms.sharded_norms import Pieces
 
 
@@ -137,7 +134,7 @@ def _raise_after(name: str, limit: int, in_a_row: Any) -> None:
         )
 
 
-def _is_finite(grads: Updates, extra: dict[str, Any]) -> chex.Array:
+def is_finite(grads: Updates, extra: dict[str, Any]) -> chex.Array:
     """Whether the gradient's norm, and the loss if it was passed as `value=`, are finite."""
     finite = jnp.isfinite(global_norm(grads))
     if extra.get("value") is not None:
@@ -149,7 +146,7 @@ class ApplyIfFinite(Guard):
     """Skips the step where the gradient or the loss is not finite."""
 
     def judge(self, grads: Updates, statistics: Any, extra: dict[str, Any]) -> chex.Array:
-        return _is_finite(grads, extra)
+        return is_finite(grads, extra)
 
 
 class SkipSpikes(Guard):
@@ -169,7 +166,7 @@ class SkipSpikes(Guard):
         warmup_steps = whole(self.warmup_steps, "warmup_steps")
         norm = Pieces(self.axis_name).global_norm(grads)
         usual = norm <= threshold(statistics, num_std, warmup_steps)
-        return usual & _is_finite(grads, extra)
+        return usual & is_finite(grads, extra)
 
     def remember(
         self, grads: Updates, statistics: NormStatistics, accepted: chex.Array
@@ -181,48 +178,6 @@ class SkipSpikes(Guard):
             lambda new, old: jnp.where(accepted, new, old), updated, statistics
         )
         return kept
-
-
-class LossScale(NamedTuple):
-    """The factor on the loss, and the good steps since it last changed."""
-
-    scale: chex.Array  # float32[]
-    good_steps: chex.Array  # int32[]
-
-
-class DynamicLossScale(Guard):
-    """Divides the gradient by the scale of the loss; backs off where that overflowed."""
-
-    initial_scale: Number = fields.number(fields.POSITIVE)
-    growth_factor: Number = fields.number(fields.POSITIVE)
-    backoff_factor: Number = fields.number(fields.POSITIVE)
-    growth_interval: int = fields.count(1)
-
-    def start(self) -> LossScale:
-        return LossScale(
-            scale=jnp.asarray(scalar(self.initial_scale, "initial_scale"), jnp.float32),
-            good_steps=jnp.zeros((), jnp.int32),
-        )
-
-    def judge(self, grads: Updates, statistics: LossScale, extra: dict[str, Any]) -> chex.Array:
-        # Before unscaling: what overflowed is infinite there too.
-        return _is_finite(grads, extra)
-
-    def prepare(self, grads: Updates, statistics: LossScale) -> Updates:
-        widened = tree.map_leaves(lambda g: numerics.widen(jnp.asarray(g)), grads)
-        return scale_leaves(widened, 1.0 / statistics.scale)
-
-    def remember(self, grads: Updates, statistics: LossScale, accepted: chex.Array) -> LossScale:
-        good = jnp.where(accepted, numerics.safe_increment(statistics.good_steps), 0)
-        grow = good >= whole(self.growth_interval, "growth_interval")
-        factor = jnp.where(
-            accepted,
-            jnp.where(grow, scalar(self.growth_factor, "growth_factor"), 1.0),
-            scalar(self.backoff_factor, "backoff_factor"),
-        )
-        # Held among the normal floats: neither an infinite scale nor one that rounds to zero.
-        scale = jnp.clip(statistics.scale * factor, 2.0**-24, 2.0**127)
-        return LossScale(scale.astype(jnp.float32), jnp.where(grow, 0, good).astype(jnp.int32))
 
 
 def apply_if_finite(
@@ -320,82 +275,3 @@ def skip_spikes(
         max_consecutive_errors=max_consecutive_errors,
         axis_name=axis_name,
     )
-
-
-def dynamic_loss_scale(
-    inner: GradientTransformation,
-    initial_scale: Number = 2.0**15,
-    growth_factor: Number = 2.0,
-    backoff_factor: Number = 0.5,
-    growth_interval: int = 2000,
-    max_consecutive_errors: int | None = None,
-    *,
-    axis_name: AxisName = None,
-) -> DynamicLossScale:
-    """Loss scaling for float16: small gradients survive, overflows skip the step.
-
-    Multiply the loss by `loss_scale(state)` before differentiating (`make_step` does); here
-
-        g <- g / scale                         in float32
-        not finite:  skip the step, scale <- scale * backoff_factor
-        growth_interval good steps in a row:   scale <- scale * growth_factor
-
-    Args:
-      inner: the transformation that gets the unscaled gradient.
-      initial_scale: the first scale, > 0.
-      growth_factor, backoff_factor: factors > 0.
-      growth_interval: good steps before the scale grows, at least 1.
-      max_consecutive_errors, axis_name: see `apply_if_finite`.
-
-    Returns:
-      A transformation with state `GuardState` whose `statistics` are `LossScale(scale,
-      good_steps)`.
-
-    Raises:
-      TypeError, ValueError: as `apply_if_finite`; a factor or scale that is not positive.
-
-    Reference:
-      Micikevicius et al., Mixed Precision Training, 2018, section 3.2.
-
-    Example:
-      >>> import adamx, jax.numpy as jnp
-      >>> tx = adamx.dynamic_loss_scale(adamx.adam(0.1), initial_scale=1024.0)
-      >>> params = jnp.array(1.0, jnp.float16)
-      >>> state = tx.init(params)
-      >>> params, state = tx.step(jnp.array(jnp.inf, jnp.float16), state, params)
-      >>> float(params), float(adamx.loss_scale(state))
-      (1.0, 512.0)
-    """
-    return DynamicLossScale.checked(
-        inner=inner,
-        initial_scale=initial_scale,
-        growth_factor=growth_factor,
-        backoff_factor=backoff_factor,
-        growth_interval=growth_interval,
-        max_consecutive_errors=max_consecutive_errors,
-        axis_name=axis_name,
-    )
-
-
-def loss_scale(state: State) -> chex.Array:
-    """The factor to multiply the loss with: that of `dynamic_loss_scale` inside `state`, or 1.
-
-    Args:
-      state: the state of any transformation, nested as deeply as you like.
-
-    Returns:
-      A float32 scalar.
-
-    Raises:
-      ValueError: more than one loss scale in the state.
-
-    Example:
-      >>> import adamx
-      >>> float(adamx.loss_scale(adamx.adam(0.1).init(1.0)))
-      1.0
-    """
-    nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, LossScale))
-    found = [node for node in nodes if isinstance(node, LossScale)]
-    if len(found) > 1:
-        raise ValueError(f"loss_scale: the state holds {len(found)} loss scales, expected one")
-    return found[0].scale if found else jnp.ones((), jnp.float32)
