@@ -70,7 +70,10 @@ def test_schedule_free_evaluation_parameters() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_complex_leaves_use_the_squared_modulus(name: str) -> None:
     rng = np.random.default_rng(7)
-    draw = lambda: np.complex64(rng.standard_normal(5) + 1j * rng.standard_normal(5))  # noqa: E731
+
+    def draw() -> np.ndarray:
+        return np.complex64(rng.standard_normal(5) + 1j * rng.standard_normal(5))
+
     start, gradients = [draw()], [[draw()] for _ in range(STEPS)]
     tx = getattr(adamx, name)(learning_rate=LR)
     step = jax.jit(tx.update)

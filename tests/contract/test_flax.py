@@ -11,7 +11,7 @@ import optax
 from flax import nnx
 from flax.training.train_state import TrainState
 
-from tests.contract.support import step, tree
+from tests.contract.support import Compiled, step, tree
 from tests.contract.table import Case, cases, every_case
 
 SEEDS = (1, 2)
@@ -31,6 +31,17 @@ def test_train_state(case: Case) -> None:
     for seed in SEEDS:
         state = state.apply_gradients(grads=tree(seed=seed))
     chex.assert_trees_all_close(state.params, looped(case), rtol=1e-5, atol=1e-6)
+
+
+@every_case
+def test_equal_train_states_share_one_trace(case: Case) -> None:
+    """`tx` is part of the type of a `TrainState`, so `jit` hashes it and compares it."""
+    compiled = Compiled(lambda state, grads: state.apply_gradients(grads=grads))
+    tx = case.make()
+    for same in (tx, tx.replace()):
+        state = TrainState.create(apply_fn=None, params=tree(), tx=same)
+        compiled.call.trace(state, tree(seed=1))
+    assert compiled.traces == 1
 
 
 class Model(nnx.Module):

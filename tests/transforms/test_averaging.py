@@ -26,7 +26,10 @@ def trajectory():
 
 def run(average, dtype=jnp.float32):
     tx = adamx.chain(adamx.scale(1.0), average)
-    cast = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, dtype), tree)  # noqa: E731
+
+    def cast(tree):
+        return jax.tree.map(lambda x: jnp.asarray(x, dtype), tree)
+
     params = cast(START)
     state = tx.init(params)
     step = jax.jit(lambda p, s, g: tx.step(g, s, p))

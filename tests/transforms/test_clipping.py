@@ -249,6 +249,15 @@ def test_report_of_nothing(name: str) -> None:
     assert [float(x) for x in state] == [1.0, 0.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize("name", [name for name in CLIPS if name != "clip_by_global_norm"])
+def test_an_empty_leaf_is_no_part_of_the_fraction(name: str) -> None:
+    large = {"empty": jnp.zeros((0, 3)), "large": jnp.full(4, 100.0)}
+    _, state = update(reporting(name), large, params=large)
+    assert state.clipped_fraction == (0.0 if name == "adaptive_grad_clip" else 1.0)
+    _, state = update(reporting(name), large, params=jax.tree.map(jnp.zeros_like, large))
+    assert state.clipped_fraction == 1.0
+
+
 def test_metrics_of_a_whole_recipe() -> None:
     tx = adamx.chain(
         adamx.clip_spikes(3.0, warmup_steps=1, report=True), adamx.clip(1.0, report=True)
@@ -355,7 +364,7 @@ def test_what_is_not_finite_is_not_usual() -> None:
         chex.assert_trees_all_equal(after, state)
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, (1, 1, 4, 1), (3, 1)])
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 1, 4, 1), (3, 1), (1, 3)])
 def test_unitwise_norm(shape: tuple[int, ...]) -> None:
     x = np.asarray(np.random.default_rng(0).standard_normal(shape), np.float32)
     np.testing.assert_allclose(adamx.unitwise_norm(x), links.units(x), rtol=1e-6)

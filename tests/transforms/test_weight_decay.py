@@ -115,18 +115,17 @@ def test_the_initial_parameters_are_a_copy_that_survives_donation() -> None:
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_half_precision_keeps_its_dtype_and_subtracts_in_float32(dtype: Any) -> None:
-    """p - p_0 of neighbouring numbers is exact, and times 1/3 it is rounded once."""
-    start = jnp.asarray([1.0, 100.0], dtype)
-    eps = float(jnp.finfo(dtype).eps)
-    now = jnp.asarray([1.0 + eps, 100.0 * (1 + 2 * eps)], dtype)
-    tx = adamx.decay_to_initial(1 / 3)
+def test_half_precision_keeps_its_dtype_and_decays_in_float32(dtype: Any) -> None:
+    """What is left after the update has cancelled nearly all of it, rounded once."""
+    start, now = jnp.asarray([1.0, 0.125], dtype), jnp.asarray([100.0, 1000.0], dtype)
+    tx = adamx.decay_to_initial(0.5)
     state = tx.init(start)
     assert state.initial.dtype == dtype
-    found, state = tx.update(jnp.zeros(2, dtype), state, now)
+    update = jnp.asarray([-49.0, -500.0], dtype)
+    found, state = tx.update(update, state, now)
     assert found.dtype == state.initial.dtype == dtype
-    exact = (np.float64(now) - np.float64(start)) / 3
-    np.testing.assert_allclose(np.float64(found), exact, rtol=eps)
+    exact = np.float64(update) + 0.5 * (np.float64(now) - np.float64(start))
+    np.testing.assert_allclose(np.float64(found), exact, rtol=float(jnp.finfo(dtype).eps))
 
 
 @pytest.mark.parametrize("make", [adamx.add_decayed_weights, adamx.decay_to_initial])
