@@ -48,7 +48,11 @@ def update_if(
     shapes, _ = jax.eval_shape(run)
 
     def skip() -> tuple[Updates, State]:
-        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), state
+        # Zeros made from the gradient vary over the same mapped axes as the updates do.
+        zeros = jax.tree.map(
+            lambda s, g: jnp.zeros_like(g, dtype=s.dtype), shapes, tree.trained(like, like)
+        )
+        return zeros, state
 
     (updates, new_state), rest = _cond(
         taken, lambda: (run(), kept[0]()), lambda: (skip(), kept[1]())

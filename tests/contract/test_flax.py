@@ -35,7 +35,7 @@ def test_train_state(case: Case) -> None:
 
 @every_case
 def test_equal_train_states_share_one_trace(case: Case) -> None:
-    """`tx` is part of the type of a `TrainState`, so `jit` hashes it and compares it."""
+    """`tx` is part of the type of a `TrainState`: `jit` compares it."""
     compiled = Compiled(lambda state, grads: state.apply_gradients(grads=grads))
     tx = case.make()
     for same in (tx, tx.replace()):

@@ -252,8 +252,6 @@ def test_report_of_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in CLIPS if name != "clip_by_global_norm"])
 def test_an_empty_leaf_is_no_part_of_the_fraction(name: str) -> None:
     large = {"empty": jnp.zeros((0, 3)), "large": jnp.full(4, 100.0)}
-    _, state = update(reporting(name), large, params=large)
-    assert state.clipped_fraction == (0.0 if name == "adaptive_grad_clip" else 1.0)
     _, state = update(reporting(name), large, params=jax.tree.map(jnp.zeros_like, large))
     assert state.clipped_fraction == 1.0
 

@@ -183,6 +183,16 @@ def anywhere(tx: Any) -> dict[str, Any]:
     }
 
 
+def test_the_loss_reaches_what_is_inside() -> None:
+    """A guard inside sees that it is not finite, in a step as in an update."""
+    tx = adamx.inject_hyperparams(adamx.apply_if_finite(full()))
+    state = tx.init(PARAMS)
+    _, stepped = tx.step(GRADS, state, PARAMS, value=jnp.nan)
+    _, updated = tx.update(GRADS, state, PARAMS, value=jnp.nan)
+    for after in (stepped, updated):
+        assert after.inner_state.skipped_steps == 1
+
+
 PLACES = [*anywhere(adamx.identity())]
 
 

@@ -196,10 +196,21 @@ def test_the_learning_rate_that_was_set_is_recorded() -> None:
 def test_the_recorded_loss_is_a_copy() -> None:
     """A donated state must not take the caller's loss along."""
     tx = adamx.record_metrics(adamx.scale(-1.0), "value")
-    loss = jnp.array(3.0)
+    loss = jnp.array(3.0, jnp.float32)
     _, state = tx.update(GRADS, tx.init(PARAMS), PARAMS, value=loss)
     jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)(state)
     assert float(loss) == 3.0
+
+
+@pytest.mark.parametrize("name", ["grad_norm", "update_norm"])
+def test_the_loss_reaches_what_is_inside(name: str) -> None:
+    """A guard inside sees that it is not finite, in a step as in an update."""
+    tx = adamx.record_metrics(adamx.apply_if_finite(CHAIN), name)
+    state = tx.init(PARAMS)
+    _, stepped = tx.step(GRADS, state, PARAMS, value=jnp.nan)
+    _, updated = tx.update(GRADS, state, PARAMS, value=jnp.nan)
+    for after in (stepped, updated):
+        assert adamx.metrics(after)["skipped_steps"] == 1
 
 
 def temporary(tx: Any) -> int:
