@@ -79,12 +79,3 @@ class Compiled:
 def step(case: Case) -> Compiled:
     """`(grads, state, params) -> (params, state)`, the transformation closed over."""
     return Compiled(case.make().step)
-
-
-@functools.cache
-def step_of(case: Case) -> Compiled:
-    """`(tx, grads, state, params) -> (params, state)`, the transformation an argument.
-
-    Shared by the rows' tests; the numbers of `tx` are data.
-    """
-    return Compiled(lambda tx, grads, state, params: tx.step(grads, state, params))

@@ -234,7 +234,7 @@ def test_setting_under_jit_and_vmap() -> None:
 
 
 def test_the_state_decides_where_the_transformation_is_an_argument() -> None:
-    tx = adamx.inject_hyperparams(adamx.scale_by_learning_rate(0.1))
+    tx = adamx.inject_hyperparams(adamx.scale_by_learning_rate(0.1), ["learning_rate"])
     state = tx.init(1.0)
     other = tx.replace(inner=adamx.scale_by_learning_rate(0.2))
     assert float(jax.jit(lambda tx, s: tx.update(1.0, s)[0])(other, state)) == pytest.approx(-0.1)

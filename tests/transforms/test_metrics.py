@@ -67,7 +67,7 @@ def test_step_and_update_record_the_same(names: tuple[str, ...]) -> None:
     updates, updated = tx.update(GRADS, state, PARAMS)
     chex.assert_trees_all_close(stepped, updated, rtol=1e-6)
     chex.assert_trees_all_close(params, adamx.apply_updates(PARAMS, updates), rtol=1e-6)
-    assert {*state.recorded} == {*names}
+    assert {*state.recorded} == {*stepped.recorded} == {*names}
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex64"])
@@ -228,6 +228,9 @@ def temporary(tx: Any) -> int:
 def test_memory_is_what_the_documentation_says() -> None:
     leaf, all_leaves = 64 * 256 * 4, 4 * 64 * 256 * 4
     assert temporary(adamx.record_metrics(CHAIN, "grad_norm", "learning_rate", "value")) < 1024
+    # A guard steps in place; asking for the gradient's norm does not take that away.
+    guarded = adamx.apply_if_finite(CHAIN)
+    assert temporary(adamx.record_metrics(guarded, "grad_norm")) < temporary(guarded) + 1024
     assert temporary(adamx.record_metrics(CHAIN, "param_norm")) < leaf + 1024
     assert temporary(adamx.record_metrics(CHAIN, "update_norm")) < all_leaves + leaf + 1024
 
