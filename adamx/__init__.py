@@ -34,6 +34,7 @@ from adamx.core.config import from_config, get_config
 from adamx.core.evaluation import eval_params
 from adamx.core.hyperparameter import Schedule
 from adamx.core.norms import global_norm
+from adamx.core.rows import SparseRows
 from adamx.core.stateless import identity, stateless, stateless_with_tree_map
 from adamx.core.transformation import EmptyState, GradientTransformation
 from adamx.schedules.constant import constant_schedule
@@ -126,6 +127,8 @@ __all__ = [
     "stateless_with_tree_map",
     "apply_updates",
     "make_step",
+    # A gradient that is zero in most rows of a table.
+    "SparseRows",
     # Different recipes for different parameters.
     "masked",
     "multi_transform",
