@@ -48,7 +48,7 @@ class ScaleByAmsgradState(NamedTuple):
     count: chex.Array  # int32[], steps taken
     mu: Updates  # first moment
     nu: Updates  # second moment
-    nu_max: Updates  # elementwise maximum of the (corrected) second moments
+    nu_max: Updates  # elementwise maximum of the second moments, corrected or not
 
 
 def _amsgrad(
@@ -60,12 +60,23 @@ def _amsgrad(
     return adam_direction(s, mu, g, nu_max), mu, nu, nu_max
 
 
+def _amsgrad_raw(
+    s: Corrections, g: chex.Array, mu: chex.Array, nu: chex.Array, nu_max: chex.Array
+) -> tuple[chex.Array, chex.Array, chex.Array, chex.Array]:
+    mu = average(s.b1, s.one_minus_b1, mu, g)
+    nu = average(s.b2, s.one_minus_b2, nu, numerics.squared_magnitude(g))
+    nu_max = jnp.maximum(nu_max, nu)
+    return adam_direction(s, mu, g, s.nu_scale * nu_max), mu, nu, nu_max
+
+
 class ScaleByAmsgrad(MomentTransformation):
     """u = m_hat / (sqrt(max over time of v_hat + eps_root) + eps)."""
 
     eps_root: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
     bias_correction_mu: bool = fields.switch(True)
     bias_correction_nu: bool = fields.switch(True)
+    raw_maximum: bool = fields.switch()
+    eps_hat: bool = fields.switch()
 
     def init(self, params: Params) -> State:
         adam = super().init(params)
@@ -79,10 +90,12 @@ class ScaleByAmsgrad(MomentTransformation):
         s = corrections(
             numerics.safe_increment(state.count),
             *numbers,
+            eps_hat=self.eps_hat,
             correct_mu=self.bias_correction_mu,
             correct_nu=self.bias_correction_nu,
         )
-        return self.advance(_amsgrad, s, updates, state, params, ("mu", "nu", "nu_max"))
+        rule = _amsgrad_raw if self.raw_maximum else _amsgrad
+        return self.advance(rule, s, updates, state, params, ("mu", "nu", "nu_max"))
 
 
 def scale_by_adam(
@@ -159,6 +172,8 @@ def scale_by_amsgrad(
     bias_correction_nu: bool = True,
     *,
     nu_dtype: Any = None,
+    raw_maximum: bool = False,
+    eps_hat: bool = False,
 ) -> ScaleByAmsgrad:
     """Adam with the largest second moment seen so far in the denominator.
 
@@ -166,11 +181,18 @@ def scale_by_amsgrad(
         u_t = m_hat / (sqrt(n_t + eps_root) + eps)
 
     m_hat and v_hat as in `scale_by_adam`; without its bias correction each is the raw moment.
+    With `raw_maximum`, as in torch and Keras, the maximum is that of the raw v and is corrected
+    where it is used:
+
+        n_t = max(n_{t-1}, v_t)
+        u_t = m_hat / (sqrt(n_t / (1 - b2**t) + eps_root) + eps)
 
     Args:
       b1, b2, eps, eps_root, mu_dtype, nu_dtype: as in `scale_by_adam`.
       bias_correction_mu: correct m; False is the paper's algorithm.
       bias_correction_nu: correct v before the maximum; False is the paper's algorithm.
+      raw_maximum: take the maximum of the raw v and correct it afterwards.
+      eps_hat: as in `scale_by_adam`, with n in place of v.
 
     Returns:
       A transformation with state `ScaleByAmsgradState(count, mu, nu, nu_max)`.
@@ -195,6 +217,8 @@ def scale_by_amsgrad(
         nu_dtype=nu_dtype,
         bias_correction_mu=bias_correction_mu,
         bias_correction_nu=bias_correction_nu,
+        raw_maximum=raw_maximum,
+        eps_hat=eps_hat,
     )
 
 
@@ -304,6 +328,8 @@ def amsgrad(
     bias_correction_nu: bool = True,
     *,
     nu_dtype: Any = None,
+    raw_maximum: bool = False,
+    eps_hat: bool = False,
 ) -> Chain:
     """AMSGrad: Adam whose effective learning rate never grows.
 
@@ -314,7 +340,7 @@ def amsgrad(
     Args:
       learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
       b1, b2, eps, eps_root, mu_dtype, nu_dtype: see `scale_by_adam`.
-      bias_correction_mu, bias_correction_nu: see `scale_by_amsgrad`.
+      bias_correction_mu, bias_correction_nu, raw_maximum, eps_hat: see `scale_by_amsgrad`.
 
     Raises:
       ValueError, TypeError: as `scale_by_adam`.
@@ -337,6 +363,8 @@ def amsgrad(
             bias_correction_mu,
             bias_correction_nu,
             nu_dtype=nu_dtype,
+            raw_maximum=raw_maximum,
+            eps_hat=eps_hat,
         ),
         scale_by_learning_rate(learning_rate),
     )

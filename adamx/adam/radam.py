@@ -71,6 +71,7 @@ class ScaleByRadam(MomentTransformation):
     eps_root: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
     threshold: Hyperparameter = hyperparameter()
     nesterov: bool = fields.switch()
+    eps_hat: bool = fields.switch()
 
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
@@ -82,7 +83,7 @@ class ScaleByRadam(MomentTransformation):
         count = numerics.safe_increment(state.count)
         rho, rectification = _rectification(b2, count)
         s = _Scalars(
-            corrections(count, b1, b2, eps, eps_root, nesterov=self.nesterov),
+            corrections(count, b1, b2, eps, eps_root, nesterov=self.nesterov, eps_hat=self.eps_hat),
             (rho >= threshold).astype(rho.dtype),
             rectification,
         )
@@ -99,6 +100,7 @@ def scale_by_radam(
     nesterov: bool = False,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    eps_hat: bool = False,
 ) -> ScaleByRadam:
     """Adam with the variance of its step size rectified.
 
@@ -109,7 +111,7 @@ def scale_by_radam(
                   m_hat                                        otherwise
 
     Args:
-      b1, b2, eps, eps_root, nesterov, mu_dtype, nu_dtype: see `scale_by_adam`.
+      b1, b2, eps, eps_root, nesterov, mu_dtype, nu_dtype, eps_hat: see `scale_by_adam`.
       threshold: the least rho_t for which the adaptive step is taken; above 4.
 
     Returns:
@@ -135,6 +137,7 @@ def scale_by_radam(
         nesterov=nesterov,
         mu_dtype=mu_dtype,
         nu_dtype=nu_dtype,
+        eps_hat=eps_hat,
     )
 
 
@@ -149,12 +152,14 @@ def radam(
     nesterov: bool = False,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    eps_hat: bool = False,
 ) -> Chain:
     """Rectified Adam: `p <- p - learning_rate * u` with u from `scale_by_radam`.
 
     Args:
       learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
-      b1, b2, eps, eps_root, threshold, nesterov, mu_dtype, nu_dtype: see `scale_by_radam`.
+      b1, b2, eps, eps_root, threshold, nesterov, mu_dtype, nu_dtype, eps_hat: see
+        `scale_by_radam`.
 
     Raises:
       ValueError, TypeError: as `scale_by_adam`.
@@ -177,6 +182,7 @@ def radam(
             nesterov=nesterov,
             mu_dtype=mu_dtype,
             nu_dtype=nu_dtype,
+            eps_hat=eps_hat,
         ),
         scale_by_learning_rate(learning_rate),
     )
