@@ -80,9 +80,14 @@ def look_ahead(s: Corrections, mu: chex.Array, g: chex.Array) -> chex.Array:
     return m_hat + s.g_scale * g
 
 
+def denominator(s: Corrections, nu_hat: chex.Array) -> chex.Array:
+    """sqrt(v_hat + eps_root) + eps."""
+    return jnp.sqrt(nu_hat + s.eps_root) + s.eps
+
+
 def direction(s: Corrections, x: chex.Array, nu_hat: chex.Array) -> chex.Array:
     """x / (sqrt(v_hat + eps_root) + eps)."""
-    return x / (jnp.sqrt(nu_hat + s.eps_root) + s.eps)
+    return x / denominator(s, nu_hat)
 
 
 def adam_direction(s: Corrections, mu: chex.Array, g: chex.Array, nu_hat: chex.Array) -> chex.Array:
@@ -91,4 +96,5 @@ def adam_direction(s: Corrections, mu: chex.Array, g: chex.Array, nu_hat: chex.A
     In this order a finite gradient gives a finite direction: the corrections of m may exceed the
     largest float before the division, and infinity over infinity is not a number.
     """
-    return look_ahead(s, direction(s, mu, nu_hat), direction(s, g, nu_hat))
+    below = denominator(s, nu_hat)
+    return look_ahead(s, mu / below, g / below)

@@ -37,10 +37,12 @@ def clip_factor(norm: chex.Array, max_norm: Any) -> chex.Array:
     """min(1, max_norm / norm) as one scalar: 1 at norm 0 and for a NaN, 0 for an infinite norm.
 
     One scalar, because XLA folds a multiplication by it into whatever reads the gradient; a
-    division or a select per element would be kept as a gradient-sized temporary.
+    division or a select per element would be kept as a gradient-sized temporary.  Divided last,
+    because a quotient of scalars is formed once: a select or a sum, and with it the whole sum over
+    the leaves, is repeated inside every loop that reads it.
     """
     exceeded = norm > max_norm
-    return jnp.where(exceeded, max_norm / jnp.where(exceeded, norm, 1.0), 1.0)
+    return jnp.where(exceeded, max_norm, 1.0) / jnp.where(exceeded, norm, 1.0)
 
 
 class Measured(NamedTuple):
