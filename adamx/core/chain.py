@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from adamx.core import fields
+from adamx.core import fields, tree
 from adamx.core.fields import Where
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 
@@ -72,7 +72,11 @@ def _check_names(where: Where, value: Any) -> tuple[str, ...]:
 
 
 class LinkedTransformation(GradientTransformation, abstract=True):
-    """Links applied from first to last; how their states are kept together is the subclass's."""
+    """Links applied from first to last; how their states are kept together is the subclass's.
+
+    Between the links 16-bit updates are float32: what a gradient of 1e5 becomes after the learning
+    rate fits into float16, the gradient does not.
+    """
 
     links: tuple[GradientTransformation, ...] = fields.child(_check_links)
 
@@ -91,10 +95,11 @@ class LinkedTransformation(GradientTransformation, abstract=True):
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
         states = self.split(state)
+        given, updates = updates, tree.widened(updates)
         for i, link in enumerate(self.links):
             with jax.named_scope(link.public_name):
                 updates, states[i] = link.update(updates, states[i], params, **extra)
-        return updates, self.join(states)
+        return tree.with_dtypes_of(given if params is None else params, updates), self.join(states)
 
     def step(
         self, grads: Updates, state: State, params: Params, **extra: Any
@@ -103,6 +108,7 @@ class LinkedTransformation(GradientTransformation, abstract=True):
         if not self.links:
             return super().step(grads, state, params, **extra)
         states = self.split(state)
+        grads = tree.widened(grads)
         for i, link in enumerate(self.links[:-1]):
             with jax.named_scope(link.public_name):
                 grads, states[i] = link.update(grads, states[i], params, **extra)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import chex
 
+from adamx.core import tree
 from adamx.core.apply import apply_updates
 from adamx.core.value import Value
 
@@ -57,7 +58,7 @@ class GradientTransformation(Value, abstract=True):
                 return tx.step(grads, state, params)
         """
         updates, state = self.update(grads, state, params, **extra)
-        return apply_updates(params, updates), state
+        return apply_updates(params, tree.with_dtypes_of(params, updates)), state
 
     def __iter__(self) -> Iterator[Callable[..., Any]]:
         """Unpacks like optax's pair: `init, update = tx`."""

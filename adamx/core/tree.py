@@ -55,6 +55,20 @@ def where_trained(tree: chex.ArrayTree, like: chex.ArrayTree) -> Any:
     )
 
 
+def widened(tree: chex.ArrayTree) -> Any:
+    """Leaves narrower than 32 bits as float32."""
+    return map_leaves(lambda x: numerics.widen(jnp.asarray(x)), tree)
+
+
+def with_dtypes_of(like: chex.ArrayTree, updates: chex.ArrayTree) -> Any:
+    """The updates rounded to the dtypes of `like`; a leaf that `like` does not have stays."""
+
+    def cast(u: Any, x: Any) -> Any:
+        return jnp.asarray(u).astype(jax.dtypes.result_type(x)) if numerics.is_inexact(x) else u
+
+    return map_leaves(cast, updates, like)
+
+
 def _describe(leaf: Any) -> str:
     if leaf is None:
         return "None"
@@ -177,8 +191,8 @@ def update_leaves(
 
     The rule computes in at least 32 bits; this function loads and stores.  `scalars` (a pytree
     of numbers) come in the leaf's own precision, so that float64 scalars do not promote float32
-    leaves.  Updates leave in the parameter's dtype (the gradient's without `params`), states in
-    the dtype they had.  Leaves that are not trained pass through untouched.  With `reads_params`
+    leaves.  Updates leave in the wider of the gradient's and the parameter's dtype, states in the
+    dtype they had.  Leaves that are not trained pass through untouched.  With `reads_params`
     the rule gets the parameter as one more leaf at the end.
 
     Raises:
@@ -206,7 +220,7 @@ def update_leaves(
             rows.append((g, *row))
             continue
         g = jnp.asarray(g)
-        out_dtype = g.dtype if p is None else jax.dtypes.result_type(p)
+        out_dtype = g.dtype if p is None else jnp.promote_types(g.dtype, jax.dtypes.result_type(p))
         wide = [numerics.widen(jnp.asarray(x)) for x in (g, *row)]
         if reads_params:
             wide.append(numerics.widen(jnp.asarray(p)))

@@ -25,7 +25,8 @@ class Case:
     stateful: bool = True  # refuses a state that is not its own
     needs_params: bool = False  # `update` refuses to run without parameters
     checks_updates: bool = True  # `update` refuses mismatched gradients; else only `step` does
-    keeps_dtype: bool = False  # updates keep the incoming dtype; else they take the parameters'
+    updates_in: str = "params"  # whose dtype updates come in: "params", "grads", or the "wider"
+    passes_gradients: bool = False  # some updates are the gradients themselves
     bounded: bool = True  # a huge gradient gives no huge update
     averages: bool = False  # its state holds an average of the parameters, for `eval_params`
     smooth: bool = True  # keeps nothing in fewer bits than float64 parameters have
@@ -67,7 +68,7 @@ MASK = {"b": False, "w": True}
 
 def _scaling(id: str, make: Callable[[], GradientTransformation], **capabilities: Any) -> Case:
     """A row for a link that multiplies what comes in, whatever the parameters are."""
-    defaults = {"stateful": False, "checks_updates": False, "keeps_dtype": True, "bounded": False}
+    defaults = {"stateful": False, "checks_updates": False, "updates_in": "grads", "bounded": False}
     return Case(id, make, **{**defaults, **capabilities})
 
 
@@ -109,20 +110,40 @@ CASES = (
         smooth=False,
     ),
     # The cores of the family.
-    Case("scale_by_adam", lambda: adamx.scale_by_adam(b1=0.8, nesterov=True)),
-    Case("scale_by_amsgrad", lambda: adamx.scale_by_amsgrad(b2=0.9, eps_root=1e-6)),
-    Case("scale_by_adamax", lambda: adamx.scale_by_adamax(b1=0.8)),
-    Case("scale_by_radam", lambda: adamx.scale_by_radam(b2=0.9, nesterov=True), bounded=False),
-    Case("scale_by_belief", lambda: adamx.scale_by_belief(b1=0.8)),
-    Case("scale_by_yogi", lambda: adamx.scale_by_yogi(initial_accumulator_value=1e-3)),
+    Case("scale_by_adam", lambda: adamx.scale_by_adam(b1=0.8, nesterov=True), updates_in="wider"),
+    Case(
+        "scale_by_amsgrad",
+        lambda: adamx.scale_by_amsgrad(b2=0.9, eps_root=1e-6),
+        updates_in="wider",
+    ),
+    Case("scale_by_adamax", lambda: adamx.scale_by_adamax(b1=0.8), updates_in="wider"),
+    Case(
+        "scale_by_radam",
+        lambda: adamx.scale_by_radam(b2=0.9, nesterov=True),
+        bounded=False,
+        updates_in="wider",
+    ),
+    Case("scale_by_belief", lambda: adamx.scale_by_belief(b1=0.8), updates_in="wider"),
+    Case(
+        "scale_by_yogi",
+        lambda: adamx.scale_by_yogi(initial_accumulator_value=1e-3),
+        updates_in="wider",
+    ),
     Case(
         "scale_by_adopt",
         lambda: adamx.scale_by_adopt(clip_value_fn=2.0, mu_dtype="float16"),
         smooth=False,
+        updates_in="wider",
     ),
-    Case("scale_by_ademamix", lambda: adamx.scale_by_ademamix(alpha=2.0)),
-    Case("scale_by_rms", lambda: adamx.scale_by_rms(eps=1e-3, initial_scale=1.0)),
-    Case("scale_by_rms-counted", lambda: adamx.scale_by_rms(RISE, bias_correction=True)),
+    Case("scale_by_ademamix", lambda: adamx.scale_by_ademamix(alpha=2.0), updates_in="wider"),
+    Case(
+        "scale_by_rms", lambda: adamx.scale_by_rms(eps=1e-3, initial_scale=1.0), updates_in="wider"
+    ),
+    Case(
+        "scale_by_rms-counted",
+        lambda: adamx.scale_by_rms(RISE, bias_correction=True),
+        updates_in="wider",
+    ),
     Case(
         "schedule_free",
         lambda: adamx.schedule_free(adamx.scale_by_learning_rate(LR), LR, b1=0.8),
@@ -130,6 +151,7 @@ CASES = (
         bounded=False,
         averages=True,
         smooth=False,
+        updates_in="wider",
     ),
     # Around the core.
     _scaling("clip_by_global_norm", lambda: adamx.clip_by_global_norm(0.5), bounded=True),
@@ -182,8 +204,8 @@ CASES = (
         checks_updates=True,
         data=False,
     ),
-    Case("ema", lambda: adamx.ema(0.9), bounded=False),
-    Case("trace", lambda: adamx.trace(0.9, nesterov=True), bounded=False),
+    Case("ema", lambda: adamx.ema(0.9), bounded=False, updates_in="wider"),
+    Case("trace", lambda: adamx.trace(0.9, nesterov=True), bounded=False, updates_in="wider"),
     _scaling(
         "decay_to_initial",
         lambda: adamx.decay_to_initial(RISE, mask=MASK),
@@ -229,8 +251,9 @@ CASES = (
         needs_params=True,
         bounded=False,
         data=False,
+        updates_in="wider",
     ),
-    Case("cautious", lambda: adamx.cautious(adamx.scale_by_adam(b1=0.8))),
+    Case("cautious", lambda: adamx.cautious(adamx.scale_by_adam(b1=0.8)), updates_in="wider"),
     # Some of the parameters, some of the time.
     _scaling(
         "freeze",
@@ -280,6 +303,7 @@ CASES = (
         "conditionally_transform",
         lambda: adamx.conditionally_transform(adamx.adam(LR), odd),
         bounded=False,
+        passes_gradients=True,
         printable=False,
         serializable=False,
     ),
@@ -316,6 +340,7 @@ CASES = (
         "chain-foreign",
         lambda: adamx.chain(optax.identity(), adamx.scale_by_learning_rate(FALL)),
         stateful=True,
+        updates_in="params",
         printable=False,
         serializable=False,
         picklable=False,

@@ -60,3 +60,18 @@ def test_finite(case: Case, dtypes: tuple[str, str]) -> None:
                 assert np.isfinite(leaf).all(), f"step {t}: {grads} gave {updates}"
             if case.bounded:
                 params = moved
+
+
+@every_case
+def test_gradients_wider_than_the_parameters(case: Case) -> None:
+    """Float32 gradients of 5e5, beyond float16, for float16 parameters: lr * 5e5 fits."""
+    if case.passes_gradients:
+        pytest.skip("an update that is the gradient itself does not fit into float16")
+    tx = case.make()
+    params = tree("float16")
+    grads = jax.tree.map(lambda p: jnp.full(p.shape, 5e5), params)
+    state = tx.init(params)
+    for t in range(STEPS):
+        updates, state = jax.jit(tx.update)(grads, state, params)
+        for leaf in jax.tree.leaves(updates):
+            assert np.isfinite(leaf).all(), f"step {t}: {updates}"

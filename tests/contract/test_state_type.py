@@ -6,6 +6,7 @@ Otherwise `lax.scan` refuses the step, `jit` compiles it twice and a donated sta
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from tests.contract.support import DTYPES, abstract, precision, tree
@@ -35,7 +36,10 @@ def test_state_keeps_its_type(case: Case, param: str, grad: str) -> None:
 @every_case
 def test_updates_come_in_the_declared_dtype(case: Case, param: str, grad: str) -> None:
     updates, _, _ = abstract_step(case, param, grad)
-    assert updates == tree_of_types(grad if case.keeps_dtype else param)
+    wider = jnp.promote_types(param, grad).name
+    assert updates == tree_of_types(
+        {"params": param, "grads": grad, "wider": wider}[case.updates_in]
+    )
 
 
 def tree_of_types(dtype: str) -> Any:

@@ -119,7 +119,7 @@ def test_averages_have_a_dtype_of_their_own(make: Any) -> None:
         for grads in (params, jax.tree.map(jnp.float32, params)):
             u, after = tx.update(grads, state, params)
             chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
-            assert {k: x.dtype.name for k, x in u.items()} == {k: k for k in params}
+            assert {k: x.dtype for k, x in u.items()} == {k: x.dtype for k, x in grads.items()}
             state = after
         moments = jax.tree.leaves(state[-1])
         assert {x.dtype.name for x in moments} == {wanted or "float32"}
