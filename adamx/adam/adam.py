@@ -17,9 +17,10 @@ from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.weight_decay import add_decayed_weights
 
 
-def _adam(
+def adam_rule(
     s: Corrections, g: chex.Array, mu: chex.Array, nu: chex.Array
 ) -> tuple[chex.Array, chex.Array, chex.Array]:
+    """One leaf: the direction and the new moments."""
     mu = average(s.b1, s.one_minus_b1, mu, g)
     nu = average(s.b2, s.one_minus_b2, nu, numerics.squared_magnitude(g))
     return adam_direction(s, mu, g, s.nu_scale * nu), mu, nu
@@ -39,7 +40,7 @@ class ScaleByAdam(MomentTransformation):
         numbers = (self.at(name, state.count) for name in ("b1", "b2", "eps", "eps_root"))
         count = numerics.safe_increment(state.count)
         s = corrections(count, *numbers, nesterov=self.nesterov, eps_hat=self.eps_hat)
-        return self.advance(_adam, s, updates, state, params)
+        return self.advance(adam_rule, s, updates, state, params)
 
 
 class ScaleByAmsgradState(NamedTuple):
@@ -132,7 +133,8 @@ def scale_by_adam(
 
     Returns:
       A transformation with state `ScaleByAdamState(count, mu, nu)`.  It computes in at least
-      float32 and returns updates in the parameter's dtype (the gradient's, without `params`).
+      float32 and returns updates in the wider of the gradient's and the parameter's dtype; a
+      chain rounds to the parameter's at its end.
 
     Raises:
       ValueError: a number outside its range; at `update`, gradients of another structure or shape.

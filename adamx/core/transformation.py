@@ -49,6 +49,8 @@ class GradientTransformation(Value, abstract=True):
     ) -> tuple[Params, State]:
         """One whole step: `update`, then `apply_updates`. Returns `(params, state)`.
 
+        The updates are rounded to the parameters' dtypes before they are added.
+
         To update in place, jit a function that takes and returns parameters and state in the same
         order and donate both; JAX pairs donated buffers with results by their order:
 

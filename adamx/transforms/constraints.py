@@ -32,9 +32,8 @@ def keep_params_nonnegative() -> KeepParamsNonnegative:
     """Shortens every update that would make its parameter negative: `u <- max(u, -p)`.
 
     Place it last in a chain: it sees the updates that are about to be applied.  A parameter that
-    is negative already is moved to 0 or above.  The updates come in the parameters' dtype, so
-    that no rounding makes a parameter negative.  Complex parameters have no sign and stay as they
-    are.
+    is negative already is moved to 0 or above.  Rounding to the parameters' dtype never
+    crosses -p, which that dtype holds.  Complex parameters have no sign and stay as they are.
 
     Raises:
       ValueError: at `update`, no `params`.
