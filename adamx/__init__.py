@@ -19,6 +19,7 @@ from adamx.adam.ademamix import ScaleByAdemamixState, ademamix, scale_by_ademami
 from adamx.adam.adopt import adopt, scale_by_adopt
 from adamx.adam.lamb import lamb
 from adamx.adam.moments import ScaleByAdamState
+from adamx.adam.nadam import ScaleByNadamState, scale_by_nadam
 from adamx.adam.radam import radam, scale_by_radam
 from adamx.adam.rms import ScaleByRmsState, ScaleByRmsWithCountState, scale_by_rms
 from adamx.adam.schedule_free import (
@@ -157,6 +158,7 @@ __all__ = [
     "scale_by_amsgrad",
     "scale_by_adamax",
     "scale_by_radam",
+    "scale_by_nadam",
     "scale_by_belief",
     "scale_by_yogi",
     "scale_by_adopt",
@@ -165,6 +167,7 @@ __all__ = [
     "schedule_free",
     "ScaleByAdamState",
     "ScaleByAmsgradState",
+    "ScaleByNadamState",
     "ScaleByAdemamixState",
     "ScaleByRmsState",
     "ScaleByRmsWithCountState",

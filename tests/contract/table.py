@@ -118,6 +118,12 @@ CASES = (
     ),
     Case("scale_by_adamax", lambda: adamx.scale_by_adamax(b1=0.8), updates_in="wider"),
     Case(
+        "scale_by_nadam",
+        lambda: adamx.scale_by_nadam(b1=0.8, momentum_decay=RISE),
+        smooth=False,
+        updates_in="wider",
+    ),
+    Case(
         "scale_by_radam",
         lambda: adamx.scale_by_radam(b2=0.9, nesterov=True),
         bounded=False,
