@@ -7,16 +7,20 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import numerics, tree
+from adamx.core.rows import SparseRows
 
 
 def apply_updates(params: chex.ArrayTree, updates: chex.ArrayTree) -> chex.ArrayTree:
     """`params + updates`, leaf by leaf, in the parameters' dtypes.
 
-    Leaves without an update (`None`, `float0`) and integer parameters stay as they are.
+    Leaves without an update (`None`, `float0`) and integer parameters stay as they are.  Of an
+    update of `SparseRows` only those rows are read and written, in place where the parameters are
+    donated.
 
     Args:
       params: any pytree of arrays.
-      updates: a pytree of the same structure and shapes; its floating dtypes may differ.
+      updates: a pytree of the same structure and shapes, with `SparseRows` in the place of an
+        array or not; its floating dtypes may differ.
 
     Returns:
       The new parameters; every leaf keeps its shape and dtype.
@@ -32,9 +36,20 @@ def apply_updates(params: chex.ArrayTree, updates: chex.ArrayTree) -> chex.Array
     """
     tree.check_match("apply_updates", "updates", updates, "parameters", params)
 
-    def apply(p: chex.Array, u: chex.Array) -> chex.Array:
-        if not numerics.is_inexact(u):
+    def apply(p: chex.Array, u: chex.Array | SparseRows) -> chex.Array:
+        if not (numerics.is_inexact(p) and numerics.is_inexact(u)):
             return p
+        if isinstance(u, SparseRows):
+            return _apply_rows(jnp.asarray(p), u)
         return jnp.asarray(p + u).astype(jax.dtypes.result_type(p))
 
-    return tree.map_leaves(apply, params, updates)
+    return jax.tree.map(apply, params, updates, is_leaf=tree.is_leaf)
+
+
+def _apply_rows(table: chex.Array, update: SparseRows) -> chex.Array:
+    """`table + update`, rounded as for an array: once, in the wider of the two dtypes."""
+    if update.dtype == table.dtype == numerics.widen(table).dtype:
+        return update.add_to(table)
+    rows = update.coalesce()
+    read = table.at[rows.indices].get(mode="fill", fill_value=0)
+    return table.at[rows.indices].set((read + rows.values).astype(table.dtype), mode="drop")

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import numerics
+from adamx.core.rows import SparseRows
 
 # XLA:CPU materialises the squares of a reduction over fewer elements than this.
 _FUSED_REDUCTION = 4096
@@ -19,9 +20,14 @@ _FUSED_REDUCTION = 4096
 _AT_ONCE = 24
 
 
-def squared_norm(x: chex.Array) -> chex.Array:
+def squared_norm(x: chex.Array | SparseRows) -> chex.Array:
     """The sum of |x_i|**2 over one leaf; a float16 leaf does not overflow."""
-    return _sum_of_squares([x])
+    return _sum_of_squares([_summed(x)])
+
+
+def _summed(x: Any) -> Any:
+    """The values of sparse rows after summing up duplicates; anything else as it is."""
+    return x.coalesce().values if isinstance(x, SparseRows) else x
 
 
 def _sum_of_squares(leaves: list[Any]) -> chex.Array:
@@ -42,8 +48,12 @@ def _alike(tree: chex.ArrayTree) -> Iterator[list[Any]]:
     would make XLA move one of them.
     """
     groups = defaultdict(list)
-    for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        if numerics.is_inexact(x):
+    flat, _ = jax.tree_util.tree_flatten_with_path(
+        tree, is_leaf=lambda x: isinstance(x, SparseRows)
+    )
+    for path, leaf in flat:
+        if numerics.is_inexact(leaf):
+            x = _summed(leaf)
             small = jnp.size(x) < _FUSED_REDUCTION
             name = "" if small else re.sub(r"\d+", "", jax.tree_util.keystr(path))
             groups[jax.typeof(x), getattr(x, "sharding", None), name].append(x)
@@ -63,7 +73,8 @@ def global_norm(tree: chex.ArrayTree) -> chex.Array:
     sqrt(sum over leaves and elements of |x|**2), computed in at least float32.
 
     Args:
-      tree: any pytree; integer, `None` and `float0` leaves do not count.
+      tree: any pytree; integer, `None` and `float0` leaves do not count.  The duplicates of
+        `SparseRows` are summed up first.
 
     Returns:
       A scalar; 0 for a tree without floating leaves.

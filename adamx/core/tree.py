@@ -1,6 +1,8 @@
 """Strict trees: every leaf has a path, and nothing mismatched ever gets through.
 
-`None` counts as a leaf everywhere: a `None` gradient is legal and leaves its parameter alone.
+`None` counts as a leaf everywhere: a `None` gradient is legal and leaves its parameter alone.  So
+does `SparseRows`, in the place of a gradient of a table.  A function of leaves is given the dense
+array (`map_leaves`, `update_leaves`) unless it is known to leave rows of zeros alone (`map_rows`).
 """
 
 from __future__ import annotations
@@ -15,58 +17,110 @@ import numpy as np
 
 from adamx.core import numerics
 from adamx.core.hyperparameter import as_dtype
+from adamx.core.rows import SparseRows
 
 PyTreeDef: TypeAlias = Any
 
 
-def _is_none(x: Any) -> bool:
-    return x is None
+def is_leaf(x: Any) -> bool:
+    """What is a leaf besides arrays and numbers."""
+    return x is None or isinstance(x, SparseRows)
+
+
+def dense(x: Any) -> Any:
+    """Sparse rows as the array they stand for; anything else as it is."""
+    return x.to_dense() if isinstance(x, SparseRows) else x
 
 
 def flatten(tree: chex.ArrayTree) -> tuple[list[Any], PyTreeDef]:
     """The leaves, `None` included, and the structure."""
-    return jax.tree.flatten(tree, is_leaf=_is_none)
+    return jax.tree.flatten(tree, is_leaf=is_leaf)
 
 
 def flatten_with_paths(tree: chex.ArrayTree) -> list[tuple[str, Any]]:
     """Pairs of a printable path such as `['layer']['w']` and a leaf."""
-    with_paths, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_none)
+    with_paths, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)
     return [(jax.tree_util.keystr(path) or "<the whole tree>", leaf) for path, leaf in with_paths]
 
 
 def map_leaves(f: Callable[..., Any], tree: chex.ArrayTree, *rest: chex.ArrayTree) -> Any:
-    """`jax.tree.map` over the floating and complex leaves; the others are returned as they are."""
+    """`jax.tree.map` over the floating and complex leaves; the others are returned as they are.
+
+    Sparse rows are made dense.
+    """
     return jax.tree.map(
-        lambda x, *xs: f(x, *xs) if numerics.is_inexact(x) else x, tree, *rest, is_leaf=_is_none
+        lambda x, *xs: f(*map(dense, (x, *xs))) if numerics.is_inexact(x) else x,
+        tree,
+        *rest,
+        is_leaf=is_leaf,
     )
+
+
+def map_rows(
+    f: Callable[..., Any], tree: chex.ArrayTree, *rest: chex.ArrayTree, linear: bool = False
+) -> Any:
+    """As `map_leaves`, for an `f` that works row by row and leaves rows of zeros alone.
+
+    Sparse rows stay sparse: `f` gets their values, which are summed up first unless it is linear.
+    """
+
+    def apply(x: Any, *xs: Any) -> Any:
+        if not numerics.is_inexact(x):
+            return x
+        if not isinstance(x, SparseRows):
+            return f(x, *xs)
+        rows = x if linear else x.coalesce()
+        return rows.replace(values=f(rows.values, *xs))
+
+    return jax.tree.map(apply, tree, *rest, is_leaf=is_leaf)
+
+
+def coalesced(tree: chex.ArrayTree) -> Any:
+    """The tree with every row of sparse rows at most once."""
+    return jax.tree.map(
+        lambda x: x.coalesce() if isinstance(x, SparseRows) else x, tree, is_leaf=is_leaf
+    )
+
+
+def densified(tree: chex.ArrayTree) -> Any:
+    """The tree with arrays in place of sparse rows."""
+    return jax.tree.map(dense, tree, is_leaf=is_leaf)
 
 
 def trained(tree: chex.ArrayTree, like: chex.ArrayTree) -> Any:
     """`tree` with `None` wherever the leaf of `like` is not floating or complex."""
     return jax.tree.map(
-        lambda x, y: y if numerics.is_inexact(x) else None, like, tree, is_leaf=_is_none
+        lambda x, y: y if numerics.is_inexact(x) else None, like, tree, is_leaf=is_leaf
     )
 
 
 def where_trained(tree: chex.ArrayTree, like: chex.ArrayTree) -> Any:
     """`tree` with the leaves of `like` wherever those are not floating or complex."""
     return jax.tree.map(
-        lambda x, y: y if numerics.is_inexact(x) else x, like, tree, is_leaf=_is_none
+        lambda x, y: y if numerics.is_inexact(x) else x, like, tree, is_leaf=is_leaf
     )
 
 
 def widened(tree: chex.ArrayTree) -> Any:
     """Leaves narrower than 32 bits as float32."""
-    return map_leaves(lambda x: numerics.widen(jnp.asarray(x)), tree)
+    return map_rows(lambda x: numerics.widen(jnp.asarray(x)), tree, linear=True)
 
 
 def with_dtypes_of(like: chex.ArrayTree, updates: chex.ArrayTree) -> Any:
     """The updates rounded to the dtypes of `like`; a leaf that `like` does not have stays."""
 
     def cast(u: Any, x: Any) -> Any:
-        return jnp.asarray(u).astype(jax.dtypes.result_type(x)) if numerics.is_inexact(x) else u
+        if not numerics.is_inexact(x):
+            return u
+        dtype = jax.dtypes.result_type(x)
+        if not isinstance(u, SparseRows):
+            return jnp.asarray(u).astype(dtype)
+        # Sums are rounded once, as in the dense array.
+        return u if u.dtype == dtype else u.coalesce().astype(dtype)
 
-    return map_leaves(cast, updates, like)
+    return jax.tree.map(
+        lambda u, x: cast(u, x) if numerics.is_inexact(u) else u, updates, like, is_leaf=is_leaf
+    )
 
 
 def _describe(leaf: Any) -> str:
@@ -174,7 +228,7 @@ def zeros_like_moment(params: chex.ArrayTree, dtype: Callable[[Any], Any]) -> ch
     return jax.tree.map(
         lambda p: jnp.zeros_like(p, dtype=dtype(p)) if numerics.is_inexact(p) else None,
         params,
-        is_leaf=_is_none,
+        is_leaf=is_leaf,
     )
 
 
@@ -192,8 +246,8 @@ def update_leaves(
     The rule computes in at least 32 bits; this function loads and stores.  `scalars` (a pytree
     of numbers) come in the leaf's own precision, so that float64 scalars do not promote float32
     leaves.  Updates leave in the wider of the gradient's and the parameter's dtype, states in the
-    dtype they had.  Leaves that are not trained pass through untouched.  With `reads_params`
-    the rule gets the parameter as one more leaf at the end.
+    dtype they had.  Leaves that are not trained pass through untouched, sparse rows are made
+    dense.  With `reads_params` the rule gets the parameter as one more leaf at the end.
 
     Raises:
       ValueError, TypeError: as `check_match`, for the updates against the states and `params`.
@@ -219,7 +273,7 @@ def update_leaves(
         if not numerics.is_inexact(g):
             rows.append((g, *row))
             continue
-        g = jnp.asarray(g)
+        g = jnp.asarray(dense(g))
         out_dtype = g.dtype if p is None else jnp.promote_types(g.dtype, jax.dtypes.result_type(p))
         wide = [numerics.widen(jnp.asarray(x)) for x in (g, *row)]
         if reads_params:
