@@ -30,6 +30,7 @@ class Foreign(GradientTransformation):
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
         update = self.transformation.update
+        updates = tree.densified(updates)  # Another library would take them for two leaves.
         parameters = inspect.signature(update).parameters.values()
         takes_extra = any(p.kind is p.VAR_KEYWORD for p in parameters)
         result: tuple[Updates, State] = update(

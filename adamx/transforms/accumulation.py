@@ -13,6 +13,7 @@ from adamx.core import fields, numerics, tree
 from adamx.core.chain import transformation
 from adamx.core.fields import Where
 from adamx.core.hyperparameter import ScalarOrSchedule, Schedule, as_schedule, whole
+from adamx.core.rows import SparseRows
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.transforms.conditional_step import step_if, update_if
 from adamx.transforms.scaling import scale_leaves
@@ -77,9 +78,20 @@ class MultiSteps(GradientTransformation):
         due = gathered >= k
 
         def total() -> Updates:
-            return tree.update_leaves(
-                self.public_name, _add, grads, [state.acc_grads], params=params
-            )[1]
+            tree.check_match(
+                self.public_name, "gradients", grads, "optimizer state", state.acc_grads
+            )
+            # Rows are added in place; `None` leaves what is left of the gradient alone.
+            added = jax.tree.map(
+                lambda g, total: g.add_to(total) if isinstance(g, SparseRows) else total,
+                grads,
+                state.acc_grads,
+                is_leaf=tree.is_leaf,
+            )
+            rest = jax.tree.map(
+                lambda g: None if isinstance(g, SparseRows) else g, grads, is_leaf=tree.is_leaf
+            )
+            return tree.update_leaves(self.public_name, _add, rest, [added], params=params)[1]
 
         def gradient() -> Updates:
             mean = scale_leaves(total(), 1.0 / gathered) if self.use_grad_mean else total()
@@ -128,6 +140,10 @@ def multi_steps(
     Between steps the updates are zero, and `inner` does not run at all: its update is the branch
     of a conditional.  For losses that are means over equal micro-batches, the result is that of
     one big batch.
+
+    The total of `SparseRows` is an array, in which every row counts as touched.  To keep rows
+    sparse, take the gradients of the micro-batches in one step and add them with
+    `sparse.sum_micro_batches`.
 
     Args:
       inner: the transformation that gets the accumulated gradient.

@@ -118,6 +118,7 @@ class AdaptiveGradClip(Clipping):
         tree.require_params(self.public_name, params)
         tree.check_match(self.public_name, "updates", updates, "parameters", params)
         self._check_units(updates)
+        updates = tree.densified(updates)  # A unit is a column: all rows matter to it.
         pieces = Pieces(self.axis_name)
         eps = scalar(self.eps, "eps")
 

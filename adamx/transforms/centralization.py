@@ -29,7 +29,7 @@ class Centralize(GradientTransformation):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        return tree.map_leaves(_subtract_mean, updates), state
+        return tree.map_rows(_subtract_mean, updates, linear=True), state
 
 
 def centralize() -> Centralize:

@@ -27,6 +27,7 @@ from adamx.core.hyperparameter import (
     resolve,
 )
 from adamx.core.norms import safe_sqrt, squared_norm
+from adamx.core.rows import SparseRows
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.transforms.counting import count_both
 from adamx.transforms.scaling import init_count, read_and_count, scale_leaves
@@ -139,17 +140,18 @@ class Clip(Clipping):
                 return wide * clip_factor(jnp.abs(wide), largest)
             return jnp.clip(wide, -largest, largest).astype(u.dtype)
 
-        clipped = tree.map_leaves(bound, updates)
+        clipped = tree.map_rows(bound, updates)
 
         return clipped, lambda: _measure_elements(updates, limit, Pieces(self.axis_name))
 
 
 def _measure_elements(updates: Updates, limit: Number, pieces: Pieces) -> Measured:
     """What clipping by value does to the gradient."""
-    leaves = [jnp.asarray(u) for u in tree.flatten(updates)[0] if numerics.is_inexact(u)]
+    leaves = [u for u in tree.flatten(tree.coalesced(updates))[0] if numerics.is_inexact(u)]
     after = jnp.zeros(())
     cut = left = jnp.zeros(())
-    for u in leaves:
+    for leaf in leaves:
+        u = leaf.values if isinstance(leaf, SparseRows) else jnp.asarray(leaf)
         wide = numerics.widen(u)
         largest = jnp.asarray(limit, numerics.real_dtype(wide))
         # Apart from every other reading of the gradient: XLA would store what they share.
@@ -161,7 +163,8 @@ def _measure_elements(updates: Updates, limit: Number, pieces: Pieces) -> Measur
         after += pieces.total(squared_norm(bounded), u)
         exceeds, fits = count_both(jnp.abs(wide) > largest, jnp.abs(wide) <= largest)
         cut += pieces.total(exceeds, u)
-        left += pieces.total(fits, u)
+        # Rows that are not there are zeros, which fit.
+        left += pieces.total(fits + float(jnp.size(leaf) - u.size), u)
     return Measured(pieces.global_norm(updates), safe_sqrt(after), cut / jnp.maximum(cut + left, 1))
 
 
@@ -175,9 +178,8 @@ def clip_parts(
     """
     squares, factors = [], []
 
-    def bound(u: chex.Array, *others: chex.Array) -> chex.Array:
-        u = jnp.asarray(u)
-        if not u.size:
+    def bound(u: chex.Array | SparseRows, *others: chex.Array) -> Updates:
+        if not numerics.is_inexact(u) or not jnp.size(u):
             return u
         square, max_norm = jax.lax.optimization_barrier(rule(u, *others))
         factor = clip_factor(safe_sqrt(square), max_norm)
@@ -185,7 +187,7 @@ def clip_parts(
         factors.append(factor)
         return scale_leaves(u, factor)
 
-    clipped = tree.map_leaves(bound, updates, *rest)
+    clipped = jax.tree.map(bound, updates, *rest, is_leaf=tree.is_leaf)
 
     def measure() -> Measured:
         nothing = jnp.zeros(())
@@ -218,6 +220,7 @@ class ClipByNorm(Clipping):
         self, updates: Updates, limit: Number, params: Params | None
     ) -> tuple[Updates, Callable[[], Measured]]:
         pieces = Pieces(self.axis_name)
+        updates = tree.coalesced(updates)
         return clip_parts(updates, lambda u: (pieces.total(squared_norm(u), u), limit))
 
 
@@ -239,11 +242,11 @@ class ClipByBlockRms(Clipping):
     ) -> tuple[Updates, Callable[[], Measured]]:
         pieces = Pieces(self.axis_name)
 
-        def rule(u: chex.Array) -> tuple[chex.Array, Number]:
-            size = u.size * pieces.number(u)
+        def rule(u: chex.Array | SparseRows) -> tuple[chex.Array, Number]:
+            size = jnp.size(u) * pieces.number(u)
             return pieces.total(squared_norm(u), u), limit * math.sqrt(size)
 
-        return clip_parts(updates, rule)
+        return clip_parts(tree.coalesced(updates), rule)
 
 
 class ClipByGlobalNormReport(ClipReport):
@@ -262,6 +265,7 @@ class ClipByGlobalNorm(Clipping):
     def clip(
         self, updates: Updates, limit: Number, params: Params | None
     ) -> tuple[Updates, Callable[[], Measured]]:
+        updates = tree.coalesced(updates)
         return clip_whole(updates, Pieces(self.axis_name).global_norm(updates), limit)
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
 from adamx.core.chain import transformation
+from adamx.core.rows import SparseRows
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.transforms.conditional_step import step_if, update_if
 
@@ -29,6 +30,15 @@ class ConditionallyMaskState(NamedTuple):
 
     step: chex.Array  # int32[], steps seen
     inner_state: State
+
+
+def _as(shape: Any, u: Any) -> Any:
+    """An update in the dtype, and rows in the form, of what the transformation returns."""
+    if shape is None:
+        return None
+    if isinstance(shape, SparseRows):
+        return (u.coalesce() if shape.is_coalesced else u).astype(shape.dtype)
+    return jnp.asarray(tree.dense(u), shape.dtype)
 
 
 class Conditional(GradientTransformation, abstract=True):
@@ -72,9 +82,7 @@ class ConditionallyTransform(Conditional):
 
         def skip() -> tuple[Updates, State]:
             kept = tree.trained(updates, updates)
-            return jax.tree.map(lambda u, s: jnp.asarray(u, s.dtype), kept, shapes), (
-                state.inner_state
-            )
+            return jax.tree.map(_as, shapes, kept, is_leaf=tree.is_leaf), state.inner_state
 
         taken = self.decide(state.step, extra)
         new, inner_state = jax.lax.cond(taken, run, skip)

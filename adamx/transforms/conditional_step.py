@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import tree
+from adamx.core.rows import SparseRows
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 
 Branch = Callable[[], Any]
@@ -22,6 +23,25 @@ def _cond(taken: chex.Array, run: Branch, skip: Branch) -> Any:
         return lambda: jax.tree.map(jnp.asarray, branch())
 
     return jax.lax.cond(taken, arrays(run), arrays(skip))
+
+
+def _zeros(update: Any, g: Any) -> Any:
+    """Zeros of the shape of an update: an array's, or those of rows that are dropped."""
+    if update is None:
+        return None
+    # Made from the gradient, they vary over the same mapped axes as the update does.
+    given = g.values if isinstance(g, SparseRows) else g
+
+    def zeros(s: Any) -> chex.Array:
+        return jnp.zeros_like(given, dtype=s.dtype, shape=s.shape)
+
+    if not isinstance(update, SparseRows):
+        return zeros(update)
+    unused = update.num_rows + jnp.arange(len(update.indices), dtype=update.indices.dtype)
+    rows: SparseRows = update.replace(
+        indices=unused + zeros(update.indices), values=zeros(update.values)
+    )
+    return rows
 
 
 def update_if(
@@ -48,11 +68,7 @@ def update_if(
     shapes, _ = jax.eval_shape(run)
 
     def skip() -> tuple[Updates, State]:
-        # Zeros made from the gradient vary over the same mapped axes as the updates do.
-        zeros = jax.tree.map(
-            lambda s, g: jnp.zeros_like(g, dtype=s.dtype), shapes, tree.trained(like, like)
-        )
-        return zeros, state
+        return jax.tree.map(_zeros, shapes, tree.trained(like, like), is_leaf=tree.is_leaf), state
 
     (updates, new_state), rest = _cond(
         taken, lambda: (run(), kept[0]()), lambda: (skip(), kept[1]())

@@ -111,7 +111,7 @@ class Freeze(GradientTransformation):
         def zero(u: Any, frozen: bool) -> Any:
             return jnp.zeros_like(u, jax.dtypes.result_type(u)) if frozen else u
 
-        return tree.map_leaves(zero, updates, frozen), state
+        return tree.map_rows(zero, updates, frozen, linear=True), state
 
 
 class PartitionState(NamedTuple):

@@ -82,6 +82,7 @@ class Guard(GradientTransformation, abstract=True):
     ) -> tuple[chex.Array, Callable[[], Updates], State]:
         """Whether all devices accept, the gradient for `inner`, and the state that counts it."""
         tree.check_state(self.public_name, state, GuardState)
+        grads = tree.coalesced(grads)
         prepare = functools.partial(self.prepare, grads, state.statistics)
         accepted = self.judge(grads, state.statistics, extra)
         if self.axis_name is not None:

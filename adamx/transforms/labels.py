@@ -85,7 +85,7 @@ def _misfit(owner: str, what: str, like: Any, labels: Any) -> ValueError:
     """Which leaves have no label, and which labels have no leaf."""
 
     def paths(of: Any) -> list[tuple[Any, ...]]:
-        flat, _ = jax.tree_util.tree_flatten_with_path(of, is_leaf=lambda x: x is None)
+        flat, _ = jax.tree_util.tree_flatten_with_path(of, is_leaf=tree.is_leaf)
         return [path for path, _ in flat]
 
     have, want = paths(like), paths(labels)

@@ -42,8 +42,7 @@ class DynamicLossScale(Guard):
         return is_finite(grads, extra)
 
     def prepare(self, grads: Updates, statistics: LossScale) -> Updates:
-        widened = tree.map_leaves(lambda g: numerics.widen(jnp.asarray(g)), grads)
-        return scale_leaves(widened, 1.0 / statistics.scale)
+        return scale_leaves(tree.widened(grads), 1.0 / statistics.scale)
 
     def remember(self, grads: Updates, statistics: LossScale, accepted: chex.Array) -> LossScale:
         good = jnp.where(accepted, numerics.safe_increment(statistics.good_steps), 0)

@@ -110,6 +110,7 @@ class RecordMetrics(GradientTransformation):
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
         tree.check_state(self.public_name, state, RecordMetricsState)
+        updates = tree.coalesced(updates)
         new_updates, inner_state = self.inner.update(updates, state.inner_state, params, **extra)
         measured = self._measure(updates, new_updates, state.inner_state, params, extra)
         return new_updates, self._record(state, inner_state, measured)
@@ -121,6 +122,7 @@ class RecordMetrics(GradientTransformation):
         if _READ_UPDATES & {*self.names}:
             return super().step(grads, state, params, **extra)
         tree.check_state(self.public_name, state, RecordMetricsState)
+        grads = tree.coalesced(grads)
         new_params, inner_state = self.inner.step(grads, state.inner_state, params, **extra)
         measured = self._measure(grads, None, state.inner_state, params, extra)
         return new_params, self._record(state, inner_state, measured)

@@ -63,6 +63,7 @@ class AddNoise(GradientTransformation):
         deviation = safe_sqrt(eta * jnp.asarray(count, float) ** -gamma)
 
         next_key, key = jax.random.split(jax.random.wrap_key_data(state.rng_key, impl=self.impl))
+        updates = tree.densified(updates)  # Every row gets noise.
         # One key per leaf that gets noise: what else is in the tree changes nothing.
         number = sum(map(_is_noisy, tree.flatten(updates)[0]))
         keys = iter(jax.random.split(key, number) if number else ())

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import numerics, tree
+from adamx.core.rows import SparseRows
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 
 
@@ -26,7 +27,7 @@ class ZeroNansState(NamedTuple):
 
 def _flags(some_tree: Any, flag: Any) -> Any:
     """`flag(leaf)` for every leaf, `None` included."""
-    return jax.tree.map(flag, some_tree, is_leaf=lambda x: x is None)
+    return jax.tree.map(flag, some_tree, is_leaf=tree.is_leaf)
 
 
 def _has_nan(u: chex.Array) -> chex.Array:
@@ -52,6 +53,7 @@ class ZeroNans(GradientTransformation):
         tree.check_state(self.public_name, state, ZeroNansState)
         if params is not None:
             tree.check_match(self.public_name, "updates", updates, "parameters", params)
+        updates = tree.coalesced(updates)
         # The state knows which leaves are trained, but not their shapes.
         given = _flags(updates, lambda u: 0.0 if numerics.is_inexact(u) else None)
         known = _flags(state.found_nan, lambda found: None if found is None else 0.0)
@@ -60,14 +62,16 @@ class ZeroNans(GradientTransformation):
         def find(u: Any, before: Any) -> Any:
             if before is None:
                 return None
+            if isinstance(u, SparseRows):
+                u = u.values
             return _has_nan(jnp.asarray(u)) if numerics.is_inexact(u) else jnp.zeros((), bool)
 
         def zero(u: chex.Array) -> chex.Array:
             u = jnp.asarray(u)
             return jnp.where(jnp.isnan(u), jnp.zeros((), u.dtype), u)
 
-        found = jax.tree.map(find, updates, state.found_nan, is_leaf=lambda x: x is None)
-        return tree.map_leaves(zero, updates), ZeroNansState(found_nan=found)
+        found = jax.tree.map(find, updates, state.found_nan, is_leaf=tree.is_leaf)
+        return tree.map_rows(zero, updates), ZeroNansState(found_nan=found)
 
 
 def zero_nans() -> ZeroNans:

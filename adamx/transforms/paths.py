@@ -38,7 +38,7 @@ def leaf_paths(params: chex.ArrayTree) -> list[str]:
       >>> adamx.leaf_paths({"head": 1.0, "layers": [{"bias": 1.0, "kernel": 1.0}]})
       ['head', 'layers/0/bias', 'layers/0/kernel']
     """
-    with_paths, _ = jax.tree_util.tree_flatten_with_path(params, is_leaf=lambda x: x is None)
+    with_paths, _ = jax.tree_util.tree_flatten_with_path(params, is_leaf=tree.is_leaf)
     return [path_string(path) for path, _ in with_paths]
 
 

@@ -36,7 +36,7 @@ def scale_leaves(updates: Updates, factor: Number) -> Updates:
         wide = numerics.widen(u)
         return (wide * as_dtype(factor, numerics.real_dtype(wide))).astype(u.dtype)
 
-    return tree.map_leaves(multiply, updates)
+    return tree.map_rows(multiply, updates, linear=True)
 
 
 def init_count(value: Hyperparameter) -> ScaleByScheduleState | EmptyState:
@@ -103,7 +103,7 @@ class SetToZero(GradientTransformation):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        return tree.map_leaves(jnp.zeros_like, updates), state
+        return tree.map_rows(jnp.zeros_like, updates, linear=True), state
 
 
 def scale_by_learning_rate(

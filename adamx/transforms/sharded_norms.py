@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from adamx.core import numerics
 from adamx.core.fields import AxisName
 from adamx.core.norms import global_norm, safe_sqrt
+from adamx.core.rows import SparseRows
+from adamx.core.tree import flatten, is_leaf
 
 
 def _varying(x: Any) -> frozenset[str]:
@@ -34,7 +36,8 @@ class Pieces:
         self._tracked = {name for name in self._names if name in _index_varies_over(name)}
 
     def _axes(self, leaf: Any) -> tuple[str, ...]:
-        return tuple(n for n in self._names if n not in self._tracked or n in _varying(leaf))
+        x = leaf.values if isinstance(leaf, SparseRows) else leaf
+        return tuple(n for n in self._names if n not in self._tracked or n in _varying(x))
 
     def number(self, leaf: Any) -> int:
         """How many pieces the whole of `leaf` has."""
@@ -51,7 +54,7 @@ class Pieces:
         """The Euclidean norm of all leaves, each made whole."""
         if not self._names:
             return global_norm(tree)
-        leaves = [x for x in jax.tree.leaves(tree) if numerics.is_inexact(x)]
+        leaves = [x for x in flatten(tree)[0] if numerics.is_inexact(x)]
         # Leaves that are cut alike keep their places in the tree: `global_norm` reads the paths.
         squares = [jnp.zeros((), jnp.float32)]
         for axes in sorted({self._axes(x) for x in leaves}):
@@ -60,6 +63,7 @@ class Pieces:
                     x if numerics.is_inexact(x) and self._axes(x) == axes else None
                 ),
                 tree,
+                is_leaf=is_leaf,
             )
             square = jnp.square(global_norm(alike))
             squares.append(jax.lax.psum(square, axes) if axes else square)

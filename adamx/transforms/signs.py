@@ -34,7 +34,7 @@ class ScaleBySign(GradientTransformation):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        return tree.map_leaves(_sign, updates), state
+        return tree.map_rows(_sign, updates), state
 
 
 def scale_by_sign() -> ScaleBySign:

@@ -67,6 +67,7 @@ class ClipSpikes(GradientTransformation):
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
         tree.check_state(self.public_name, state, ClipSpikesState)
+        updates = tree.coalesced(updates)
         seen = state.statistics.count
         num_std = resolve(self.num_std, seen, "num_std")
         decay = resolve(self.decay, seen, "decay")

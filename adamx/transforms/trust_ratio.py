@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
 from adamx.core.hyperparameter import Number, scalar
 from adamx.core.norms import safe_sqrt, squared_norm
+from adamx.core.rows import SparseRows
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.transforms.scaling import scale_leaves
 
 
 class ScaleByTrustRatio(GradientTransformation):
@@ -29,18 +32,21 @@ class ScaleByTrustRatio(GradientTransformation):
         coefficient = scalar(self.trust_coefficient, "trust_coefficient")
         eps = scalar(self.eps, "eps")
 
-        def rescale(u: chex.Array, p: chex.Array) -> chex.Array:
-            u = jnp.asarray(u)
+        def rescale(u: chex.Array | SparseRows, p: chex.Array) -> Updates:
             p_norm = jnp.maximum(safe_sqrt(squared_norm(p)), min_norm)
             u_norm = jnp.maximum(safe_sqrt(squared_norm(u)), min_norm)
             # A leaf of zeros, or a step of zeros, has no ratio: take the plain step.
             degenerate = (p_norm == 0.0) | (u_norm == 0.0)
             ratio = coefficient * p_norm / (jnp.where(degenerate, 1.0, u_norm) + eps)
-            wide = numerics.widen(u)
-            factor = jnp.where(degenerate, 1.0, ratio).astype(numerics.real_dtype(wide))
-            return (wide * factor).astype(u.dtype)
+            return scale_leaves(u, jnp.where(degenerate, 1.0, ratio))
 
-        return tree.map_leaves(rescale, updates, params), state
+        rescaled = jax.tree.map(
+            lambda u, p: rescale(u, p) if numerics.is_inexact(u) else u,
+            tree.coalesced(updates),
+            params,
+            is_leaf=tree.is_leaf,
+        )
+        return rescaled, state
 
 
 def scale_by_trust_ratio(

@@ -52,7 +52,11 @@ class AddDecayedWeights(GradientTransformation):
             return _add_scaled(u, rate, numerics.widen(jnp.asarray(p))) if selected else u
 
         selected = resolve_mask(self.public_name, self.mask, params)
-        return tree.map_leaves(decay, updates, params, selected), state
+        # Every row of a parameter decays.
+        updates = jax.tree.map(
+            lambda u, s: tree.dense(u) if s else u, updates, selected, is_leaf=tree.is_leaf
+        )
+        return tree.map_rows(decay, updates, params, selected, linear=True), state
 
 
 class DecayToInitialState(NamedTuple):
