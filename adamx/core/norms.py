@@ -14,8 +14,6 @@ import jax.numpy as jnp
 from adamx.core import numerics
 from adamx.core.rows import SparseRows
 
-# XLA:CPU materialises the squares of a reduction over fewer elements than this.
-_FUSED_REDUCTION = 4096
 # How many leaves one loop reads at once.
 _AT_ONCE = 24
 
@@ -33,9 +31,6 @@ def _summed(x: Any) -> Any:
 def _sum_of_squares(leaves: list[Any]) -> chex.Array:
     """The sum over leaves of one shape, added up elementwise before they are summed."""
     wide = [numerics.widen(jnp.asarray(x)) for x in leaves]
-    size = wide[0].size
-    if 1 < size < _FUSED_REDUCTION:
-        wide = [jnp.pad(x.ravel(), (0, _FUSED_REDUCTION - size)) for x in wide]
     squares = [numerics.squared_magnitude(x) for x in wide]
     return jnp.sum(sum(squares[1:], start=squares[0]))
 
@@ -43,9 +38,8 @@ def _sum_of_squares(leaves: list[Any]) -> chex.Array:
 def _alike(tree: chex.ArrayTree) -> Iterator[list[Any]]:
     """The floating leaves in groups of one shape that are surely placed alike.
 
-    Small leaves go by shape alone.  Large ones must also have the same names on their path, so
-    that they are the same weight of several layers: adding leaves that are sharded differently
-    would make XLA move one of them.
+    They must have the same names on their path, so that they are the same weight of several
+    layers: adding leaves that are sharded differently would make XLA move one of them.
     """
     groups = defaultdict(list)
     flat, _ = jax.tree_util.tree_flatten_with_path(
@@ -54,8 +48,7 @@ def _alike(tree: chex.ArrayTree) -> Iterator[list[Any]]:
     for path, leaf in flat:
         if numerics.is_inexact(leaf):
             x = _summed(leaf)
-            small = jnp.size(x) < _FUSED_REDUCTION
-            name = "" if small else re.sub(r"\d+", "", jax.tree_util.keystr(path))
+            name = re.sub(r"\d+", "", jax.tree_util.keystr(path))
             groups[jax.typeof(x), getattr(x, "sharding", None), name].append(x)
     for group in groups.values():
         yield from (group[i : i + _AT_ONCE] for i in range(0, len(group), _AT_ONCE))
