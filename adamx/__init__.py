@@ -3,6 +3,7 @@
 In reading order: composing, the family, what goes around it, schedules, and values as data.
 """
 
+from adamx import sparse
 from adamx.adam.adabelief import adabelief, scale_by_belief
 from adamx.adam.adam import (
     ScaleByAmsgradState,

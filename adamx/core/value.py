@@ -7,7 +7,8 @@ Every transformation and every schedule is a `Value`.  Subclassing is all it tak
 
 gives a frozen keyword-only dataclass, registered as a pytree (numbers are leaves, switches are
 static), with a public name derived from the class name (`scale`), under which it is printed,
-stored in configurations and offered as a lower-case factory.
+stored in configurations and offered as a lower-case factory.  Where the factory is not in the
+top namespace, `class Adam(..., name="sparse.adam")` says where it is.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Value:
 
     public_name = "value"
 
-    def __init_subclass__(cls, abstract: bool = False) -> None:
+    def __init_subclass__(cls, abstract: bool = False, name: str | None = None) -> None:
         super().__init_subclass__()
         dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)(cls)
         if abstract:
@@ -72,7 +73,7 @@ class Value:
             data_fields=[name for name, kind in kinds.items() if not kind.static],
             meta_fields=[name for name, kind in kinds.items() if kind.static],
         )
-        cls.public_name = _public_name(cls)
+        cls.public_name = name or _public_name(cls)
         REGISTRY[cls.public_name] = cls
 
     @classmethod

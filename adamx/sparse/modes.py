@@ -29,7 +29,7 @@ import numpy as np
 
 from adamx.adam.formula import Corrections, adam_direction, average
 from adamx.core import numerics
-from adamx.core.hyperparameter import Number, as_dtype
+from adamx.core.hyperparameter import Hyperparameter, Number, as_dtype
 from adamx.core.rows import SparseRows
 
 Gradient: TypeAlias = chex.Array | SparseRows
@@ -45,7 +45,7 @@ class Step(NamedTuple):
 
     def in_precision_of(self, x: Any) -> Step:
         """With all numbers in the precision in which `x` is computed, so that none promotes it."""
-        real = numerics.real_dtype(numerics.widen(x))
+        real = numerics.real_dtype(jnp.result_type(x, jnp.float32))
         return Step(self.count, *jax.tree.map(lambda s: as_dtype(s, real), self[1:]))
 
     @property
@@ -64,6 +64,9 @@ class LeafState(NamedTuple):
 
 class Mode:
     """What a mode has to say for itself."""
+
+    def check(self, owner: str, b1: Hyperparameter, b2: Hyperparameter, eps_root: Any) -> None:
+        """Raises ValueError for numbers with which the mode does not work; knows all of them."""
 
     def init(self, table: chex.Array, mu_dtype: str | None, nu_dtype: str | None) -> LeafState:
         """Before the first step; also for a `ShapeDtypeStruct` under `eval_shape`."""
@@ -175,7 +178,3 @@ def put(x: chex.Array, ids: chex.Array, rows: chex.Array) -> chex.Array:
     return x.at[ids].set(
         rows.astype(x.dtype), mode="drop", indices_are_sorted=True, unique_indices=True
     )
-
-
-# What every mode is called.  Each is made from whether it is AMSGrad's.
-MODES = {"dense": Dense, "lazy": Lazy, "rowwise": Rowwise}

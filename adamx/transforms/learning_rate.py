@@ -11,11 +11,11 @@ from adamx.core.hyperparameter import Hyperparameter, Schedule, resolve, scalar
 from adamx.core.transformation import GradientTransformation, State
 from adamx.transforms.inject import InjectHyperparams
 from adamx.transforms.places import Place, as_state_scalar, count_of, named, places_in
-from adamx.transforms.scaling import ScaleByLearningRate
+from adamx.transforms.scaling import HasLearningRate
 
 
 def _is_learning_rate(value: Any) -> bool:
-    return isinstance(value, (ScaleByLearningRate, InjectHyperparams))
+    return isinstance(value, (HasLearningRate, InjectHyperparams))
 
 
 def _rates(
@@ -27,7 +27,7 @@ def _rates(
     """
     for _, place in places_in(tx, state, _is_learning_rate, _is_learning_rate):
         names = (*above, *place.names)
-        if isinstance(place.value, ScaleByLearningRate):
+        if isinstance(place.value, HasLearningRate):
             yield place._replace(names=names, field="learning_rate")
         elif place.state is None:
             yield from _rates(place.value.inner, None, names)

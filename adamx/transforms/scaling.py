@@ -55,11 +55,23 @@ def read_and_count(owner: str, what: str, value: Hyperparameter, state: Any) -> 
     return number, state._replace(count=numerics.safe_increment(state.count))
 
 
-class ScaleByLearningRate(GradientTransformation):
-    """u * -learning_rate, or u * learning_rate without the flip of sign."""
+class HasLearningRate(GradientTransformation, abstract=True):
+    """What scales by a learning rate, where `get_learning_rate` finds it."""
 
     learning_rate: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
+
+    def goes_downhill(self) -> bool:
+        """Whether it turns the gradient around."""
+        return True
+
+
+class ScaleByLearningRate(HasLearningRate):
+    """u * -learning_rate, or u * learning_rate without the flip of sign."""
+
     flip_sign: bool = fields.switch(True)
+
+    def goes_downhill(self) -> bool:
+        return self.flip_sign
 
     def init(self, params: Params) -> State:
         return init_count(self.learning_rate)

@@ -11,7 +11,7 @@ from adamx.core import fields, numerics, tree
 from adamx.core.chain import LinkedTransformation, transformation
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.transforms.counting import count_both
-from adamx.transforms.scaling import ScaleByLearningRate, scale_leaves
+from adamx.transforms.scaling import HasLearningRate, scale_leaves
 
 # An update is never enlarged more than a thousandfold for the share of it that was held back.
 _LEAST_SHARE = 1e-3
@@ -58,7 +58,7 @@ def _flips(link: GradientTransformation) -> bool:
     """Whether the transformation ends in one that turns the gradient into a step downhill."""
     if isinstance(link, LinkedTransformation):
         return any(map(_flips, link.links))
-    return isinstance(link, ScaleByLearningRate) and link.flip_sign
+    return isinstance(link, HasLearningRate) and link.goes_downhill()
 
 
 class Cautious(GradientTransformation):
