@@ -100,7 +100,9 @@ class LinkedTransformation(GradientTransformation, abstract=True):
         for i, link in enumerate(self.links):
             with jax.named_scope(link.public_name):
                 updates, states[i] = link.update(updates, states[i], params, **extra)
-        return tree.with_dtypes_of(given if params is None else params, updates), self.join(states)
+        like, reference = ("gradients", given) if params is None else ("parameters", params)
+        updates = tree.with_dtypes_of(self.public_name, like, reference, updates)
+        return updates, self.join(states)
 
     def step(
         self, grads: Updates, state: State, params: Params, **extra: Any

@@ -60,7 +60,8 @@ class GradientTransformation(Value, abstract=True):
                 return tx.step(grads, state, params)
         """
         updates, state = self.update(grads, state, params, **extra)
-        return apply_updates(params, tree.with_dtypes_of(params, updates)), state
+        updates = tree.with_dtypes_of("apply_updates", "parameters", params, updates)
+        return apply_updates(params, updates), state
 
     def __iter__(self) -> Iterator[Callable[..., Any]]:
         """Unpacks like optax's pair: `init, update = tx`."""

@@ -106,8 +106,15 @@ def widened(tree: chex.ArrayTree) -> Any:
     return map_rows(lambda x: numerics.widen(jnp.asarray(x)), tree, linear=True)
 
 
-def with_dtypes_of(like: chex.ArrayTree, updates: chex.ArrayTree) -> Any:
-    """The updates rounded to the dtypes of `like`; a leaf that `like` does not have stays."""
+def with_dtypes_of(
+    owner: str, like: str, reference: chex.ArrayTree, updates: chex.ArrayTree
+) -> Any:
+    """The updates rounded to the dtypes of `reference`; a leaf that it does not have stays.
+
+    Raises:
+      ValueError, TypeError: as `check_match`.
+    """
+    check_match(owner, "updates", updates, like, reference)
 
     def cast(u: Any, x: Any) -> Any:
         if not numerics.is_inexact(x):
@@ -119,7 +126,10 @@ def with_dtypes_of(like: chex.ArrayTree, updates: chex.ArrayTree) -> Any:
         return u if u.dtype == dtype else u.coalesce().astype(dtype)
 
     return jax.tree.map(
-        lambda u, x: cast(u, x) if numerics.is_inexact(u) else u, updates, like, is_leaf=is_leaf
+        lambda u, x: cast(u, x) if numerics.is_inexact(u) else u,
+        updates,
+        reference,
+        is_leaf=is_leaf,
     )
 
 

@@ -110,7 +110,9 @@ class EmaParams(GradientTransformation):
         tree.check_state(self.public_name, state, EmaParamsState)
         scalars = self._scalars(state.count)
         # Over the parameters, not the updates: one without an update (`None`) is averaged too.
-        after = apply_updates(params, tree.with_dtypes_of(params, updates))
+        after = apply_updates(
+            params, tree.with_dtypes_of(self.public_name, "parameters", params, updates)
+        )
         averaged = jax.tree.map(
             lambda p, ema: None if ema is None else p,
             after,
