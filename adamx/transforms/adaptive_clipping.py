@@ -54,7 +54,9 @@ def _unit_axes(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
 def _squared_unit_norms(x: chex.Array, axis: Axis) -> chex.Array:
     """The sum of |x|**2 over every unit, in at least float32, with axes of size 1 in its place."""
     wide = numerics.widen(jnp.asarray(x))
-    return jnp.sum(numerics.squared_magnitude(wide), axis=_unit_axes(x.shape, axis), keepdims=True)
+    return jnp.sum(
+        numerics.squared_magnitude(wide), axis=_unit_axes(wide.shape, axis), keepdims=True
+    )
 
 
 def unitwise_norm(x: chex.Array, axis: int | tuple[int, ...] | None = None) -> chex.Array:
