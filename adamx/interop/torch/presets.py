@@ -1,0 +1,277 @@
+"""torch's Adam family under torch's names, argument order, defaults and arithmetic.
+
+What torch calls `params` is passed to `init` here, and what only chooses an implementation there
+(`foreach`, `fused`, `capturable`, `differentiable`) has no counterpart.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from adamx.adam.adam import scale_by_adam, scale_by_amsgrad
+from adamx.adam.adamax import scale_by_adamax
+from adamx.adam.nadam import scale_by_nadam
+from adamx.adam.radam import scale_by_radam
+from adamx.core.chain import Chain, chain
+from adamx.core.hyperparameter import ScalarOrSchedule
+from adamx.core.transformation import GradientTransformation
+from adamx.interop.leaves import to_numpy
+from adamx.transforms.paths import near_misses
+from adamx.transforms.scaling import scale, scale_by_learning_rate
+from adamx.transforms.weight_decay import add_decayed_weights
+
+Betas: TypeAlias = tuple[ScalarOrSchedule, ScalarOrSchedule]
+
+# Keys of a param_group that say how torch computes or for whom, not what.
+_NOT_ARGUMENTS = {
+    "params",
+    "param_names",
+    "foreach",
+    "fused",
+    "capturable",
+    "differentiable",
+    "initial_lr",
+}
+
+
+def _recipe(
+    core: GradientTransformation,
+    lr: ScalarOrSchedule,
+    weight_decay: ScalarOrSchedule,
+    maximize: bool,
+    decoupled: bool,
+) -> Chain:
+    """torch's order: the sign, L2, the core, then the learning rate with the decoupled decay."""
+    none = isinstance(weight_decay, (int, float)) and weight_decay == 0
+    decay = [] if none else [add_decayed_weights(weight_decay)]
+    return chain(
+        *([scale(-1.0)] if maximize else []),
+        *([] if decoupled else decay),
+        core,
+        *(decay if decoupled else []),
+        scale_by_learning_rate(lr),
+    )
+
+
+def Adam(
+    lr: ScalarOrSchedule = 1e-3,
+    betas: Betas = (0.9, 0.999),
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 0.0,
+    amsgrad: bool = False,
+    *,
+    maximize: bool = False,
+    decoupled_weight_decay: bool = False,
+) -> Chain:
+    """`torch.optim.Adam`.
+
+        g <- -g                                 with maximize
+        g <- g + weight_decay p                 L2, unless decoupled
+        p <- p - lr (m_hat / (sqrt(v_hat) + eps) + weight_decay p if decoupled)
+
+    m_hat and v_hat as in `scale_by_adam`.  With `amsgrad`, v_hat is the maximum of the raw v so
+    far, corrected by today's 1 - b2**t (optax takes the maximum of the corrected v).
+
+    Args:
+      lr: the learning rate: a number >= 0, a scalar array or a schedule of the 0-based step count.
+      betas: the two decay rates.
+      eps: added outside the root after the bias correction, >= 0.
+      weight_decay: >= 0; part of the gradient, so that it goes through the moments.
+      amsgrad: keep the largest second moment.
+      maximize: go uphill.  The sign is turned before L2 is added: the decay pulls to 0 all the
+        same.
+      decoupled_weight_decay: decay beside the moments instead: `AdamW`.
+
+    Raises:
+      ValueError: a number outside its range.
+      TypeError: an argument of the wrong kind.
+
+    Reference:
+      torch 2.13, `torch.optim.Adam`.
+
+    Example:
+      >>> from adamx.interop import torch
+      >>> torch.Adam(1e-3, weight_decay=0.1)
+      chain(
+          add_decayed_weights(weight_decay=0.1),
+          scale_by_adam(b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0),
+          scale_by_learning_rate(learning_rate=0.001),
+      )
+    """
+    b1, b2 = betas
+    core: GradientTransformation
+    if amsgrad:
+        core = scale_by_amsgrad(b1, b2, eps, raw_maximum=True)
+    else:
+        core = scale_by_adam(b1, b2, eps)
+    return _recipe(core, lr, weight_decay, maximize, decoupled_weight_decay)
+
+
+def AdamW(
+    lr: ScalarOrSchedule = 1e-3,
+    betas: Betas = (0.9, 0.999),
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 1e-2,
+    amsgrad: bool = False,
+    *,
+    maximize: bool = False,
+) -> Chain:
+    """`torch.optim.AdamW`: `Adam` with decoupled weight decay, 1e-2 by default.
+
+    torch first multiplies p by 1 - lr weight_decay and then takes the step, which is the same up
+    to rounding.
+
+    Args:
+      lr, betas, eps, weight_decay, amsgrad, maximize: see `Adam`.
+
+    Raises:
+      ValueError, TypeError: as `Adam`.
+
+    Reference:
+      torch 2.13, `torch.optim.AdamW`.
+
+    Example:
+      >>> import adamx
+      >>> from adamx.interop import torch
+      >>> torch.AdamW() == adamx.adamw(1e-3, weight_decay=1e-2)
+      True
+    """
+    return Adam(
+        lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True
+    )
+
+
+def NAdam(
+    lr: ScalarOrSchedule = 2e-3,
+    betas: Betas = (0.9, 0.999),
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 0.0,
+    momentum_decay: ScalarOrSchedule = 4e-3,
+    decoupled_weight_decay: bool = False,
+    *,
+    maximize: bool = False,
+) -> Chain:
+    """`torch.optim.NAdam`: the core is `scale_by_nadam`.
+
+    Args:
+      lr, betas, eps, weight_decay, decoupled_weight_decay, maximize: see `Adam`.
+      momentum_decay: see `scale_by_nadam`.
+
+    Raises:
+      ValueError, TypeError: as `Adam`.
+
+    Reference:
+      torch 2.13, `torch.optim.NAdam`.
+
+    Example:
+      >>> from adamx.interop import torch
+      >>> torch.NAdam().links[0].momentum_decay
+      0.004
+    """
+    core = scale_by_nadam(*betas, eps, momentum_decay=momentum_decay)
+    return _recipe(core, lr, weight_decay, maximize, decoupled_weight_decay)
+
+
+def RAdam(
+    lr: ScalarOrSchedule = 1e-3,
+    betas: Betas = (0.9, 0.999),
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 0.0,
+    decoupled_weight_decay: bool = False,
+    *,
+    maximize: bool = False,
+) -> Chain:
+    """`torch.optim.RAdam`: the core is `scale_by_radam` with epsilon hat, beside the raw sqrt(v).
+
+    torch adapts where rho_t > 5, `scale_by_radam` where rho_t >= 5.
+
+    Args:
+      lr, betas, eps, weight_decay, decoupled_weight_decay, maximize: see `Adam`.
+
+    Raises:
+      ValueError, TypeError: as `Adam`.
+
+    Reference:
+      torch 2.13, `torch.optim.RAdam`.
+
+    Example:
+      >>> from adamx.interop import torch
+      >>> torch.RAdam().links[0]
+      scale_by_radam(b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0, threshold=5.0, eps_hat=True)
+    """
+    core = scale_by_radam(*betas, eps, eps_hat=True)
+    return _recipe(core, lr, weight_decay, maximize, decoupled_weight_decay)
+
+
+def Adamax(
+    lr: ScalarOrSchedule = 2e-3,
+    betas: Betas = (0.9, 0.999),
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 0.0,
+    *,
+    maximize: bool = False,
+) -> Chain:
+    """`torch.optim.Adamax`: the core is `scale_by_adamax`, with eps inside the maximum.
+
+    Args:
+      lr, betas, eps, weight_decay, maximize: see `Adam`.
+
+    Raises:
+      ValueError, TypeError: as `Adam`.
+
+    Reference:
+      torch 2.13, `torch.optim.Adamax`.
+
+    Example:
+      >>> from adamx.interop import torch
+      >>> torch.Adamax().links[0]
+      scale_by_adamax(b1=0.9, b2=0.999, eps=1e-08)
+    """
+    return _recipe(scale_by_adamax(*betas, eps), lr, weight_decay, maximize, False)
+
+
+def from_param_group(optimizer: Callable[..., Chain], group: Mapping[str, Any]) -> Chain:
+    """The preset with the numbers of one torch `param_group`, such as a `state_dict` holds.
+
+    torch does not store which optimizer it was.  Keys that choose torch's implementation or that
+    belong to its learning-rate schedulers (`initial_lr`) are left out.
+
+    Args:
+      optimizer: one of the presets: `Adam`, `AdamW`, `NAdam`, `RAdam`, `Adamax`.
+      group: `torch_optimizer.state_dict()["param_groups"][i]`; tensors are taken as numbers.
+
+    Returns:
+      A transformation.
+
+    Raises:
+      ValueError: a key that the preset does not take, or that contradicts it.
+
+    Example:
+      >>> from adamx.interop import torch
+      >>> group = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0, "params": [0]}
+      >>> torch.from_param_group(torch.Adamax, group) == torch.Adamax(0.1, (0.9, 0.99))
+      True
+    """
+    takes = inspect.signature(optimizer).parameters
+    name = optimizer.__name__
+    arguments = {}
+    for key, value in group.items():
+        if key in _NOT_ARGUMENTS:
+            continue
+        if key in takes:
+            arguments[key] = _plain(value)
+        elif not (key == "decoupled_weight_decay" and optimizer is AdamW and value):
+            raise ValueError(
+                f"from_param_group: {name} has no {key!r} (here {value!r}); is the group that of "
+                f"another optimizer? {near_misses(key, takes)}"
+            )
+    return optimizer(**arguments)
+
+
+def _plain(value: Any) -> Any:
+    """A number or switch as Python's, a pair of them as a tuple."""
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_plain, value))
+    return value if isinstance(value, (bool, int, float)) else to_numpy(value).item()
