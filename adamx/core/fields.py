@@ -103,9 +103,11 @@ def number(interval: Interval = REAL) -> Any:
 
 
 def check_count(where: Where, value: Any, minimum: int) -> Any:
-    """A whole Python or NumPy number of at least `minimum` as an int; an integer array as it is."""
+    """A whole number of at least `minimum`, `1e5` included, as an int; an integer array as it is."""
     if isinstance(value, (jax.Array, np.ndarray)) and value.dtype.kind in "iu":
         return value
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        value = int(value)
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise where.error(TypeError, "a whole number", value)
     if value < minimum:
@@ -149,17 +151,18 @@ def dtype() -> Any:
 AxisName: TypeAlias = str | tuple[str, ...] | None
 
 
+def check_axis_name(where: Where, value: Any) -> AxisName:
+    """One name, several as a tuple, or None."""
+    names = tuple(value) if isinstance(value, (tuple, list)) else value
+    for name in names if isinstance(names, tuple) else (names,):
+        if not (isinstance(name, str) or names is None):
+            raise where.error(TypeError, "an axis name, a tuple of axis names or None", value)
+    return names
+
+
 def axis_name() -> Any:
     """A static field naming the mapped axes to reduce over: one name, several, or None."""
-
-    def check(where: Where, value: Any) -> AxisName:
-        names = tuple(value) if isinstance(value, (tuple, list)) else value
-        for name in names if isinstance(names, tuple) else (names,):
-            if not (isinstance(name, str) or names is None):
-                raise where.error(TypeError, "an axis name, a tuple of axis names or None", value)
-        return names
-
-    return _field(Kind(True, check), None)
+    return _field(Kind(True, check_axis_name), None)
 
 
 def limit() -> Any:

@@ -21,7 +21,7 @@ BAD: list[tuple[str, tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ("constant_schedule", (True,), {}, TypeError, "`value` must be a number, got True"),
     ("constant_schedule", (float("nan"),), {}, ValueError, "`value` must be in .*got nan"),
     ("linear_schedule", (1.0, 0.0, 0), {}, ValueError, "`transition_steps` .* at least 1, got 0"),
-    ("linear_schedule", (1.0, 0.0, 10.0), {}, TypeError, "a whole number, got 10.0"),
+    ("linear_schedule", (1.0, 0.0, 10.5), {}, TypeError, "a whole number, got 10.5"),
     ("linear_schedule", (1.0, 0.0, 10, -1), {}, ValueError, "`transition_begin` .* 0, got -1"),
     ("linear_schedule", (1.0, float("inf"), 10), {}, ValueError, "`end_value` .* got inf"),
     ("polynomial_schedule", (1.0, 0.0, 2.0, -5), {}, ValueError, "at least 1, got -5"),
@@ -165,7 +165,7 @@ BAD: list[tuple[str, tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ("scale_schedule", (constant, None), {}, TypeError, "`factor` must be a number, .*got None"),
     ("scale_schedule", (constant, float("inf")), {}, ValueError, "`factor` .*got inf"),
     ("shift_schedule", (0.1, 2), {}, TypeError, "`schedule` must be a function"),
-    ("shift_schedule", (constant, 2.0), {}, TypeError, "`steps` must be a whole number, got 2.0"),
+    ("shift_schedule", (constant, 2.5), {}, TypeError, "`steps` must be a whole number, got 2.5"),
     ("shift_schedule", (constant, -(2**31)), {}, ValueError, "`steps` must be at least"),
 ]
 
@@ -221,3 +221,8 @@ def test_any_callable_can_be_joined() -> None:
     schedule = adamx.join_schedules([spy, lambda count: 0.5, spy], [2, 4])
     assert [float(schedule(t)) for t in (0, 1, 2, 4, 5)] == [1.0, 0.5, 0.5, 1.0, 0.5]
     assert min(counts) == 0
+
+
+def test_whole_floats_are_step_counts() -> None:
+    """`1e4` is how people write a number of steps."""
+    assert adamx.linear_schedule(1.0, 0.0, 1e4) == adamx.linear_schedule(1.0, 0.0, 10_000)
