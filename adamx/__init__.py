@@ -36,6 +36,7 @@ from adamx.core.config import from_config, get_config
 from adamx.core.evaluation import eval_params
 from adamx.core.hyperparameter import Schedule
 from adamx.core.norms import global_norm
+from adamx.core.readings import read_callables
 from adamx.core.rows import SparseRows
 from adamx.core.stateless import identity, stateless, stateless_with_tree_map
 from adamx.core.transformation import EmptyState, GradientTransformation
@@ -230,6 +231,7 @@ __all__ = [
     "inject_hyperparams",
     "get_hyperparam",
     "set_hyperparams",
+    "read_callables",
     "get_learning_rate",
     "InjectHyperparamsState",
     "record_metrics",

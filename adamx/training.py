@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import numerics
+from adamx.core import numerics, tree
 from adamx.core.fields import AxisName
+from adamx.core.readings import read_callables, readings, with_readings
 from adamx.core.transformation import GradientTransformation, Params, State
+from adamx.sharding.pinned import keep_placement
+from adamx.transforms.aggregation import mean
 from adamx.transforms.loss_scaling import loss_scale
+from adamx.transforms.mapped_axes import own_copies, tracked, varying
 
 
 def make_step(
@@ -26,17 +32,20 @@ def make_step(
 
     It differentiates `loss_fn`, scales the loss if `tx` contains `dynamic_loss_scale`, averages
     gradient and loss over `axis_name`, and takes `tx.step`, passing the loss on as `value=` for
-    guards and metrics.
+    guards and metrics.  Parameters and state on a mesh stay where they are, as with
+    `adamx.sharding.keep_placement`; nothing needs to be said.
 
     Args:
       loss_fn: `loss_fn(params, *batch) -> loss`, a real scalar; with `has_aux`,
         `-> (loss, aux)`.
-      tx: any transformation.
+      tx: any transformation. Hyperparameters that are functions without arguments are called
+        before every step; what they return is data.
       has_aux: whether `loss_fn` returns something besides the loss; the step then returns
         `(params, state, loss, aux)`.
       donate: update parameters and state in place.  The arrays passed in are gone afterwards;
         go on with the ones returned.
-      axis_name: named axes of an enclosing `shard_map` or `pmap` to average over.
+      axis_name: named axes of an enclosing `shard_map` or `pmap` to average over; `loss_fn` then
+        returns each device's own loss.
 
     Returns:
       The step.  It is traced once per shape of its arguments.
@@ -63,7 +72,9 @@ def make_step(
             "with `adamx.chain(tx)`"
         )
 
-    def step(params: Params, state: State, *batch: Any) -> tuple[Any, ...]:
+    def step(
+        params: Params, state: State, *batch: Any, values: Sequence[chex.Array | None] = ()
+    ) -> tuple[Any, ...]:
         def scaled_loss(params: Params) -> tuple[Any, Any]:
             result = loss_fn(params, *batch)
             loss, aux = result if has_aux else (result, None)
@@ -71,10 +82,34 @@ def make_step(
             return numerics.widen(jnp.asarray(loss)) * scale, (loss, aux)
 
         scale = loss_scale(state)
-        grads, (loss, aux) = jax.grad(scaled_loss, has_aux=True, allow_int=True)(params)
+        grads, (loss, aux) = jax.grad(scaled_loss, has_aux=True, allow_int=True)(
+            own_copies(params, axis_name)
+        )
         if axis_name is not None:
-            grads, loss = jax.lax.pmean((grads, loss), axis_name)
-        params, state = tx.step(grads, state, params, value=loss)
+            for axis in tracked(axis_name) - varying(loss):
+                raise ValueError(
+                    f"make_step: the loss is the same on all devices of axis {axis!r} already; "
+                    "return each device's own loss, or leave out `axis_name`"
+                )
+            grads, loss = tree.map_leaves(lambda x: mean(x, axis_name), (grads, loss))
+        now = with_readings(tx, values) if values else tx
+        params, state = now.step(grads, state, params, value=loss)
         return (params, state, loss, aux) if has_aux else (params, state, loss)
 
-    return jax.jit(step, donate_argnums=(0, 1) if donate else ())
+    compiled = keep_placement(step, donate=donate)
+    if not readings(tx):
+        return compiled
+
+    @functools.wraps(step)
+    def read_and_step(params: Params, state: State, *batch: Any) -> tuple[Any, ...]:
+        if isinstance(jnp.zeros(()), jax.core.Tracer):
+            raise TypeError(
+                "make_step: `tx` has a hyperparameter that is a function without arguments, which "
+                "must be called anew at every step; call the step outside of `jit` and `scan`"
+            )
+        result: tuple[Any, ...] = compiled(
+            params, state, *batch, values=readings(read_callables(tx))
+        )
+        return result
+
+    return read_and_step

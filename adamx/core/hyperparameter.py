@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -20,6 +21,7 @@ Number: TypeAlias = float | chex.Array
 
 
 _FUNCTION = "a function of the step count"
+_READER = "a function without arguments"
 
 
 class Schedule(Value, abstract=True):
@@ -45,6 +47,60 @@ class CallableSchedule(Schedule):
         return getattr(self.function, "__qualname__", repr(self.function))
 
 
+class CallableNumber(Schedule):
+    """A function without arguments that is read on the host before every step.
+
+    What it returned last is data, so that a new number needs no new program; the function itself
+    is static and compared by identity.
+    """
+
+    function: Callable[[], Any] = fields.function(_READER)
+    value: Number | None = fields.child(lambda where, value: value)  # None: not read yet
+
+    def read(self) -> CallableNumber:
+        """The same with the number that the function returns now."""
+        number = fields.check_number(
+            Where("read_callables", repr(self)), self.function(), fields.REAL
+        )
+        if isinstance(number, jax.core.Tracer):
+            raise TypeError(f"read_callables: {self!r} must return a number, got {number!r}")
+        # Of one dtype, whether it was a Python number or an array: another one needs no program.
+        wide = jnp.asarray(number, jnp.promote_types(jnp.result_type(number), jnp.float32))
+        return CallableNumber(function=self.function, value=jnp.array(wide, wide.dtype))
+
+    def __call__(self, count: Count) -> chex.Array:
+        if self.value is not None:
+            return jnp.asarray(self.value)
+        if isinstance(jnp.zeros(()), jax.core.Tracer):
+            raise TypeError(
+                f"{self!r} takes no arguments, so it must be called anew at every step, but a "
+                "compiled function would call it once and keep the number: use the step of "
+                "`adamx.make_step(loss_fn, tx)`, or pass `adamx.read_callables(tx)` to your "
+                "compiled function as an argument"
+            )
+        return jnp.asarray(self.read().value)
+
+    def __repr__(self) -> str:
+        return getattr(self.function, "__qualname__", repr(self.function))
+
+
+def _takes_nothing(function: Callable[..., Any]) -> bool:
+    """Whether it can be called without an argument, and not with one."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return False
+
+    def fits(*arguments: Any) -> bool:
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            return False
+        return True
+
+    return fits() and not fits(0)
+
+
 Hyperparameter: TypeAlias = float | chex.Array | Schedule
 ScalarOrSchedule: TypeAlias = float | chex.Array | Callable[[Any], Any]
 
@@ -53,6 +109,8 @@ def as_schedule(where: Where, value: Any) -> Schedule:
     """A schedule as it is, any other callable wrapped."""
     if isinstance(value, Schedule):
         return value
+    if callable(value) and _takes_nothing(value):
+        return CallableNumber.checked(function=value, value=None)
     return CallableSchedule.checked(function=fields.check_callable(where, value, _FUNCTION))
 
 
