@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import chex
 import jax.numpy as jnp
+import numpy as np
 
 from adamx.adam.formula import corrections
 from adamx.core import fields, numerics, tree
@@ -57,6 +58,23 @@ class SparseAdamState(NamedTuple):
     nu: Updates  # second moment, like the parameters but real; [num_rows] in mode `rowwise`
     memory: Any  # per parameter: the mode's own, None if it needs nothing
 
+    def flush(self, params: Params) -> tuple[Params, SparseAdamState]:
+        """Parameters and state with nothing left to be paid."""
+        leaves, structure = tree.flatten(params)
+        rows = []
+        for p, *column in zip(leaves, *map(structure.flatten_up_to, self[1:]), strict=True):
+            leaf = LeafState(*column)
+            if hasattr(leaf.memory, "flush"):
+                p, leaf = leaf.memory.flush(jnp.asarray(p), leaf.mu, leaf.nu)
+            rows.append((p, *leaf))
+        columns = zip(*rows, strict=True) if rows else [()] * 4
+        params, *moments = map(structure.unflatten, columns)
+        return params, SparseAdamState(self.count, *moments)
+
+    def current_params(self, params: Params) -> Params:
+        """The parameters as they would be in mode `dense`, where the mode is `exact`."""
+        return self.flush(params)[0]
+
 
 class SparseAdamTransformation(HasLearningRate, abstract=True):
     """Every parameter steps in the mode that is chosen by its path; learning rate included."""
@@ -88,16 +106,18 @@ class SparseAdamTransformation(HasLearningRate, abstract=True):
     def _modes_of(self, params: Params) -> list[Mode]:
         """One for every leaf; those that are not trained are not asked."""
         leaves, _ = tree.flatten(params)
+        dense = MODES["dense"](self.amsgrad)
         if isinstance(self.modes, str):
-            return [MODES[self.modes](self.amsgrad)] * len(leaves)
+            mode = MODES[self.modes](self.amsgrad)
+            return [mode if np.ndim(leaf) else dense for leaf in leaves]
         # Inside a group, the parameters of the others are None: a pattern for them is a mistake.
         present = [i for i, leaf in enumerate(leaves) if leaf is not None]
         paths = leaf_paths(params)
         patterns = tuple(pattern for pattern, _ in self.modes)
         matches = first_match(self.public_name, patterns, [paths[i] for i in present])
-        modes = [MODES["dense"](self.amsgrad)] * len(leaves)
+        modes = [dense] * len(leaves)
         for i, match in zip(present, matches, strict=True):
-            if match is not None:
+            if match is not None and np.ndim(leaves[i]):  # A number has no rows.
                 modes[i] = MODES[self.modes[match][1]](self.amsgrad)
         return modes
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from adamx.core import fields, numerics, tree
 from adamx.core.fields import AxisName
@@ -164,7 +165,7 @@ def _measure_elements(updates: Updates, limit: Number, pieces: Pieces) -> Measur
         exceeds, fits = count_both(jnp.abs(wide) > largest, jnp.abs(wide) <= largest)
         cut += pieces.total(exceeds, u)
         # Rows that are not there are zeros, which fit.
-        left += pieces.total(fits + float(jnp.size(leaf) - u.size), u)
+        left += pieces.total(fits + float(np.size(leaf) - u.size), u)
     return Measured(pieces.global_norm(updates), safe_sqrt(after), cut / jnp.maximum(cut + left, 1))
 
 
@@ -179,7 +180,7 @@ def clip_parts(
     squares, factors = [], []
 
     def bound(u: chex.Array | SparseRows, *others: chex.Array) -> Updates:
-        if not numerics.is_inexact(u) or not jnp.size(u):
+        if not numerics.is_inexact(u) or not np.size(u):
             return u
         square, max_norm = jax.lax.optimization_barrier(rule(u, *others))
         factor = clip_factor(safe_sqrt(square), max_norm)
@@ -243,7 +244,7 @@ class ClipByBlockRms(Clipping):
         pieces = Pieces(self.axis_name)
 
         def rule(u: chex.Array | SparseRows) -> tuple[chex.Array, Number]:
-            size = jnp.size(u) * pieces.number(u)
+            size = np.size(u) * pieces.number(u)
             return pieces.total(squared_norm(u), u), limit * math.sqrt(size)
 
         return clip_parts(tree.coalesced(updates), rule)

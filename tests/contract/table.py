@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 import pytest
@@ -35,6 +36,8 @@ class Case:
     printable: bool = True  # its repr is an expression that builds it
     serializable: bool = True  # it has a JSON configuration
     picklable: bool = True
+    rows_as_dense: bool = True  # a gradient of `SparseRows` has the result of its dense array
+    keeps_rows: bool = False  # and the update then is one of `SparseRows` too
 
     def __str__(self) -> str:
         return self.id
@@ -68,7 +71,13 @@ MASK = {"b": False, "w": True}
 
 def _scaling(id: str, make: Callable[[], GradientTransformation], **capabilities: Any) -> Case:
     """A row for a link that multiplies what comes in, whatever the parameters are."""
-    defaults = {"stateful": False, "checks_updates": False, "updates_in": "grads", "bounded": False}
+    defaults = {
+        "stateful": False,
+        "checks_updates": False,
+        "updates_in": "grads",
+        "bounded": False,
+        "keeps_rows": True,
+    }
     return Case(id, make, **{**defaults, **capabilities})
 
 
@@ -108,6 +117,49 @@ CASES = (
         needs_params=True,
         averages=True,
         smooth=False,
+    ),
+    # The same for tables, in every mode.
+    Case(
+        "sparse.adam",
+        lambda: adamx.sparse.adam(FALL, b1=0.8, eps_hat=True),
+        needs_params=True,
+        updates_in="wider",
+        rows_as_dense=False,
+        keeps_rows=True,
+    ),
+    Case(
+        "sparse.adam-exact",
+        lambda: adamx.sparse.adam(LR, {"w": "exact"}, b2=0.95),
+        needs_params=True,
+        updates_in="wider",
+        any_container=False,
+        rows_as_dense=False,
+        keeps_rows=True,
+    ),
+    Case(
+        "sparse.adamw",
+        lambda: adamx.sparse.adamw(LR, "dense", weight_decay=RISE, mask=MASK),
+        needs_params=True,
+        updates_in="wider",
+        any_container=False,
+    ),
+    Case(
+        "sparse.adamw-rowwise",
+        lambda: adamx.sparse.adamw(FALL, {"w": "rowwise"}, eps_root=1e-6, weight_decay=0.1),
+        needs_params=True,
+        updates_in="wider",
+        any_container=False,
+        rows_as_dense=False,
+        keeps_rows=True,
+    ),
+    Case(
+        "sparse.amsgrad",
+        lambda: adamx.sparse.amsgrad(LR, {"w": "lazy", "b": "dense"}),
+        needs_params=True,
+        updates_in="wider",
+        any_container=False,
+        rows_as_dense=False,
+        keeps_rows=True,
     ),
     # The cores of the family.
     Case("scale_by_adam", lambda: adamx.scale_by_adam(b1=0.8, nesterov=True), updates_in="wider"),
@@ -174,6 +226,7 @@ CASES = (
         needs_params=True,
         checks_updates=True,
         any_container=False,
+        keeps_rows=False,
     ),
     _scaling(
         "scale_by_trust_ratio",
@@ -219,6 +272,7 @@ CASES = (
         needs_params=True,
         checks_updates=True,
         any_container=False,
+        keeps_rows=False,
     ),
     # Guarding and changing gradients.
     _scaling("clip", lambda: adamx.clip(0.5), bounded=True),
@@ -233,6 +287,7 @@ CASES = (
         needs_params=True,
         checks_updates=True,
         bounded=True,
+        keeps_rows=False,
     ),
     _scaling("clip-report", lambda: adamx.clip(RISE, report=True), stateful=True, bounded=True),
     _scaling(
@@ -245,7 +300,13 @@ CASES = (
     _scaling(
         "clip_spikes-report", lambda: adamx.clip_spikes(RISE, 0.9, 2, report=True), stateful=True
     ),
-    _scaling("add_noise", lambda: adamx.add_noise(0.1, 0.5, key=1), stateful=True, smooth=False),
+    _scaling(
+        "add_noise",
+        lambda: adamx.add_noise(0.1, 0.5, key=1),
+        stateful=True,
+        smooth=False,
+        keeps_rows=False,
+    ),
     _scaling("centralize", adamx.centralize, data=False),
     _scaling("zero_nans", adamx.zero_nans, stateful=True, data=False),
     _scaling("set_to_zero", adamx.set_to_zero, bounded=True, data=False),
@@ -281,6 +342,7 @@ CASES = (
         needs_params=True,
         checks_updates=True,
         any_container=False,
+        keeps_rows=False,
     ),
     Case(
         "multi_transform",
@@ -335,6 +397,16 @@ CASES = (
         "record_metrics",
         lambda: adamx.record_metrics(adamx.adam(FALL), "update_norm", "learning_rate"),
     ),
+    # Over no axis here; tests/transforms/test_aggregation.py has them over devices.
+    _scaling("psum", lambda: adamx.psum(()), data=False),
+    _scaling("pmean", lambda: adamx.pmean(()), data=False),
+    _scaling(
+        "aggregate",
+        lambda: adamx.aggregate(jax.lax.pmax, ()),
+        data=False,
+        printable=False,
+        serializable=False,
+    ),
     # Composing.
     Case(
         "chain",
@@ -350,6 +422,7 @@ CASES = (
         printable=False,
         serializable=False,
         picklable=False,
+        keeps_rows=False,
     ),
     Case(
         "named_chain",
@@ -370,6 +443,7 @@ CASES = (
         data=False,
         printable=False,
         serializable=False,
+        keeps_rows=False,
     ),
 )
 

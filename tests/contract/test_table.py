@@ -27,6 +27,7 @@ def returns(function: Any, kind: type) -> bool:
 
 def factories(kind: type) -> set[str]:
     functions = {name: getattr(adamx, name) for name in adamx.__all__}
+    functions |= {f"sparse.{name}": getattr(adamx.sparse, name) for name in adamx.sparse.__all__}
     return {
         name
         for name, function in functions.items()
