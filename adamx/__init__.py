@@ -3,7 +3,8 @@
 In reading order: composing, the family, what goes around it, schedules, and values as data.
 """
 
-from adamx import sparse
+from adamx import sharding as sharding
+from adamx import sparse as sparse
 from adamx.adam.adabelief import adabelief, scale_by_belief
 from adamx.adam.adam import (
     ScaleByAmsgradState,
@@ -56,6 +57,7 @@ from adamx.schedules.warmup import warmup_constant_schedule, warmup_linear_decay
 from adamx.training import make_step
 from adamx.transforms.accumulation import MultiStepsState, multi_steps
 from adamx.transforms.adaptive_clipping import adaptive_grad_clip, unitwise_norm
+from adamx.transforms.aggregation import aggregate, pmean, psum
 from adamx.transforms.averaging import (
     EmaParamsState,
     ema_params,
@@ -227,6 +229,10 @@ __all__ = [
     "LossScale",
     "multi_steps",
     "MultiStepsState",
+    # Over devices; `adamx.sharding` says where the state goes.
+    "psum",
+    "pmean",
+    "aggregate",
     # Hyperparameters between steps, and what to log.
     "inject_hyperparams",
     "get_hyperparam",

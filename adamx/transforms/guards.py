@@ -23,6 +23,7 @@ from adamx.core.hyperparameter import (
 from adamx.core.norms import global_norm
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.transforms.conditional_step import step_if, update_if
+from adamx.transforms.mapped_axes import everywhere
 from adamx.transforms.norm_statistics import (
     NormStatistics,
     init_statistics,
@@ -84,9 +85,7 @@ class Guard(GradientTransformation, abstract=True):
         tree.check_state(self.public_name, state, GuardState)
         grads = tree.coalesced(grads)
         prepare = functools.partial(self.prepare, grads, state.statistics)
-        accepted = self.judge(grads, state.statistics, extra)
-        if self.axis_name is not None:
-            accepted = jax.lax.pmin(accepted.astype(jnp.int32), self.axis_name) > 0
+        accepted = everywhere(self.judge(grads, state.statistics, extra), self.axis_name)
         in_a_row = numerics.safe_increment(state.skipped_in_a_row)
         state = state._replace(
             skipped_in_a_row=jnp.where(accepted, 0, in_a_row),

@@ -13,31 +13,23 @@ from adamx.core.fields import AxisName
 from adamx.core.norms import global_norm, safe_sqrt
 from adamx.core.rows import SparseRows
 from adamx.core.tree import flatten, is_leaf
-
-
-def _varying(x: Any) -> frozenset[str]:
-    """The mapped axes over which JAX knows that `x` differs."""
-    kind: Any = jax.typeof(x)
-    # Older versions of JAX call it `vma`.
-    tracked = kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
-    return frozenset(tracked)
+from adamx.transforms.mapped_axes import names_of, tracked, varying
 
 
 class Pieces:
     """Sums over the pieces of a leaf, one piece per index of the named mapped axes.
 
-    `shard_map` tracks which values differ between devices, so a replicated leaf counts once.
-    Where nothing is tracked (`pmap`, `vmap`, `shard_map(..., check_vma=False)`) every leaf counts
-    as a piece.
+    Where `shard_map` tracks which values differ between devices, a replicated leaf counts once;
+    where nothing is tracked, every leaf counts as a piece.
     """
 
     def __init__(self, axis_name: AxisName) -> None:
-        self._names = (axis_name,) if isinstance(axis_name, str) else tuple(axis_name or ())
-        self._tracked = {name for name in self._names if name in _index_varies_over(name)}
+        self._names = names_of(axis_name)
+        self._tracked = tracked(axis_name)
 
     def _axes(self, leaf: Any) -> tuple[str, ...]:
         x = leaf.values if isinstance(leaf, SparseRows) else leaf
-        return tuple(n for n in self._names if n not in self._tracked or n in _varying(x))
+        return tuple(n for n in self._names if n not in self._tracked or n in varying(x))
 
     def number(self, leaf: Any) -> int:
         """How many pieces the whole of `leaf` has."""
@@ -68,14 +60,3 @@ class Pieces:
             square = jnp.square(global_norm(alike))
             squares.append(jax.lax.psum(square, axes) if axes else square)
         return safe_sqrt(sum(squares[1:], start=squares[0]))
-
-
-def _index_varies_over(name: str) -> frozenset[str]:
-    """The position along an axis differs along it, so this is empty where nothing is tracked."""
-    try:
-        return _varying(jax.lax.axis_index(name))
-    except NameError:
-        raise ValueError(
-            f"axis_name={name!r} names no axis here: use it inside a `shard_map`, `pmap` or `vmap` "
-            "over that axis (under `jit` with shardings nothing needs to be said)"
-        ) from None

@@ -1,0 +1,178 @@
+"""Every leaf of the state beside its parameter.
+
+A state is made of trees with the structure of the parameters, so the path of a moment ends with the
+path of its parameter: `[0].mu['layer']['w']` belongs to `['layer']['w']`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import NamedSharding, PartitionSpec, Sharding
+
+from adamx.core.transformation import GradientTransformation, Params, State
+from adamx.sharding.meshes import check_even, common_mesh, entries, sharding_at
+
+
+class Place(NamedTuple):
+    """One leaf of a state and where it goes."""
+
+    path: tuple[Any, ...]  # keys from the root of the state
+    leaf: jax.ShapeDtypeStruct
+    sharding: Sharding
+    like_parameter: bool  # False for a count, a key and the like
+
+    @property
+    def name(self) -> str:
+        """The path as it is written, such as `[0].mu['w']`."""
+        return jax.tree_util.keystr(self.path) or "<the whole state>"
+
+
+def _specification(
+    shape: tuple[int, ...], parameter: tuple[int, ...], spec: tuple[Any, ...]
+) -> tuple[Any, ...] | None:
+    """The part of a parameter's specification that fits a leaf of the state, None if none does.
+
+    Dimensions must be those of the parameter, from the first; one may be reduced to 1, and the last
+    ones may be missing, as in a moment with one number per row.
+    """
+    if len(shape) > len(parameter):
+        return None
+    if any(n not in (1, whole) for n, whole in zip(shape, parameter, strict=False)):
+        return None
+    return tuple(
+        axes if n == whole else None for n, whole, axes in zip(shape, parameter, spec, strict=False)
+    )
+
+
+def places(owner: str, tx: GradientTransformation, params: Params) -> tuple[list[Place], Any]:
+    """Where every leaf of the state of `tx` goes, and the structure of the state."""
+    parameters = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        name = jax.tree_util.keystr(path) or "<the whole tree>"
+        sharding = sharding_at(owner, f"parameter {name}", leaf)
+        check_even(owner, f"parameter {name}", leaf.shape, sharding)
+        parameters[path] = (name, leaf, sharding)
+    if not parameters:
+        raise ValueError(f"{owner}: there are no parameters, so nothing says where the state goes")
+    mesh = common_mesh(owner, [(f"parameter {n}", s) for n, _, s in parameters.values()])
+    *_, (_, _, anywhere) = parameters.values()
+    whole = anywhere if mesh is None else NamedSharding(mesh, PartitionSpec())
+
+    def place(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> Place:
+        for start in range(len(path) + 1):
+            if path[start:] not in parameters or not leaf.shape:
+                continue
+            _, parameter, sharding = parameters[path[start:]]
+            if leaf.shape == parameter.shape:
+                return Place(path, leaf, sharding, True)
+            spec = _specification(leaf.shape, parameter.shape, entries(sharding, parameter.ndim))
+            if spec is None or mesh is None:
+                break
+            beside = NamedSharding(mesh, PartitionSpec(*spec), memory_kind=sharding.memory_kind)
+            return Place(path, leaf, beside, True)
+        return Place(path, leaf, whole, False)
+
+    abstract = jax.eval_shape(tx.init, params)
+    leaves, structure = jax.tree_util.tree_flatten_with_path(abstract)
+    return [place(path, leaf) for path, leaf in leaves], structure
+
+
+def state_sharding(tx: GradientTransformation, params: Params) -> Any:
+    """Where the state of an optimizer goes: every moment where its parameter is.
+
+    A leaf of the state that has the shape of a parameter gets the parameter's sharding; one with a
+    number per row (the first dimensions only, or size 1 in a later one) gets that part of it;
+    counts, keys and whatever else is whole on every device of the mesh.  Use the result as
+    `in_shardings` or `out_shardings` of your own `jit`, or to restore a checkpoint.
+
+    Args:
+      tx: any transformation.
+      params: `jax.Array`s on one mesh, or `jax.ShapeDtypeStruct`s with a `NamedSharding` on it, of
+        any axis types; or all on one device.
+
+    Returns:
+      A tree of shardings with the structure of `tx.init(params)`.
+
+    Raises:
+      TypeError: a parameter that is nowhere, such as a NumPy array.
+      ValueError: parameters on different meshes, or cut unevenly; no parameters at all.
+
+    Example:
+      >>> import adamx, jax, jax.numpy as jnp
+      >>> from jax.sharding import NamedSharding, PartitionSpec
+      >>> mesh = jax.make_mesh((2, 4), ("data", "model"))
+      >>> w = jnp.ones((8, 16), device=NamedSharding(mesh, PartitionSpec(None, "model")))
+      >>> adamx.sharding.state_sharding(adamx.scale_by_adam(), w).mu.spec
+      P(None, 'model')
+    """
+    found, structure = places("state_sharding", tx, params)
+    return structure.unflatten([place.sharding for place in found])
+
+
+def abstract_state(tx: GradientTransformation, params: Params, shardings: Any = None) -> State:
+    """Shapes, dtypes and shardings of the state, with nothing allocated.
+
+    It is what a checkpoint is restored into, on whatever mesh, and what a step can be compiled for
+    before there are any parameters.
+
+    Args:
+      tx, params: as in `state_sharding`.
+      shardings: where the state goes; by default `state_sharding(tx, params)`.
+
+    Returns:
+      A tree of `jax.ShapeDtypeStruct`s with the structure of `tx.init(params)`.
+
+    Raises:
+      TypeError, ValueError: as `state_sharding`.
+
+    Example:
+      >>> import adamx, jax
+      >>> from jax.sharding import NamedSharding, PartitionSpec
+      >>> cut = NamedSharding(jax.make_mesh((8,), ("data",)), PartitionSpec("data"))
+      >>> w = jax.ShapeDtypeStruct((1024, 2), "bfloat16", sharding=cut)
+      >>> nu = adamx.sharding.abstract_state(adamx.scale_by_adam(), w).nu
+      >>> nu.dtype.name, nu.sharding.spec
+      ('float32', P('data',))
+    """
+    if shardings is None:
+        shardings = state_sharding(tx, params)
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        jax.eval_shape(tx.init, params),
+        shardings,
+    )
+
+
+def init(tx: GradientTransformation, params: Params, shardings: Any = None) -> State:
+    """`tx.init(params)`, made where it is to be.
+
+    Every device makes its own piece: nothing passes through the host, and no device ever holds
+    more than its share.  Inside `shard_map` and `pmap` call `tx.init`, where everything is local
+    already.
+
+    Args:
+      tx: any transformation.
+      params: `jax.Array`s on one mesh or on one device.
+      shardings: where the state goes; by default `state_sharding(tx, params)`.
+
+    Returns:
+      The state.
+
+    Raises:
+      TypeError, ValueError: as `state_sharding`.
+
+    Example:
+      >>> import adamx, jax, jax.numpy as jnp
+      >>> from jax.sharding import NamedSharding, PartitionSpec
+      >>> cut = NamedSharding(jax.make_mesh((8,), ("data",)), PartitionSpec("data"))
+      >>> state = adamx.sharding.init(adamx.scale_by_adam(), jnp.ones((1024, 2), device=cut))
+      >>> state.mu.sharding.shard_shape(state.mu.shape), state.count.sharding.is_fully_replicated
+      ((128, 2), True)
+    """
+    if shardings is None:
+        shardings = state_sharding(tx, params)
+    # Not `jit(tx.init)`: JAX would keep the program for as long as `tx` lives.
+    made: State = jax.jit(lambda params: tx.init(params), out_shardings=shardings)(params)
+    return made
