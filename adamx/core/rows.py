@@ -21,6 +21,27 @@ from adamx.core import numerics
 _LARGEST = int(np.iinfo(np.int32).max)
 
 
+def positions(ids: chex.Array, num_rows: int) -> chex.Array:
+    """Integers of any dtype as int32, with `num_rows` in place of those outside of a table."""
+    if ids.dtype.itemsize < 4:
+        ids = ids.astype(jnp.int32)
+    inside = (ids >= 0) & (ids < num_rows)
+    return jnp.where(inside, ids, num_rows).astype(jnp.int32)
+
+
+def distinct(ids: chex.Array, num_rows: int) -> chex.Array:
+    """The different ones among `positions`, in order; place i, if it is left, has `num_rows + i`.
+
+    At least as many as there are, at most `num_rows`.
+    """
+    n, size = len(ids), min(len(ids), num_rows)
+    ordered = jnp.sort(ids)
+    is_first = jnp.concatenate([ordered[:1] >= 0, ordered[1:] != ordered[:-1]])
+    rank = jnp.where(ordered < num_rows, jnp.cumsum(is_first) - 1, n)
+    unused = num_rows + jnp.arange(size, dtype=jnp.int32)
+    return unused.at[rank].set(ordered, mode="drop")
+
+
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False)
 class SparseRows:
@@ -124,13 +145,7 @@ class SparseRows:
 
     def positions(self) -> chex.Array:
         """The indices as int32, with something from `num_rows` up for those outside the table."""
-        if self.is_coalesced:
-            return self.indices
-        ids = self.indices
-        if ids.dtype.itemsize < 4:
-            ids = ids.astype(jnp.int32)
-        inside = (ids >= 0) & (ids < self.num_rows)
-        return jnp.where(inside, ids, self.num_rows).astype(jnp.int32)
+        return self.indices if self.is_coalesced else positions(self.indices, self.num_rows)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
@@ -144,7 +159,7 @@ class SparseRows:
         """The same array with every row at most once: what squares and clips need.
 
         The indices increase strictly; place i, if it is not needed, holds `num_rows + i` and zeros.
-        Sums are formed in at least float32.
+        There are as many as before, but at most `num_rows`.  Sums are formed in at least float32.
 
         Example:
           >>> import adamx, jax.numpy as jnp
@@ -154,17 +169,14 @@ class SparseRows:
         """
         if self.is_coalesced:
             return self
-        ids, n = self.positions(), len(self.indices)
+        ids = self.positions()
         # Sorting the indices alone and then looking each one up is several times faster on CPU
         # than sorting them together with their places.
-        ordered = jnp.sort(ids)
-        is_first = jnp.concatenate([ordered[:1] >= 0, ordered[1:] != ordered[:-1]])
-        rank = jnp.where(ordered < self.num_rows, jnp.cumsum(is_first) - 1, n)
-        unused = self.num_rows + jnp.arange(n, dtype=jnp.int32)
-        unique = unused.at[rank].set(ordered, mode="drop")
-        place = jnp.where(ids < self.num_rows, jnp.searchsorted(unique, ids), n)
+        unique = distinct(ids, self.num_rows)
+        place = jnp.where(ids < self.num_rows, jnp.searchsorted(unique, ids), len(unique))
         wide = numerics.widen(self.values)
-        sums = jnp.zeros_like(wide).at[place].add(wide, mode="drop")
+        sums = jnp.zeros_like(wide, shape=(len(unique), *wide.shape[1:]))
+        sums = sums.at[place].add(wide, mode="drop")
         return self.replace(
             indices=unique, values=sums.astype(self.values.dtype), is_coalesced=True
         )

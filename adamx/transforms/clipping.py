@@ -179,7 +179,7 @@ def clip_parts(
     """
     squares, factors = [], []
 
-    def bound(u: chex.Array | SparseRows, *others: chex.Array) -> Updates:
+    def bound(u: Any, *others: chex.Array) -> Updates:
         if not numerics.is_inexact(u) or not np.size(u):
             return u
         square, max_norm = jax.lax.optimization_barrier(rule(u, *others))
@@ -243,7 +243,7 @@ class ClipByBlockRms(Clipping):
     ) -> tuple[Updates, Callable[[], Measured]]:
         pieces = Pieces(self.axis_name)
 
-        def rule(u: chex.Array | SparseRows) -> tuple[chex.Array, Number]:
+        def rule(u: Any) -> tuple[chex.Array, Number]:
             size = np.size(u) * pieces.number(u)
             return pieces.total(squared_norm(u), u), limit * math.sqrt(size)
 

@@ -1,0 +1,280 @@
+"""Gradients of the rows that a loss reads, in place of gradients of whole tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adamx.core import numerics, tree
+from adamx.core.fields import Where
+from adamx.core.rows import SparseRows, distinct, positions
+from adamx.core.transformation import Params, State, Updates
+from adamx.sparse.adam import SparseAdamState
+from adamx.transforms.paths import check_patterns, first_match, leaf_paths
+
+# From a pattern of paths to a function of the batch that says which rows the loss reads.
+Tables: TypeAlias = Mapping[str, Callable[..., Any]]
+
+_OWNER = "sparse.value_and_grad"
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Lookup:
+    """What a loss gets in the place of a table: `table[ids]` reads rows, and nothing else works.
+
+    Ids may be integers of any dtype and shape.  An id outside of the table reads a row of zeros,
+    and no gradient goes back to it: -1 pads.  An id that was not announced reads NaNs.
+    """
+
+    def __init__(self, ids: chex.Array, rows: chex.Array, num_rows: int) -> None:
+        self._ids, self._rows, self._num_rows = ids, rows, num_rows
+
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
+        """The ids and their rows."""
+        key = jax.tree_util.GetAttrKey
+        return ((key("ids"), self._ids), (key("rows"), self._rows)), self._num_rows
+
+    @classmethod
+    def tree_unflatten(cls, num_rows: int, children: Sequence[Any]) -> Lookup:
+        """Rebuilds it from its parts."""
+        ids, rows = children
+        return cls(ids, rows, num_rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the table."""
+        return (self._num_rows, *self._rows.shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        """That of the table."""
+        return int(self._rows.ndim)
+
+    @property
+    def dtype(self) -> Any:
+        """That of the table."""
+        return self._rows.dtype
+
+    def __getitem__(self, ids: Any) -> chex.Array:
+        if isinstance(ids, (tuple, slice)) or ids is None or ids is Ellipsis:
+            raise TypeError(f"Lookup: a table is read as table[ids] with integers, got {ids!r}")
+        ids = jnp.asarray(ids)
+        if not jnp.issubdtype(ids.dtype, np.integer):
+            raise TypeError(f"Lookup: ids must be integers, got {ids.dtype.name}{list(ids.shape)}")
+        wanted = positions(ids, self._num_rows)
+        if not len(self._ids):
+            place, known = jnp.zeros_like(wanted), jnp.zeros_like(wanted, bool)
+            rows = jnp.zeros((*wanted.shape, *self._rows.shape[1:]), self.dtype)
+        else:
+            place = jnp.minimum(jnp.searchsorted(self._ids, wanted), len(self._ids) - 1)
+            known = (self._ids[place] == wanted) & (wanted < self._num_rows)
+            rows = self._rows[place]
+        otherwise = jnp.where(wanted < self._num_rows, jnp.nan, 0.0).astype(self.dtype)
+        known, otherwise = (x.reshape(x.shape + (1,) * (self.ndim - 1)) for x in (known, otherwise))
+        return jnp.where(known, rows, otherwise)
+
+    def __iter__(self) -> Any:
+        raise self._refusal()
+
+    def __jax_array__(self) -> Any:
+        raise self._refusal()
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise self._refusal()
+
+    def _refusal(self) -> TypeError:
+        return TypeError(
+            f"Lookup: only rows of this table of shape {self.shape} were read, as it is one of "
+            f"the `tables` of {_OWNER}; write table[ids].  A table that the loss also reads as a "
+            "whole (as output weights, say) has a dense gradient: leave it out of `tables`"
+        )
+
+
+def lookup(table: chex.Array | Lookup, ids: chex.Array) -> chex.Array:
+    """Rows of a table, zeros for ids outside of it: for losses whose batches are padded with -1.
+
+    `table[ids]` does the same in a loss that is differentiated with `sparse.value_and_grad`; but an
+    array, with which the loss may be evaluated, takes -1 for the last row.
+
+    Args:
+      table: shape `(num_rows, ...)`; an array, or what a loss got in its place.
+      ids: integers of any dtype and shape.
+
+    Returns:
+      An array of shape `(*ids.shape, ...)`.
+
+    Raises:
+      TypeError: ids that are no integers.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> adamx.sparse.lookup(jnp.array([1.0, 2.0]), jnp.array([1, -1, 0]))
+      Array([2., 0., 1.], dtype=float32)
+    """
+    if isinstance(table, Lookup):
+        return table[ids]
+    table, ids = jnp.asarray(table), jnp.asarray(ids)
+    if not jnp.issubdtype(ids.dtype, np.integer):
+        raise TypeError(f"sparse.lookup: ids must be integers, got {ids.dtype.name}")
+    return table.at[positions(ids, len(table))].get(mode="fill", fill_value=0)
+
+
+def _read(state: State, params: Params, i: int, ids: chex.Array) -> chex.Array:
+    """Rows of the i-th leaf as they are by now; anything for ids past its end."""
+    leaves, structure = tree.flatten(params)
+    table = jnp.asarray(leaves[i])
+    ids = jnp.minimum(ids, max(len(table) - 1, 0))
+    for node in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, SparseAdamState)):
+        if isinstance(node, SparseAdamState):
+            mu, nu, memory = (structure.flatten_up_to(x)[i] for x in node[1:])
+            if hasattr(memory, "read"):
+                rows: chex.Array = memory.read(table, mu, nu, ids)
+                return rows
+    return table[ids]
+
+
+def value_and_grad(
+    loss_fn: Callable[..., Any], tables: Tables, has_aux: bool = False
+) -> Callable[..., tuple[Any, Updates]]:
+    """`jax.value_and_grad` with gradients of `SparseRows` for the tables that a loss looks up.
+
+    Rows are read before the loss is differentiated, and the gradient is that of these rows: no
+    array of the size of a table is made.  In the loss, `params["embed"][ids]` reads rows, as often
+    as you like and anywhere, also under `vmap`, `scan` and `jax.checkpoint`; an id outside of the
+    table, such as the padding -1, reads zeros.  The same loss can be evaluated with plain arrays.
+
+    A table that a loss also reads as a whole, such as embeddings that are output weights too, has
+    a dense gradient: leave it out of `tables`, and nothing about it is different.
+
+    Args:
+      loss_fn: `loss_fn(params, *batch) -> loss`, a real scalar; with `has_aux`, `-> (loss, aux)`.
+      tables: which parameters are looked up, and where: a dict from patterns of their paths to
+        functions `(*batch) -> ids`.  Ids are integers of any dtype and shape, or a pytree of
+        them; more than the loss reads may be announced, but an id that is read without having
+        been announced gives NaNs.
+      has_aux: whether `loss_fn` returns something besides the loss.
+
+    Returns:
+      A function `(params, *batch, state=None) -> (loss, grads)`, or `((loss, aux), grads)`.  The
+      gradient of a table are `SparseRows` that are coalesced, as many as ids were announced.  Pass
+      the optimizer's `state` where a table is in mode `exact`: rows are then read as they are by
+      now.
+
+    Raises:
+      TypeError: `loss_fn` or a function of `tables` not callable; ids that are no integers; in the
+        loss, a table read otherwise than by `table[ids]`.
+      ValueError: a pattern that is no regular expression, or is found in no path.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> def loss_fn(params, tokens):
+      ...     return jnp.sum(params["embed"][tokens] @ params["w"])
+      >>> grad_fn = adamx.sparse.value_and_grad(loss_fn, {"embed": lambda tokens: tokens})
+      >>> params = {"embed": jnp.ones((100, 2)), "w": jnp.array([1.0, 3.0])}
+      >>> loss, grads = grad_fn(params, jnp.array([[7, 3], [7, -1]]))
+      >>> grads["embed"].indices, grads["embed"].values
+      (Array([  3,   7, 102, 103], dtype=int32), Array([[1., 3.],
+             [2., 6.],
+             [0., 0.],
+             [0., 0.]], dtype=float32))
+    """
+    if not callable(loss_fn):
+        raise TypeError(f"{_OWNER}: `loss_fn` must be a function, got {loss_fn!r}")
+    if not isinstance(tables, Mapping) or not all(map(callable, tables.values())):
+        raise TypeError(
+            f"{_OWNER}: `tables` must be a dict from patterns to functions of the batch that give "
+            f"ids, got {tables!r}"
+        )
+    patterns = check_patterns(Where(_OWNER, "tables"), [*tables]) if tables else ()
+    announce = [*tables.values()]
+
+    def run(params: Params, *batch: Any, state: State = None) -> tuple[Any, Updates]:
+        leaves, structure = tree.flatten(params)
+        shapes = [np.shape(leaf) for leaf in leaves]
+        matches = first_match(_OWNER, patterns, leaf_paths(params)) if patterns else []
+        ids = {}
+        for i, match in enumerate(matches):
+            if match is not None:
+                _check_table(patterns[match], leaves[i])
+                ids[i] = _announced(patterns[match], announce[match](*batch), shapes[i][0])
+                leaves[i] = _read(state, params, i, ids[i])
+
+        def loss_of_rows(leaves: list[Any]) -> Any:
+            given = [
+                Lookup(ids[i], leaf, shapes[i][0]) if i in ids else leaf
+                for i, leaf in enumerate(leaves)
+            ]
+            return loss_fn(structure.unflatten(given), *batch)
+
+        value, grads = jax.value_and_grad(loss_of_rows, has_aux=has_aux, allow_int=True)(leaves)
+        for i, which in ids.items():
+            grads[i] = SparseRows(which, grads[i], shapes[i][0], is_coalesced=True)
+        return value, structure.unflatten(grads)
+
+    return run
+
+
+def _check_table(pattern: str, leaf: Any) -> None:
+    if not numerics.is_inexact(leaf) or np.ndim(leaf) < 1:
+        raise TypeError(
+            f"{_OWNER}: the parameter of {pattern!r} must be a table of floating numbers with the "
+            f"rows along its first axis, got {leaf!r}"
+        )
+
+
+def _announced(pattern: str, ids: Any, num_rows: int) -> chex.Array:
+    """All ids of a pytree of them, each once."""
+    parts = [jnp.asarray(x) for x in jax.tree.leaves(ids)]
+    for part in parts:
+        if not jnp.issubdtype(part.dtype, np.integer):
+            raise TypeError(
+                f"{_OWNER}: the ids of {pattern!r} must be integers, got "
+                f"{part.dtype.name}{list(part.shape)}"
+            )
+    flat = [positions(part, num_rows).ravel() for part in parts]
+    return distinct(jnp.concatenate(flat) if flat else jnp.zeros(0, jnp.int32), num_rows)
+
+
+def sum_micro_batches(grads: Updates) -> Updates:
+    """The sum of gradients that are stacked along a new first axis, as `lax.scan` returns them.
+
+    Rows are put after each other, so that they stay sparse: k micro-batches of n rows give k n
+    rows.
+
+    Args:
+      grads: a tree of arrays of shape `(k, ...)`, and of `SparseRows` whose indices and values have
+        that axis in front.
+
+    Returns:
+      A gradient tree.
+
+    Raises:
+      ValueError: `SparseRows` that are not stacked.
+
+    Example:
+      >>> import adamx, jax, jax.numpy as jnp
+      >>> grad_fn = adamx.sparse.value_and_grad(lambda t, ids: jnp.sum(t[ids]), {"": lambda i: i})
+      >>> table, micro_batches = jnp.zeros(5), jnp.array([[1, 2], [2, 3]])
+      >>> grads = jax.lax.map(lambda ids: grad_fn(table, ids)[1], micro_batches)
+      >>> adamx.sparse.sum_micro_batches(grads).to_dense()
+      Array([0., 1., 2., 1., 0.], dtype=float32)
+    """
+
+    def add(g: Any) -> Any:
+        if not numerics.is_inexact(g):
+            return g
+        if not isinstance(g, SparseRows):
+            return jnp.sum(numerics.widen(g), axis=0).astype(g.dtype)
+        if g.indices.ndim != 2:
+            raise ValueError(
+                "sparse.sum_micro_batches: SparseRows must be stacked, with indices of shape "
+                f"(k, n); got {g.indices.shape}"
+            )
+        return SparseRows(g.indices.ravel(), g.values.reshape(-1, *g.values.shape[2:]), g.num_rows)
+
+    return jax.tree.map(add, grads, is_leaf=tree.is_leaf)
