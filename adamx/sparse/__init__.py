@@ -2,11 +2,18 @@
 
 from adamx.core.rows import SparseRows
 from adamx.sparse.adam import SparseAdamState, adam, adamw, amsgrad
+from adamx.sparse.flushing import flush
+from adamx.sparse.gradients import Lookup, lookup, sum_micro_batches, value_and_grad
 
 __all__ = [
     "SparseRows",
+    "value_and_grad",
+    "Lookup",
+    "lookup",
+    "sum_micro_batches",
     "adam",
     "adamw",
     "amsgrad",
+    "flush",
     "SparseAdamState",
 ]

@@ -18,8 +18,8 @@ The w_i and y_i belong to the step t and not to the row, so their sums are kept 
 
 F depends on the element through x.  Written as F(x) = S / (x + A(x)), S = sum of w_i, it hides in
 A, a mean of the y_i that grows slowly from their harmonic mean at x = 0 to their arithmetic mean
-at infinity.  A is known at three places x = k u, u = y_0, and between them (and beyond) it is the
-hyperbola through these three points: `_drift`.
+at infinity.  A is known at four places x = k u, u = y_0, and between them (and beyond) it is the
+hyperbola through three of these points, corrected at the fourth: `_drift`.
 
 Under AMSGrad the largest v stays what it is without a gradient, so that all y_i are eps, F(x) is
 S / (x + eps) exactly.
@@ -27,6 +27,7 @@ S / (x + eps) exactly.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import chex
@@ -34,12 +35,13 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import hyperparameter, numerics
-from adamx.core.hyperparameter import Number
+from adamx.core.hyperparameter import Hyperparameter, Number, Schedule
 from adamx.core.rows import SparseRows
 from adamx.sparse.modes import Gradient, Lazy, LeafState, Step, put, take
 
 # Where A is known, in units of y_0; chosen for the smallest error at b2 = 0.95.
-_PLACES = (0.25, 1.0, 5.0)
+_PLACES = (0.25, 1.0, 5.0, 30.0)
+_SCALE = 4.0
 # Where the pole of the hyperbola -x may be, in the same units, should rounding blur the points.
 _POLES = (0.1, 50.0)
 # In place of y_0 = 0, which is no unit.
@@ -59,7 +61,7 @@ class Ages(NamedTuple):
     H steps are remembered, and no row goes without being computed for longer.
     """
 
-    sums: chex.Array  # float[H, 4]: S, then y_0 F(k y_0) at the three places k
+    sums: chex.Array  # float[H, 5]: S, then y_0 F(k y_0) at the four places k
     unit: chex.Array  # float[H]: y_0
     decayed: chex.Array  # float[H]: D
 
@@ -113,22 +115,31 @@ def _ratio(x: chex.Array, y: chex.Array, otherwise: float) -> chex.Array:
 
 
 def _drift(sums: chex.Array, unit: chex.Array, x: chex.Array) -> chex.Array:
-    """F(x) for rows with sums [n, 4], unit [n] and x [n, ...]."""
-    k0, k1, k2 = _PLACES
+    """F(x) for rows with sums [n, 5], unit [n] and x [n, ...]."""
+    k0, k1, k2, k3 = _PLACES
     total, *values = sums.T
-    a0, a1, a2 = (_ratio(total, f, k + 1.0) - k for k, f in zip(_PLACES, values, strict=True))
+    a0, a1, a2, a3 = (_ratio(total, f, k + 1.0) - k for k, f in zip(_PLACES, values, strict=True))
     # No y_i is below y_0; in the slot of step 0 the unit is not y_0, and no row has moments.
     a0 = jnp.maximum(a0, 1.0)
-    # A(k) = a0 + (k - k0) height / (k + pole) at the three places.
+    # A(k) = a0 + (k - k0) height / (k + pole) at the first three places.
     slope1, slope2 = ((a - a0) / (k - k0) for a, k in ((a1, k1), (a2, k2)))
     slope1 = jnp.maximum(slope1, 0.0)
     pole = _ratio(slope2 * k2 - slope1 * k1, slope1 - slope2, _POLES[1])
     pole = jnp.clip(pole, *_POLES)
     height = slope1 * (k1 + pole)
+    # What is missing at the fourth, times (k - k0) (k - k1) (k - k2) / (k + scale)**3, which is 0
+    # at the others.
+    bump = math.prod((k3 - k) / (k3 + _SCALE) for k in (k0, k1, k2))
+    missing = (a3 - a0 - (k3 - k0) * height / (k3 + pole)) / bump
 
-    per_row = [total, unit * a0, unit * height, unit * k0, unit * pole]
-    total, start, height, zero, pole = (_beside(scalar, x) for scalar in per_row)
-    return total / (x + start + height * ((x - zero) / (x + pole)))
+    total, unit, a0, height, pole, missing = (
+        _beside(scalar, x) for scalar in (total, unit, a0, height, pole, missing)
+    )
+    from0, from1, from2 = (x - k * unit for k in (k0, k1, k2))
+    share = 1.0 / (x + _SCALE * unit)
+    hyperbola = a0 + height * (from0 / (x + pole * unit))
+    correction = missing * ((from0 * share) * (from1 * share) * (from2 * share))
+    return total / (x + unit * (hyperbola + correction))
 
 
 def _beside(scalar: chex.Array, x: chex.Array) -> chex.Array:
@@ -230,6 +241,27 @@ def _with_turn(rows: SparseRows, count: chex.Array, ages: int) -> SparseRows:
 
 class Exact(Lazy):
     """Rows are behind until they are read or touched, and then what they would be in `dense`."""
+
+    def check(self, owner: str, b1: Hyperparameter, b2: Hyperparameter, eps_root: Any) -> None:
+        for name, b in (("b1", b1), ("b2", b2)):
+            if isinstance(b, Schedule):
+                raise ValueError(
+                    f"{owner}: in mode `exact`, `{name}` must be a number, got {b!r}; use mode "
+                    "`dense` or `lazy` with a scheduled one"
+                )
+        if not (isinstance(eps_root, float) and eps_root == 0.0):
+            raise ValueError(
+                f"{owner}: in mode `exact`, `eps_root` must be 0, got {eps_root!r}; use `eps`, or "
+                "mode `dense` or `lazy`"
+            )
+        if not (isinstance(b1, float) and isinstance(b2, float)) or self.amsgrad:
+            return
+        limit = math.sqrt(b2)
+        if not b1 < limit:
+            raise ValueError(
+                f"{owner}: in mode `exact`, `b1` must be below sqrt(b2) = {limit:g}, got {b1!r}: "
+                "else a row without gradients would go ever faster; use mode `dense` or `lazy`"
+            )
 
     def init(self, table: chex.Array, mu_dtype: str | None, nu_dtype: str | None) -> LeafState:
         mu, nu, nu_max = super().init(table, mu_dtype, nu_dtype)

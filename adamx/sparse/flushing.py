@@ -1,0 +1,57 @@
+"""Bringing whole tables up to date."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from adamx.core.transformation import Params, State
+from adamx.sparse.adam import SparseAdamState
+
+
+def _is_sparse(node: Any) -> bool:
+    return isinstance(node, SparseAdamState)
+
+
+def flush(state: State, params: Params) -> tuple[Params, State]:
+    """Pays everything that the tables in mode `exact` still owe.
+
+    Afterwards the parameters are those of mode `dense`: what to write into a checkpoint, export
+    or hand to code that reads tables directly.  Training may go on with either pair, to the same
+    result.  For evaluation alone, `eval_params(state, params)` is enough.  Costs one pass over the
+    tables in mode `exact`; other parameters are returned as they are.
+
+    Args:
+      state: the state of a transformation that has an optimizer of `adamx.sparse` anywhere in it.
+      params: the parameters being trained.
+
+    Returns:
+      `(params, state)`, in the order of `step`.
+
+    Raises:
+      ValueError: no optimizer of `adamx.sparse` in the state.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.sparse.adam(0.1, "exact")
+      >>> table, state = jnp.zeros(3), tx.init(jnp.zeros(3))
+      >>> for row in (0, 1):
+      ...     rows = adamx.SparseRows(jnp.array([row]), jnp.ones(1), num_rows=3)
+      ...     table, state = tx.step(rows, state, table)
+      >>> [round(float(x), 2) for x in table]  # row 0 owes what it would have moved since
+      [-0.1, -0.07, 0.0]
+      >>> table, state = adamx.sparse.flush(state, table)
+      >>> [round(float(x), 2) for x in table]
+      [-0.17, -0.07, 0.0]
+    """
+    nodes, structure = jax.tree.flatten(state, is_leaf=_is_sparse)
+    if not any(map(_is_sparse, nodes)):
+        raise ValueError(
+            "sparse.flush: expected the state of an optimizer of `adamx.sparse`, found none in "
+            f"{type(state).__name__}; the arguments are `(state, params)`"
+        )
+    for i, node in enumerate(nodes):
+        if _is_sparse(node):
+            params, nodes[i] = node.flush(params)
+    return params, jax.tree.unflatten(structure, nodes)
