@@ -15,6 +15,7 @@ from adamx.core.fields import AxisName
 from adamx.core.readings import read_callables, readings, with_readings
 from adamx.core.transformation import GradientTransformation, Params, State
 from adamx.sharding.pinned import keep_placement
+from adamx.sparse.gradients import Tables, value_and_grad
 from adamx.transforms.aggregation import mean
 from adamx.transforms.loss_scaling import loss_scale
 from adamx.transforms.mapped_axes import own_copies, tracked, varying
@@ -27,6 +28,7 @@ def make_step(
     has_aux: bool = False,
     donate: bool = True,
     axis_name: AxisName = None,
+    tables: Tables | None = None,
 ) -> Callable[..., tuple[Any, ...]]:
     """A jitted training step: `(params, state, *batch) -> (params, state, loss)`.
 
@@ -46,12 +48,15 @@ def make_step(
         go on with the ones returned.
       axis_name: named axes of an enclosing `shard_map` or `pmap` to average over; `loss_fn` then
         returns each device's own loss.
+      tables: which parameters are tables, and the ids that are looked up in them: a dict from
+        patterns to functions of the batch, as in `sparse.value_and_grad`. Their gradients are
+        `SparseRows`, and with an optimizer of `adamx.sparse` a step costs what the rows cost.
 
     Returns:
       The step.  It is traced once per shape of its arguments.
 
     Raises:
-      TypeError: `loss_fn` not callable, or `tx` no transformation.
+      TypeError: `loss_fn` not callable, or `tx` no transformation; as `sparse.value_and_grad`.
 
     Example:
       >>> import adamx, jax.numpy as jnp
@@ -75,23 +80,26 @@ def make_step(
     def step(
         params: Params, state: State, *batch: Any, values: Sequence[chex.Array | None] = ()
     ) -> tuple[Any, ...]:
-        def scaled_loss(params: Params) -> tuple[Any, Any]:
+        def scaled_loss(params: Params, *batch: Any) -> tuple[Any, Any]:
             result = loss_fn(params, *batch)
             loss, aux = result if has_aux else (result, None)
             # A float16 loss times its scale may overflow; the gradient may not.
             return numerics.widen(jnp.asarray(loss)) * scale, (loss, aux)
 
         scale = loss_scale(state)
-        grads, (loss, aux) = jax.grad(scaled_loss, has_aux=True, allow_int=True)(
-            own_copies(params, axis_name)
-        )
+        differentiated = value_and_grad(scaled_loss, tables or {}, has_aux=True)
+        (_, (loss, aux)), grads = differentiated(own_copies(params, axis_name), *batch, state=state)
         if axis_name is not None:
             for axis in tracked(axis_name) - varying(loss):
                 raise ValueError(
                     f"make_step: the loss is the same on all devices of axis {axis!r} already; "
                     "return each device's own loss, or leave out `axis_name`"
                 )
-            grads, loss = tree.map_leaves(lambda x: mean(x, axis_name), (grads, loss))
+            grads, loss = jax.tree.map(
+                lambda x: mean(x, axis_name) if numerics.is_inexact(x) else x,
+                (grads, loss),
+                is_leaf=tree.is_leaf,
+            )
         now = with_readings(tx, values) if values else tx
         params, state = now.step(grads, state, params, value=loss)
         return (params, state, loss, aux) if has_aux else (params, state, loss)
