@@ -1,0 +1,382 @@
+"""What is saved comes back, in other containers too; what was damaged never comes back as something
+else, and a failed save or load leaves everything as it was."""
+
+import collections
+import dataclasses
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import chex
+import flax.core
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import adamx
+from adamx.interop import export, flat_files
+
+SUFFIXES = (".npz", ".safetensors")
+every_format = pytest.mark.parametrize("suffix", SUFFIXES)
+
+
+def params(dtype: str = "float32") -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    return {
+        "dense": {"b": jnp.asarray(rng.standard_normal(3), dtype), "w": jnp.ones((2, 3), dtype)},
+        "scale": jnp.asarray(2.5, dtype),
+    }
+
+
+TX = adamx.chain(
+    adamx.clip_by_global_norm(1.0),
+    adamx.amsgrad(adamx.linear_schedule(0.1, 0.01, 9)),
+    adamx.ema_params(0.9),
+)
+
+
+def trained() -> tuple[Any, Any]:
+    """Parameters and state after two steps."""
+    now, state = params(), TX.init(params())
+    for _ in range(2):
+        now, state = TX.step(params(), state, now)
+    return now, state
+
+
+def same(first: Any, second: Any) -> bool:
+    """Structure, types, dtypes and every bit."""
+
+    def bits(x: Any) -> Any:
+        if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            x = jax.random.key_data(x)
+        return type(x), str(np.asarray(x).dtype), np.shape(x), np.asarray(x).tobytes()
+
+    return jax.tree.structure(first) == jax.tree.structure(second) and all(
+        bits(a) == bits(b)
+        for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+    )
+
+
+@every_format
+def test_a_run_goes_on_from_a_file_as_if_nothing_had_happened(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"run{suffix}"
+    now, state = trained()
+    export.save(path, {"params": now, "state": state}, adamx.get_config(TX))
+
+    tx = adamx.from_config(export.load_config(path))
+    assert tx == TX
+    like = {"params": params(), "state": jax.eval_shape(tx.init, params())}
+    loaded = export.load(path, like, adamx.get_config(tx))
+    assert same(loaded, {"params": now, "state": state})
+    assert same(tx.step(params(), loaded["state"], loaded["params"]), TX.step(params(), state, now))
+
+
+DTYPES = (
+    *("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int4", "uint4"),
+    *("float16", "bfloat16", "float32", "float8_e4m3fn", "float8_e5m2", "complex64"),
+)
+
+
+@every_format
+def test_every_dtype_comes_back_bit_by_bit(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"all{suffix}"
+    numbers = np.arange(6).reshape(2, 3)
+    tree = {name: jnp.asarray(numbers, name) for name in DTYPES}
+    tree |= {f"0d_{name}": jnp.asarray(1, name) for name in DTYPES}
+    tree |= {f"empty_{name}": jnp.zeros((0, 2), name) for name in DTYPES}
+    tree["nan"] = jnp.array([jnp.nan, -jnp.nan, jnp.inf, -0.0])
+    export.save(path, tree)
+    assert same(export.load(path, jax.eval_shape(lambda: tree)), tree)
+
+
+@every_format
+def test_numpy_and_python_numbers_stay_what_they_are(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"all{suffix}"
+    tree = {
+        "f8": np.arange(3.0),
+        "c16": np.array([1 + 2j]),
+        "i8": np.arange(4),
+        "half": 0.5,
+        "n": 3,
+        "yes": True,
+        "i": 1j,
+    }
+    swapped = {**tree, "f8": tree["f8"].astype(">f8"), "i8": np.asfortranarray(tree["i8"])}
+    export.save(path, swapped)
+    assert same(export.load(path, tree), tree)
+    with jax.enable_x64(True):
+        like = {"f8": jax.ShapeDtypeStruct((3,), "float64")}
+        export.save(path, {"f8": tree["f8"]})
+        assert same(export.load(path, like), {"f8": jnp.arange(3.0)})
+    with pytest.raises(ValueError, match="f8: float64 needs jax's 64-bit mode"):
+        export.load(path, like)
+
+
+@pytest.mark.parametrize("kind", ["threefry2x32", "rbg", "unsafe_rbg"])
+def test_random_keys_come_back(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "keys.npz"
+    tree = {"key": jax.random.key(7, impl=kind), "keys": jax.random.split(jax.random.key(1), 3)}
+    export.save(path, tree)
+    loaded = export.load(path, jax.eval_shape(lambda: tree))
+    assert loaded["key"].dtype == tree["key"].dtype
+    assert (jax.random.bits(loaded["key"]) == jax.random.bits(tree["key"])).all()
+    assert same(export.from_flat(export.to_flat(tree), tree)["keys"], tree["keys"])
+    other = "rbg" if kind == "threefry2x32" else "threefry2x32"
+    with pytest.raises(ValueError, match=r"key: key<.*>\[\], but key<.*>\[\] is asked for"):
+        export.load(path, {**tree, "key": jax.random.key(7, impl=other)})
+    with pytest.raises(ValueError, match=r"key: .*, but .* is asked for"):
+        export.from_flat({"key": np.zeros(3, np.uint32)}, {"key": tree["key"]})
+
+
+class Pair(NamedTuple):
+    b: Any
+    w: Any
+
+
+@flax.struct.dataclass
+class FlaxPair:
+    b: Any
+    w: Any
+
+
+@chex.dataclass
+class ChexPair:
+    b: Any
+    w: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class JaxPair:
+    b: Any
+    w: Any
+
+
+CONTAINERS = {
+    "dict": dict,
+    "ordered": lambda **leaves: collections.OrderedDict(reversed(leaves.items())),
+    "frozen": lambda **leaves: flax.core.freeze(leaves),
+    "namedtuple": Pair,
+    "flax": FlaxPair,
+    "chex": ChexPair,
+    "jax": JaxPair,
+}
+
+
+@pytest.mark.parametrize("into", CONTAINERS)
+def test_containers_may_change_if_the_names_stay(into: str) -> None:
+    leaves = {"b": jnp.arange(2), "w": [jnp.ones(1), (jnp.zeros(3), None)]}
+    flat = export.to_flat(leaves)
+    assert list(flat) == ["b", "w/0", "w/1/0"]
+    like = CONTAINERS[into](b=jnp.zeros(2, int), w=(jnp.zeros(1), [jnp.ones(3), None]))
+    loaded = export.from_flat(flat, like)
+    assert jax.tree.structure(loaded) == jax.tree.structure(like)
+    got = dict(zip(export.to_flat(like), jax.tree.leaves(loaded), strict=True))
+    for path, array in flat.items():
+        np.testing.assert_array_equal(got[path], array)
+
+
+def test_leaves_come_where_they_are_asked_for_and_own_their_memory() -> None:
+    mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))
+    likes = [
+        jax.device_put(jnp.zeros(4), split),
+        jax.ShapeDtypeStruct((4,), "float32", sharding=split),
+    ]
+    flat = {"w": np.arange(4, dtype=np.float32)}
+    for like in likes:
+        loaded = export.from_flat(flat, {"w": like})["w"]
+        assert loaded.sharding == split
+        np.testing.assert_array_equal(loaded, flat["w"])
+    loaded = export.from_flat(flat, {"w": np.zeros(4, np.float32)})["w"]
+    loaded[0] = 5
+    assert flat["w"][0] == 0
+
+
+def test_other_programs_can_read_the_files(tmp_path: Path) -> None:
+    tree = {"a": {"b": jnp.arange(3)}, "file": jnp.ones(2, "bfloat16")}
+    for suffix in SUFFIXES:
+        export.save(tmp_path / f"x{suffix}", tree, {"lr": 0.1})
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["a/b"], [0, 1, 2])
+        assert arrays["file"].shape == (2, 2)
+    with zipfile.ZipFile(tmp_path / "x.npz") as archive:
+        header = json.loads(archive.read("adamx.json"))
+    assert header["config"] == {"lr": 0.1}
+    assert header["leaves"]["file"] == {"dtype": "bfloat16", "shape": [2]}
+    tensors = safetensors.numpy.load_file(tmp_path / "x.safetensors")
+    np.testing.assert_array_equal(tensors["a/b"], [0, 1, 2])
+
+
+SMALL = {"a": jnp.arange(3.0), "b": jnp.ones((), "bfloat16")}
+
+
+@every_format
+def test_a_truncated_file_is_refused_at_every_length(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x{suffix}"
+    export.save(path, SMALL, {"lr": 0.1})
+    whole = path.read_bytes()
+    for length in {*range(0, len(whole), 29), *range(8), *range(len(whole) - 30, len(whole))}:
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="is damaged, or was not written by"):
+            export.load(path, SMALL)
+
+
+@every_format
+def test_a_flipped_bit_is_refused_or_changes_nothing(suffix: str, tmp_path: Path) -> None:
+    """Some bytes of a zip mean nothing (dates, permissions); no other file is accepted."""
+    path = tmp_path / f"x{suffix}"
+    export.save(path, SMALL, {"lr": 0.1})
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << (place % 8)
+        path.write_bytes(damaged)
+        try:
+            loaded = export.load(path, SMALL, {"lr": 0.1})
+        except ValueError:
+            refused += 1
+        else:
+            assert same(loaded, SMALL), place
+    assert refused > 0.7 * len(range(len(whole)))
+
+
+def rewritten(path: Path, **changes: Any) -> None:
+    """The file with another header."""
+    contents = flat_files._read_npz(path)
+    header = {**contents.header, **changes}
+    with open(path, "wb") as file:
+        flat_files._write_npz(file, contents.arrays, json.dumps(header))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, r"version 2; this version of adamx reads 'adamx', version 1"),
+        ({"format": "other"}, r"format 'other'"),
+        ({"checksum": "0" * 64}, r"was altered .* checksum is wrong"),
+        ({"config": {"lr": 0.2}}, r"was altered"),
+        ({"leaves": {}}, r"was altered"),
+    ],
+)
+def test_another_header_is_refused(changes: Any, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    export.save(path, SMALL, {"lr": 0.1})
+    rewritten(path, **changes)
+    for read in (lambda: export.load(path, SMALL), lambda: export.load_config(path)):
+        with pytest.raises(ValueError, match=message):
+            read()
+
+
+def test_an_array_put_in_place_of_another_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    export.save(path, SMALL)
+    contents = flat_files._read_npz(path)
+    contents.arrays["a"][0] = 5.0
+    with open(path, "wb") as file:
+        flat_files._write_npz(file, contents.arrays, json.dumps(contents.header))
+    with pytest.raises(ValueError, match="was altered"):
+        export.load(path, SMALL)
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    export.save(path, SMALL)
+    with zipfile.ZipFile(path, "a") as archive, archive.open("evil.npy", "w") as entry:
+        np.lib.format.write_array(entry, np.array([print], object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"damaged, .*allow_pickle=False"):
+        export.load(path, SMALL)
+
+
+def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=np.ones(3))
+    safetensors.numpy.save_file({"a": np.ones(3)}, tmp_path / "x.safetensors")
+    (tmp_path / "y.npz").write_text("nothing of the kind")
+    for name in ("x.npz", "x.safetensors", "y.npz"):
+        with pytest.raises(ValueError, match=r"or was not written by `export.save`"):
+            export.load(tmp_path / name, SMALL)
+    with pytest.raises(FileNotFoundError):
+        export.load(tmp_path / "z.npz", SMALL)
+    for call in (lambda p: export.save(p, SMALL), lambda p: export.load(p, SMALL)):
+        with pytest.raises(ValueError, match=r"must end in .npz or .safetensors"):
+            call(tmp_path / "x.pickle")
+
+
+def test_every_mismatch_is_named_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    export.save(path, {"a": jnp.zeros(3), "b": jnp.zeros(2), "c": 1.0})
+    with pytest.raises(ValueError, match=r"missing: d\n  unexpected: c"):
+        export.load(path, {"a": jnp.zeros(3), "b": jnp.zeros(2), "d": 1.0})
+    like = {"a": jnp.zeros((3, 1)), "b": jnp.zeros(2, "bfloat16"), "c": 1.0}
+    with pytest.raises(ValueError, match="does not fit") as raised:
+        export.load(path, like)
+    text = str(raised.value)
+    assert "a: float32[3], but float32[3, 1] is asked for" in text
+    assert "b: float32[2], but bfloat16[2] is asked for" in text
+    many = {str(i): jnp.zeros(2) for i in range(9)}
+    with pytest.raises(ValueError, match="and 4 more"):
+        export.from_flat(export.to_flat(many), {key: jnp.zeros(3) for key in many})
+
+
+def test_another_configuration_is_refused_by_the_entry_that_differs(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    export.save(path, SMALL, adamx.get_config(adamx.adam(0.1)))
+    export.load(path, SMALL, adamx.get_config(adamx.adam(0.1)))
+    for tx, message in (
+        (adamx.adam(0.2), r"config.links\[1\].learning_rate was 0.1, now 0.2"),
+        (adamx.adamw(0.1), r"config.links was \["),
+        (adamx.scale(0.1), r"config was \{"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            export.load(path, SMALL, adamx.get_config(tx))
+    export.save(path, SMALL)
+    with pytest.raises(ValueError, match="config was None"):
+        export.load(path, SMALL, {"lr": 0.1})
+
+
+def test_what_is_no_array_is_refused_and_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    export.save(path, SMALL)
+    before = path.read_bytes()
+    with pytest.raises(TypeError, match="'name' is 'adam', which is no array"):
+        export.save(path, {"name": "adam"})
+    with pytest.raises(ValueError, match="two leaves have the path 'a/b'"):
+        export.save(path, {"a": {"b": 1.0}, "a/b": 2.0})
+    with pytest.raises(TypeError, match="JSON"):
+        export.save(path, SMALL, {"f": print})
+    with pytest.raises(ValueError, match="JSON"):
+        export.save(path, SMALL, {"lr": float("nan")})
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["x.npz"]
+
+
+@every_format
+def test_a_crash_while_writing_leaves_the_old_file(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"x{suffix}"
+    export.save(path, SMALL)
+    before = path.read_bytes()
+
+    def full(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        export.save(path, {"a": jnp.zeros(9)})
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@every_format
+def test_a_file_is_written_with_the_usual_permissions(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / "usual").write_text("")
+    export.save(tmp_path / f"x{suffix}", SMALL)
+    modes = {os.stat(tmp_path / name).st_mode for name in ("usual", f"x{suffix}")}
+    assert len(modes) == 1
