@@ -5,6 +5,7 @@ A lower layer that knows a higher one cannot be understood, tested or replaced a
 
 import ast
 import inspect
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,26 @@ def test_imports_point_downward(path: Path) -> None:
         other = part_of(name)
         downward = other == part or RANK.get(other, len(LAYERS)) < RANK[part]
         assert downward or (other == ROOT.name and part in USERS), f"it imports {name}"
+
+
+# What is installed with the package; a function may import more when it is called.
+DEPENDENCIES = {ROOT.name, "jax", "jaxlib", "chex", "numpy"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_importing_needs_the_dependencies_only(path: Path) -> None:
+    if path.relative_to(ROOT).with_suffix("").parts[0] in USERS:
+        return  # These have an extra of their own.
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ROOT.name]
+        else:
+            continue
+        for name in names:
+            top = name.partition(".")[0]
+            assert top in DEPENDENCIES | sys.stdlib_module_names, f"it imports {name}"
 
 
 PUBLIC = [pytest.param(getattr(adamx, name), id=name) for name in adamx.__all__]
