@@ -52,7 +52,7 @@ _NEGLIGIBLE = -25.0
 _SMALLEST_LOG = -80.0
 # The age at which a row is paid without being asked for, and how many rows a step so pays.
 _AGES = 512
-_ROWS = 512
+_ROWS = 1024
 
 
 class Ages(NamedTuple):
@@ -178,7 +178,8 @@ class Behind(NamedTuple):
             mu=rows.mu * jnp.exp(gap * self.log_b1),
             nu=rows.nu * jnp.exp(gap * self.log_b2),
             nu_max=rows.nu_max,
-            last=jnp.full_like(rows.last, self.count),
+            # Made from what was there, so that XLA reads before it writes, and writes in place.
+            last=jnp.maximum(rows.last, self.count),
         )
 
     def rows(self, table: chex.Array, mu: chex.Array, nu: chex.Array, ids: chex.Array) -> Rows:
@@ -297,7 +298,7 @@ class Exact(Lazy):
         old = LeafState(rows.mu, rows.nu, rows.nu_max)
         u, new = self.move(step, g, old, rows.table if step.decays else None)
         change = change + u
-        last = jnp.broadcast_to(step.count, rows.last.shape)
+        last = jnp.maximum(rows.last, step.count)
 
         def store(x: chex.Array, changed: chex.Array) -> chex.Array:
             return put(x, ids, changed) if is_sparse else changed.astype(x.dtype)
