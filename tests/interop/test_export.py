@@ -380,3 +380,13 @@ def test_a_file_is_written_with_the_usual_permissions(suffix: str, tmp_path: Pat
     export.save(tmp_path / f"x{suffix}", SMALL)
     modes = {os.stat(tmp_path / name).st_mode for name in ("usual", f"x{suffix}")}
     assert len(modes) == 1
+
+
+def test_who_is_reading_the_old_file_goes_on_reading_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    export.save(path, SMALL)
+    before = path.read_bytes()
+    with open(path, "rb") as reader:
+        export.save(path, {"a": jnp.zeros(9)})
+        assert reader.read() == before
+    assert export.load(path, {"a": jnp.ones(9)})["a"].sum() == 0

@@ -18,7 +18,7 @@ import pytest
 import adamx
 from adamx.interop.optax import from_optax, to_optax
 
-FIRST, STEPS = 7, 16  # the move comes after an odd number of steps: in mid-accumulation, too
+FIRST, STEPS = 8, 16  # of three micro-batches two are gathered when the state moves
 MASK = {"b": False, "w": True}
 LABELS = {"b": "x", "w": "y"}
 
