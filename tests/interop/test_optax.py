@@ -18,6 +18,7 @@ import pytest
 import adamx
 from adamx.interop.optax import from_optax, to_optax
 
+# b2 is 0.9: at 0.999 optax's `1 - b2**t` cancels, and by itself it is 6e-6 off.
 FIRST, STEPS = 8, 16  # of three micro-batches two are gathered when the state moves
 MASK = {"b": False, "w": True}
 LABELS = {"b": "x", "w": "y"}
@@ -57,8 +58,8 @@ def injected(name: str, **hyper: Any) -> Callable[[Any], Any]:
 def multi_steps(every: int, mean: bool) -> Callable[[Any], Any]:
     def make(library: Any) -> Any:
         if library is adamx:
-            return adamx.multi_steps(adamx.adam(0.1), every, use_grad_mean=mean)
-        steps = optax.MultiSteps(optax.adam(0.1), every, use_grad_mean=mean)
+            return adamx.multi_steps(adamx.adam(0.1, b2=0.9), every, use_grad_mean=mean)
+        steps = optax.MultiSteps(optax.adam(0.1, b2=0.9), every, use_grad_mean=mean)
         return steps.gradient_transformation()
 
     return make
@@ -89,22 +90,25 @@ RECIPES: dict[str, Callable[[Any], Any]] = {
         )
     ),
     "averages": (lambda lib: lib.chain(lib.ema(0.9), lib.trace(0.5), lib.scale(-0.1))),
-    "masked": (lambda lib: lib.chain(lib.masked(lib.adam(0.1), MASK), lib.scale(0.5))),
+    "masked": (lambda lib: lib.chain(lib.masked(lib.adam(0.1, b2=0.9), MASK), lib.scale(0.5))),
     "multi_transform": (
         lambda lib: lib.multi_transform(
-            {"x": lib.adam(0.1), "y": lib.adamw(rate(lib), weight_decay=0.1)}, LABELS
+            {"x": lib.adam(0.1, b2=0.9), "y": lib.adamw(rate(lib), b2=0.9, weight_decay=0.1)},
+            LABELS,
         )
     ),
     "named_chain": (
-        lambda lib: lib.named_chain(("core", lib.scale_by_adam()), ("size", lib.scale(-0.1)))
+        lambda lib: lib.named_chain(("core", lib.scale_by_adam(b2=0.9)), ("size", lib.scale(-0.1)))
     ),
     "multi_steps": multi_steps(3, mean=True),
     "multi_steps_sum": multi_steps(3, mean=False),
-    "apply_if_finite": (lambda lib: lib.apply_if_finite(lib.adam(0.1), max_consecutive_errors=5)),
-    "inject_scheduled": injected("adamw", weight_decay=0.1),
-    "inject_numbers": injected("adam", learning_rate=0.1),
+    "apply_if_finite": (
+        lambda lib: lib.apply_if_finite(lib.adam(0.1, b2=0.9), max_consecutive_errors=5)
+    ),
+    "inject_scheduled": injected("adamw", b2=0.9, weight_decay=0.1),
+    "inject_numbers": injected("adam", b2=0.9, learning_rate=0.1),
     "conditionally": (
-        lambda lib: lib.conditionally_transform(lib.adam(0.1), lambda step: step % 2 == 0)
+        lambda lib: lib.conditionally_transform(lib.adam(0.1, b2=0.9), lambda step: step % 2 == 0)
     ),
 }
 every_recipe = pytest.mark.parametrize("name", RECIPES)
@@ -163,14 +167,13 @@ def distance(first: Trajectory, second: Trajectory) -> float:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @every_recipe
 def test_a_run_goes_on_there_and_back(name: str, dtype: str) -> None:
-    """In float64 the numbers are the same, in float32 within 2e-6; or else the two libraries by
-    themselves are as far apart (`1 - b**t` cancels in optax, some scalars are always float32)."""
+    """Within 2e-6 in float32.  In float64 the numbers are the same, except where a library forms
+    scalars in float32 all the same; then it is no further off than the two are by themselves."""
     with jax.enable_x64(dtype == "float64"):
         _, theirs = begin(optax, name, dtype, STEPS)
         _, ours = begin(adamx, name, dtype, STEPS)
-        floor = 2e-6 if dtype == "float32" else 1e-12
-        limit = max(floor, 1.5 * distance(ours, theirs))
-        assert limit < 1e-5
+        limit = 2e-6 if dtype == "float32" else max(1e-12, 1.5 * distance(ours, theirs))
+        assert limit <= 2e-6
 
         (tx, _), (peer, _) = (compiled(library, name, dtype) for library in (adamx, optax))
         params = parameters(dtype=dtype)
