@@ -1,0 +1,143 @@
+"""One picture per suite: a panel per recipe, against size where there are several sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.output.columns import by_suite
+from benchmarks.result import Result
+from benchmarks.rows import Row
+from benchmarks.suites import SUITES
+
+_WIDTH, _HEIGHT = 5.4, 4.0
+_COLOURS = ("#0b6e99", "#d9730d", "#6b9b37", "#9b51a0", "#7f7f7f", "#c23b3b", "#3bb3c2", "#8a6d3b")
+
+
+class _Measure(NamedTuple):
+    """What the y axis shows."""
+
+    label: str
+    value: Callable[[Row], tuple[float, float, float]]  # with what lies below and above it
+
+
+def _seconds(row: Row) -> tuple[float, float, float]:
+    assert row.seconds is not None
+    median, low, high = (1e3 * x for x in row.seconds)
+    return median, median - low, high - median
+
+
+def _bytes(row: Row) -> tuple[float, float, float]:
+    return ((row.persistent_bytes or 0) + (row.temporary_bytes or 0)) / 1e6, 0.0, 0.0
+
+
+TIME = _Measure("milliseconds", _seconds)
+SPACE = _Measure("MB, persistent and temporary", _bytes)
+
+
+def _panels(rows: list[Row]) -> dict[str, list[Row]]:
+    """Rows with one shape and several sizes make a panel of lines, the others one of bars."""
+    lines: dict[str, list[Row]] = {}
+    for row in rows:
+        lines.setdefault(f"{row.case}\n{row.shape}", []).append(row)
+    panels: dict[str, list[Row]] = {}
+    for title, panel in lines.items():
+        alone = len({row.size for row in panel}) == 1
+        panels.setdefault(panel[0].case if alone else title, []).extend(panel)
+    return panels
+
+
+def _of_peer(panel: list[Row], peer: str) -> list[Row]:
+    return [row for row in panel if row.peer == peer]
+
+
+def _draw_lines(axes: Any, panel: list[Row], measure: _Measure, colours: dict[str, str]) -> None:
+    for peer in dict.fromkeys(row.peer for row in panel):
+        rows = sorted(_of_peer(panel, peer), key=lambda row: row.size)
+        values = [measure.value(row) for row in rows]
+        axes.errorbar(
+            [row.size for row in rows],
+            [value for value, _, _ in values],
+            yerr=[[below for _, below, _ in values], [above for _, _, above in values]],
+            marker="o",
+            markersize=4,
+            capsize=2,
+            color=colours[peer],
+            label=peer,
+        )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+
+
+def _draw_limit(axes: Any, panel: list[Row], result: Result) -> None:
+    """The time that the least traffic takes at the copy bandwidth."""
+    least = {row.size: row.bytes_moved for row in panel if row.bytes_moved is not None}
+    sizes = sorted(least)
+    if len(sizes) > 1:
+        limit = [1e3 * least[size] / result.copy_bandwidth.median for size in sizes]
+        axes.plot(sizes, limit, "--", color="black", linewidth=1, label="limit (copy bandwidth)")
+
+
+def _draw_bars(axes: Any, panel: list[Row], measure: _Measure, colours: dict[str, str]) -> None:
+    peers = list(dict.fromkeys(row.peer for row in panel))
+    places = list(dict.fromkeys((row.shape, row.size) for row in panel))
+    height = 0.8 / len(peers)
+    for i, peer in enumerate(peers):
+        for row in _of_peer(panel, peer):
+            value, below, above = measure.value(row)
+            axes.barh(
+                places.index((row.shape, row.size)) + (i - (len(peers) - 1) / 2) * height,
+                value,
+                height,
+                xerr=[[below], [above]],
+                color=colours[peer],
+                label=peer,
+            )
+    axes.set_yticks(range(len(places)), [f"{shape}\n{size:,}" for shape, size in places])
+    axes.invert_yaxis()
+
+
+def _legend(axes: Any) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    named = dict(zip(labels, handles, strict=True))
+    axes.legend(named.values(), named.keys(), fontsize=8)
+
+
+def _draw(suite: str, rows: list[Row], result: Result) -> Any:
+    from matplotlib.figure import Figure
+
+    measure = TIME if all(row.seconds for row in rows) else SPACE
+    panels = _panels(rows)
+    peers = list(dict.fromkeys(row.peer for row in rows))
+    colours = {peer: _COLOURS[i % len(_COLOURS)] for i, peer in enumerate(peers)}
+    across = min(len(panels), 3)
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(_WIDTH * across, _HEIGHT * down + 0.4), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes, (title, panel) in zip(grid.flat, panels.items(), strict=False):
+        if len({row.shape for row in panel}) == 1 and len({row.size for row in panel}) > 1:
+            _draw_lines(axes, panel, measure, colours)
+            if measure is TIME:
+                _draw_limit(axes, panel, result)
+            axes.set_xlabel("size")
+            axes.set_ylabel(measure.label)
+        else:
+            _draw_bars(axes, panel, measure, colours)
+            axes.set_xlabel(measure.label)
+        axes.set_title(title, fontsize=10)
+        axes.grid(alpha=0.3)
+        _legend(axes)
+    figure.suptitle(f"{suite}: {SUITES[suite]}")
+    return figure
+
+
+def save_plots(result: Result, folder: Path) -> list[str]:
+    """Draws every suite into `<suite>.png` and returns the names of the files."""
+    names = []
+    for suite, rows in by_suite(result).items():
+        names.append(f"{suite}.png")
+        _draw(suite, rows, result).savefig(folder / names[-1], dpi=100)
+    return names

@@ -1,0 +1,15 @@
+"""What is measured: one module per question, loaded when it is asked."""
+
+from __future__ import annotations
+
+SUITES = {
+    "dense": "one large leaf, against its size",
+    "trees": "the leaves of GPT-2 small and of ResNet-50, and 1,000 small leaves",
+    "recipes": "clipping, decay, average and guard in one step",
+    "compile": "lowering and compile time, against the number of leaves",
+    "memory": "persistent and temporary bytes, against parameters",
+    "sparse": "embedding rows, against table size, touched rows and width, in each mode",
+    "precision": "moments and parameters of 16 bits",
+    "train": "a whole training step, and the optimizer's share",
+    "devices": "bytes per device, replicated and sharded, on virtual devices",
+}
