@@ -83,15 +83,10 @@ def check_even(owner: str, name: str, shape: tuple[int, ...], sharding: Sharding
     """Raises unless every dimension is a whole number of pieces.
 
     Raises:
-      ValueError: more dimensions are named than there are, or one cannot be cut evenly.
+      ValueError: a dimension that cannot be cut evenly.
     """
     if not isinstance(sharding, NamedSharding):
         return
-    if len(sharding.spec) > len(shape):
-        raise ValueError(
-            f"{owner}: {name} has shape {shape}, but its sharding {sharding.spec} names "
-            f"{len(sharding.spec)} dimensions"
-        )
     for dimension, (size, entry) in enumerate(zip(shape, sharding.spec, strict=False)):
         axes = axes_of(entry)
         pieces = 1
