@@ -5,6 +5,7 @@ import collections
 import dataclasses
 import json
 import os
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -390,3 +391,15 @@ def test_who_is_reading_the_old_file_goes_on_reading_it(tmp_path: Path) -> None:
         export.save(path, {"a": jnp.zeros(9)})
         assert reader.read() == before
     assert export.load(path, {"a": jnp.ones(9)})["a"].sum() == 0
+
+
+def test_without_safetensors_its_files_ask_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.safetensors"
+    export.save(path, SMALL)
+    for name in ("safetensors", "safetensors.numpy"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for call in (lambda: export.save(path, SMALL), lambda: export.load(path, SMALL)):
+        with pytest.raises(ModuleNotFoundError, match="safetensors"):
+            call()

@@ -164,6 +164,7 @@ SIGNATURES = {
         "weight_decay": 0,
         "maximize": False,
     },
+    "SparseAdam": {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "maximize": False},
 }
 
 
@@ -305,6 +306,17 @@ def test_what_torch_has_not_is_ignored_only_if_named() -> None:
         to_state_dict(tx, moved, given, PARAMS)
     back = to_state_dict(tx, moved, given, PARAMS, ignore=("EmaParamsState",))
     assert back["state"][0]["step"] == MIDDLE
+
+
+def test_a_wrapper_that_is_ignored_lets_its_inside_move() -> None:
+    schedule = adamx.linear_schedule(1.0, 0.0, 20)
+    tx = adamx.apply_if_finite(adamx.inject_hyperparams(torch.Adam(schedule)))
+    ignore = ("GuardState", "InjectHyperparamsState")
+    moved = from_state_dict(tx, state_dict("Adam-plain"), PARAMS, ignore=ignore)
+    _, state = tx.update(PARAMS, moved, PARAMS)
+    assert adamx.get_hyperparam(state, "learning_rate") == schedule(MIDDLE)
+    with pytest.raises(ValueError, match=r"`ignore` has 'Guard', but no part .* there are"):
+        from_state_dict(tx, state_dict("Adam-plain"), PARAMS, ignore=("Guard",))
 
 
 def test_moments_of_16_bits_leave_as_float32() -> None:
@@ -450,3 +462,56 @@ def test_the_way_back_refuses_another_amsgrad_and_schedules_out_of_step() -> Non
     behind = (state[0], state[1]._replace(count=jnp.asarray(3)))
     with pytest.raises(ValueError, match=r"`count` must be the same .* 8 for .* 3 for"):
         to_state_dict(tx, behind, state_dict("Adam-plain"), PARAMS)
+
+
+SPARSE = np.load(Path(__file__).parents[1] / "golden" / "torch_sparse_adam.npz")
+SPARSE_NAMES = ("initial", "indices", "values", "table", "exp_avg", "exp_avg_sq")
+
+
+@pytest.mark.parametrize("case", ["D5-b2_0.999", "D3-b2_0.95"])
+def test_sparse_adam_goes_on_from_torch_s_state_and_back(case: str) -> None:
+    """The empty gradient of step 20 is behind; what counts is that torch has counted it."""
+    tables = {name: SPARSE[f"{case}-float32/{name}"] for name in SPARSE_NAMES}
+    lr, b1, b2 = float(SPARSE["lr"]), float(SPARSE["b1"]), float(case.partition("_")[2])
+    tx = torch.SparseAdam(lr, (b1, b2))
+    step, middle, start = jax.jit(tx.step), 24, tables["initial"]
+
+    def take(table: jax.Array, state: Any, steps: range) -> tuple[jax.Array, Any]:
+        for i in steps:
+            rows = adamx.SparseRows(tables["indices"][i], tables["values"][i], num_rows=len(start))
+            table, state = step(rows, state, table)
+        return table, state
+
+    def close(ours: Any, theirs: np.ndarray) -> None:
+        path = np.abs(np.diff(tables["table"], axis=0, prepend=start[None])).sum(axis=0)
+        assert (np.abs(np.asarray(ours) - theirs) <= 2e-6 * (np.abs(start) + path)).all()
+
+    def golden(steps: int) -> dict[str, Any]:
+        keys = ("exp_avg", "exp_avg_sq")
+        entry = {"step": steps, **{key: tables[key][steps - 1] for key in keys}}
+        return {"state": {0: entry}, "param_groups": [{"lr": lr, "params": [0]}]}
+
+    table = jnp.asarray(tables["table"][middle - 1])
+    moved = from_state_dict(tx, golden(middle), table)
+    close(take(table, moved, range(middle, 48))[0], tables["table"][-1])
+
+    table, state = take(jnp.asarray(start), tx.init(jnp.asarray(start)), range(middle))
+    close(table, tables["table"][middle - 1])
+    back = to_state_dict(tx, state, golden(middle), table)["state"][0]
+    for key, value in golden(middle)["state"][0].items():
+        np.testing.assert_allclose(back[key], value, rtol=2e-6, atol=2e-6 * np.abs(value).max())
+
+
+def test_a_table_that_remembers_what_torch_does_not_is_refused() -> None:
+    tx = adamx.sparse.adam(0.1, "exact")
+    with pytest.raises(ValueError, match="torch has nothing like SparseAdamState"):
+        from_state_dict(tx, state_dict("Adam-plain"), PARAMS)
+
+
+def test_sparse_adam_goes_uphill_too() -> None:
+    table = jnp.ones((4, 2))
+    rows = adamx.SparseRows(jnp.array([1, 1]), jnp.ones((2, 2)), num_rows=4)
+    down, up = torch.SparseAdam(0.1), torch.SparseAdam(0.1, maximize=True)
+    moves = [tx.step(rows, tx.init(table), table)[0] - table for tx in (down, up)]
+    np.testing.assert_array_equal(moves[0], -moves[1])
+    assert moves[1][1, 0] > 0.09

@@ -1,6 +1,14 @@
 """torch's Adam family by its own names, and `state_dict`s both ways; torch is never imported."""
 
-from adamx.interop.torch.presets import Adam, Adamax, AdamW, NAdam, RAdam, from_param_group
+from adamx.interop.torch.presets import (
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    RAdam,
+    SparseAdam,
+    from_param_group,
+)
 from adamx.interop.torch.state import from_state_dict, to_state_dict
 
 __all__ = [
@@ -9,6 +17,7 @@ __all__ = [
     "NAdam",
     "RAdam",
     "Adamax",
+    "SparseAdam",
     "from_param_group",
     "from_state_dict",
     "to_state_dict",

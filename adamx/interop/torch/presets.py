@@ -2,6 +2,8 @@
 
 What torch calls `params` is passed to `init` here, and what only chooses an implementation there
 (`foreach`, `fused`, `capturable`, `differentiable`) has no counterpart.
+`clip_grad_norm_(params, c)` is `adamx.clip_by_global_norm(c)` in front,
+up to the 1e-6 that torch adds to the norm.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.transformation import GradientTransformation
 from adamx.interop.leaves import to_numpy
+from adamx.sparse.adam import adam as sparse_adam
 from adamx.transforms.paths import near_misses
 from adamx.transforms.scaling import scale, scale_by_learning_rate
 from adamx.transforms.weight_decay import add_decayed_weights
@@ -232,6 +235,36 @@ def Adamax(
     return _recipe(scale_by_adamax(*betas, eps), lr, weight_decay, maximize, False)
 
 
+def SparseAdam(
+    lr: ScalarOrSchedule = 1e-3,
+    betas: Betas = (0.9, 0.999),
+    eps: ScalarOrSchedule = 1e-8,
+    maximize: bool = False,
+) -> Chain:
+    """`torch.optim.SparseAdam`: the mode `lazy` of `adamx.sparse.adam`, with epsilon hat.
+
+    Rows that a gradient does not touch stay as they are, moments included; the step that the bias
+    correction counts is the optimizer's, and goes on where a gradient has no rows.  Gradients that
+    are arrays, which torch refuses, touch every row.
+
+    Args:
+      lr, betas, eps, maximize: see `Adam`.
+
+    Raises:
+      ValueError, TypeError: as `Adam`.
+
+    Reference:
+      torch 2.13, `torch.optim.SparseAdam`.
+
+    Example:
+      >>> from adamx.interop import torch
+      >>> torch.SparseAdam().links[0].modes
+      'lazy'
+    """
+    core = sparse_adam(lr, "lazy", *betas, eps, eps_hat=True)
+    return chain(*([scale(-1.0)] if maximize else []), core)
+
+
 def from_param_group(optimizer: Callable[..., Chain], group: Mapping[str, Any]) -> Chain:
     """The preset with the numbers of one torch `param_group`, such as a `state_dict` holds.
 
@@ -239,7 +272,7 @@ def from_param_group(optimizer: Callable[..., Chain], group: Mapping[str, Any]) 
     belong to its learning-rate schedulers (`initial_lr`) are left out.
 
     Args:
-      optimizer: one of the presets: `Adam`, `AdamW`, `NAdam`, `RAdam`, `Adamax`.
+      optimizer: one of the presets: `Adam`, `AdamW`, `NAdam`, `RAdam`, `Adamax`, `SparseAdam`.
       group: `torch_optimizer.state_dict()["param_groups"][i]`; tensors are taken as numbers.
 
     Returns:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -26,16 +27,18 @@ from adamx.core.mask import FrozenTree, resolve_mask
 from adamx.core.transformation import GradientTransformation, Params, State
 from adamx.interop.leaves import by_path, check_paths, fit, to_numpy
 from adamx.interop.states import Node, check_ignored, class_name, map_nodes, parts
+from adamx.sparse.adam import SparseAdam, SparseAdamTransformation
 from adamx.transforms.paths import leaf_paths
 
 _ADAM = {"mu": "exp_avg", "nu": "exp_avg_sq"}
 # torch's keys by the fields of our states; a key of a field that is a number is a number there.
-_KEYS: dict[type[MomentTransformation], dict[str, str]] = {
+_KEYS: dict[type[GradientTransformation], dict[str, str]] = {
     ScaleByAdam: _ADAM,
     ScaleByAmsgrad: {**_ADAM, "nu_max": "max_exp_avg_sq"},
     ScaleByNadam: {**_ADAM, "mu_product": "mu_product"},
     ScaleByRadam: _ADAM,
     ScaleByAdamax: {"mu": "exp_avg", "nu": "exp_inf"},
+    SparseAdam: _ADAM,
 }
 _COUNTER = "ScaleByScheduleState"
 _GROUPED = "PartitionState"
@@ -220,7 +223,8 @@ def to_state_dict(
 
 def _keys(owner: str, tx: Any) -> dict[str, str]:
     """torch's keys for the one kind of core in `tx`, by our fields."""
-    cores = {type(part): part for part in parts(tx) if isinstance(part, MomentTransformation)}
+    kinds = (MomentTransformation, SparseAdamTransformation)
+    cores = {type(part): part for part in parts(tx) if isinstance(part, kinds)}
     known = [core for core in cores if core in _KEYS]
     if len(cores) != 1 or not known:
         raise ValueError(
@@ -299,6 +303,9 @@ def _transposed(owner: str, transposed: Any, params: Params) -> dict[str, bool]:
 def _check_known(owner: str, node: Node, keys: dict[str, str]) -> None:
     """Raises for a part of the state of which torch knows nothing."""
     fields = set(getattr(node.value, "_fields", ()))
+    # A table remembers nothing in mode `lazy`, which is torch's.
+    if "memory" in fields and not jax.tree.leaves(node.value.memory):
+        fields.remove("memory")
     if class_name(node.value) != _COUNTER and fields != {"count", *keys}:
         raise ValueError(
             f"{owner}: torch has nothing like {node}; leave it out of `tx`, or name it: "
