@@ -79,18 +79,21 @@ class Lookup:
         return jnp.where(known, rows, otherwise)
 
     def __iter__(self) -> Any:
-        raise self._refusal()
+        raise TypeError(self._refusal())
 
     def __jax_array__(self) -> Any:
-        raise self._refusal()
+        raise TypeError(self._refusal())
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise self._refusal()
+        raise TypeError(self._refusal())
 
-    def _refusal(self) -> TypeError:
-        return TypeError(
-            f"Lookup: only rows of this table of shape {self.shape} were read, as it is one of "
-            f"the `tables` of {_OWNER}; write table[ids].  A table that the loss also reads as a "
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name if name.startswith("_") else self._refusal())
+
+    def _refusal(self) -> str:
+        return (
+            f"only rows of this table of shape {self.shape} were read, as it is one of the "
+            f"`tables` of {_OWNER}; write table[ids].  A table that the loss also reads as a "
             "whole (as output weights, say) has a dense gradient: leave it out of `tables`"
         )
 
