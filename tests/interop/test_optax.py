@@ -65,6 +65,22 @@ def multi_steps(every: int, mean: bool) -> Callable[[Any], Any]:
     return make
 
 
+def nested(library: Any) -> Any:
+    """Adam states four wrappers deep."""
+    groups = library.multi_transform(
+        {
+            "x": injected("adamw", b2=0.9, weight_decay=0.1)(library),
+            "y": library.chain(library.trace(0.5), family("amsgrad")(library)),
+        },
+        LABELS,
+    )
+    inner = library.chain(library.clip_by_global_norm(1.0), groups)
+    if library is adamx:
+        return adamx.apply_if_finite(adamx.multi_steps(inner, 3))
+    steps = optax.MultiSteps(inner, 3).gradient_transformation()
+    return optax.apply_if_finite(steps, max_consecutive_errors=5)
+
+
 RECIPES: dict[str, Callable[[Any], Any]] = {
     "adam": family("adam", learning_rate=0.05),
     "adam_b1_0": family("adam", b1=0.0, eps_root=1e-6),
@@ -107,6 +123,7 @@ RECIPES: dict[str, Callable[[Any], Any]] = {
     ),
     "inject_scheduled": injected("adamw", b2=0.9, weight_decay=0.1),
     "inject_numbers": injected("adam", b2=0.9, learning_rate=0.1),
+    "nested": nested,
     "conditionally": (
         lambda lib: lib.conditionally_transform(lib.adam(0.1, b2=0.9), lambda step: step % 2 == 0)
     ),
