@@ -18,6 +18,7 @@ import numpy as np
 VERSION = 1
 _FORMAT = "adamx"
 _HEADER = "adamx.json"
+_RESERVED = "__metadata__"
 # Stored as they are; everything else as bytes.
 _PLAIN = {
     "bool",
@@ -104,6 +105,10 @@ def _read_npz(path: Path) -> Contents:
 def _write_safetensors(file: IO[bytes], arrays: dict[str, np.ndarray], header: str) -> None:
     import safetensors.numpy
 
+    if _RESERVED in arrays:
+        raise ValueError(
+            f"save: safetensors keeps the name {_RESERVED!r} for itself; rename the leaf"
+        )
     file.write(safetensors.numpy.save(arrays, {_FORMAT: header}))
 
 

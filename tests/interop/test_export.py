@@ -199,6 +199,19 @@ def test_leaves_come_where_they_are_asked_for_and_own_their_memory() -> None:
     assert flat["w"][0] == 0
 
 
+@every_format
+def test_any_name_is_a_path_and_so_is_none(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x{suffix}"
+    names = ("x.npy", "adamx.json", "../up", "/abs", "a b", "\u00fc", "a\\b", "file", "", "0")
+    for tree in ({name: jnp.full(2, i) for i, name in enumerate(names)}, 2.5, {}, {"none": None}):
+        export.save(path, tree)
+        assert same(export.load(path, tree), tree)
+    if suffix == ".safetensors":
+        with pytest.raises(ValueError, match="the name '__metadata__' for itself"):
+            export.save(path, {"__metadata__": 1.0})
+    assert os.listdir(tmp_path) == [path.name]
+
+
 def test_other_programs_can_read_the_files(tmp_path: Path) -> None:
     tree = {"a": {"b": jnp.arange(3)}, "file": jnp.ones(2, "bfloat16")}
     for suffix in SUFFIXES:
