@@ -1,0 +1,84 @@
+"""A table that is cut over a mesh: every device steps its own part, and the result is the same."""
+
+import functools
+import re
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+import adamx
+
+V, D, N = 4096, 16, 32
+TABLE = np.random.default_rng(0).normal(size=(V, D)).astype(np.float32)
+IDS = np.random.default_rng(1).integers(-2, V + 2, (4, N)).astype(np.int32)
+IDS[:, : N // 2] %= 7  # Some rows again and again.
+AXES = {"rows": PartitionSpec("cut", None), "columns": PartitionSpec(None, "cut")}
+MODES = ("lazy", "rowwise", "exact")
+
+
+def loss(params: Any, ids: jax.Array) -> jax.Array:
+    read = adamx.sparse.lookup(params["table"], ids)
+    return jnp.mean(jnp.tanh(read @ params["w"]) ** 2)
+
+
+def placed(shards: int, axis: str) -> dict[str, jax.Array]:
+    mesh = jax.make_mesh((shards,), ("cut",), axis_types=(AxisType.Auto,))
+    spread = NamedSharding(mesh, AXES[axis])
+    whole = NamedSharding(mesh, PartitionSpec())
+    return {
+        "table": jax.device_put(TABLE, spread),
+        "w": jax.device_put(np.ones((D, 2), np.float32) / D, whole),
+    }
+
+
+def optimizer(mode: str) -> adamx.GradientTransformation:
+    return adamx.chain(
+        adamx.clip_by_global_norm(0.01),
+        adamx.sparse.adamw(0.1, {"table": mode}, weight_decay=0.1),
+    )
+
+
+@functools.cache
+def trained(shards: int, axis: str, mode: str) -> tuple[Any, Any]:
+    tx, params = optimizer(mode), placed(shards, axis)
+    state = adamx.sharding.init(tx, params)
+    step = adamx.make_step(loss, tx, tables={"table": lambda ids: ids})
+    for ids in IDS:
+        params, state, _ = step(params, state, ids)
+    assert params["table"].sharding.spec == AXES[axis]
+    return params, state
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("shards", "axis"), [(2, "rows"), (8, "rows"), (8, "columns")], ids=["2", "8", "columns"]
+)
+def test_the_result_does_not_depend_on_the_number_of_shards(
+    shards: int, axis: str, mode: str
+) -> None:
+    got, wanted = trained(shards, axis, mode), trained(1, "rows", mode)
+    chex.assert_trees_all_close(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize("mode", MODES)
+def test_only_rows_that_are_read_travel(axis: str, mode: str) -> None:
+    tx, params = optimizer(mode), placed(8, axis)
+    state = adamx.sharding.init(tx, params)
+    step = adamx.make_step(loss, tx, tables={"table": lambda ids: ids})
+    program = step.lower(params, state, IDS[0]).compile()
+    travelling = re.findall(
+        r"= \(?(.*?)\)? (?:all-gather|all-reduce|all-to-all|collective-permute)", program.as_text()
+    )
+    assert travelling
+    shapes = [s for found in travelling for s in re.findall(r"\w+\[([\d,]*)\]", found)]
+    sizes = [int(np.prod([int(n) for n in shape.split(",") if n])) for shape in shapes]
+    assert max(sizes) <= (N + V // 512 + 1) * D * 2
+    memory = program.memory_analysis()
+    assert memory.temp_size_in_bytes < TABLE.nbytes / 2
+    assert memory.alias_size_in_bytes >= 2 * TABLE.nbytes / 8
