@@ -40,6 +40,8 @@ def host_sharding(state: State) -> Any:
     """
 
     def on_host(path: tuple[Any, ...], leaf: Any) -> Any:
+        if not leaf.ndim:
+            return leaf.sharding
         name = jax.tree_util.keystr(path) or "<the whole state>"
         for device in leaf.sharding.addressable_devices:
             kinds = [memory.kind for memory in device.addressable_memories()]
@@ -48,6 +50,6 @@ def host_sharding(state: State) -> Any:
                     f"host_sharding: {name} is on {device}, which has no {HOST!r} memory but "
                     f"{', '.join(kinds)} only; leave the state on the device"
                 )
-        return leaf.sharding.with_memory_kind(HOST) if leaf.ndim else leaf.sharding
+        return leaf.sharding.with_memory_kind(HOST)
 
     return jax.tree_util.tree_map_with_path(on_host, state)

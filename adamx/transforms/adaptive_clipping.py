@@ -106,22 +106,29 @@ class AdaptiveGradClip(Clipping):
     eps: Number = fields.number(fields.NONNEGATIVE)
     axis: Axis = fields.static(_check_axis, None)
 
-    def _check_units(self, updates: Updates) -> None:
+    def _check_units(self, updates: Updates, pieces: Pieces) -> None:
         for path, u in tree.flatten_with_paths(updates):
-            if numerics.is_inexact(u):
-                try:
-                    _unit_axes(np.shape(u), self.axis)
-                except ValueError as error:
-                    raise ValueError(f"{self.public_name}: updates at {path}: {error}") from None
+            if not numerics.is_inexact(u):
+                continue
+            where = f"{self.public_name}: updates at {path}"
+            try:
+                axes = _unit_axes(np.shape(u), self.axis)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
+            if self.axis is None and len(axes) == np.ndim(u) > 1 and pieces.number(u) > 1:
+                raise ValueError(
+                    f"{where}: a piece of shape {np.shape(u)} may be one of a vector or of a "
+                    "matrix; write `axis`, the axes to take norms along"
+                )
 
     def clip(
         self, updates: Updates, limit: Number, params: Params | None
     ) -> tuple[Updates, Callable[[], Measured]]:
         tree.require_params(self.public_name, params)
         tree.check_match(self.public_name, "updates", updates, "parameters", params)
-        self._check_units(updates)
         updates = tree.densified(updates)  # A unit is a column: all rows matter to it.
         pieces = Pieces(self.axis_name)
+        self._check_units(updates, pieces)
         eps = scalar(self.eps, "eps")
 
         def rule(u: chex.Array, p: chex.Array) -> tuple[chex.Array, chex.Array]:

@@ -1,0 +1,165 @@
+"""Parameters cut over named axes: what is measured is the whole, and all devices agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+import adamx
+from adamx.core.value import Value
+from tests.contract.table import CASES, Case
+from tests.sharding.support import mesh, on, params
+
+CUT, WHOLE = PartitionSpec("data"), PartitionSpec()
+HOW = pytest.mark.parametrize("how", ["tracked", "untracked", "pmap"])
+
+
+def has_axis(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return any(map(has_axis, value))
+    if not isinstance(value, Value):
+        return False
+    inside = value.field_values()
+    return "axis_name" in inside or any(map(has_axis, inside.values()))
+
+
+def over(axis: str, value: Any) -> Any:
+    """The transformation with every `axis_name` set."""
+    if isinstance(value, tuple):
+        return tuple(over(axis, part) for part in value)
+    if not isinstance(value, Value):
+        return value
+    inside = {name: over(axis, part) for name, part in value.field_values().items()}
+    return type(value)(**{**inside, **({"axis_name": axis} if "axis_name" in inside else {})})
+
+
+def steps(tx: Any, grads: Any, params: Any) -> Any:
+    """The parameters after a few steps with growing gradients, and what there is to log."""
+    state = tx.init(params)
+    for scale in (0.1, 1.0, 30.0):
+        params, state = tx.step(jax.tree.map(lambda g, s=scale: s * g, grads), state, params)
+    return params, adamx.metrics(state)
+
+
+def in_pieces(f: Any, how: str, *trees: Any) -> Any:
+    """f of trees cut over eight devices: its first result made whole, the others on all devices."""
+    if how == "pmap":
+        pieces = jax.tree.map(lambda x: x.reshape(8, -1, *x.shape[1:]), trees)
+        cut, *same = jax.pmap(f, axis_name="data")(*pieces)
+        whole = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), cut)
+        same = jax.device_get(same)
+        for device in range(8):
+            chex.assert_trees_all_equal(
+                *(jax.tree.map(lambda x, i=i: x[i], same) for i in (0, device))
+            )
+        return whole, *jax.tree.map(lambda x: x[0], same)
+    mapped = jax.shard_map(
+        f, mesh=mesh(), in_specs=CUT, out_specs=(CUT, WHOLE), check_vma=how == "tracked"
+    )
+    return jax.jit(mapped)(*trees)
+
+
+AGGREGATIONS = ("psum", "pmean", "aggregate")  # they have nothing to do with pieces
+MEASURING = [
+    case for case in CASES if has_axis(case.make()) and not case.id.startswith(AGGREGATIONS)
+]
+
+
+def test_the_table_has_them_all() -> None:
+    names = {case.id.partition("-")[0] for case in MEASURING}
+    assert names >= {
+        "clip_by_global_norm",
+        "clip_by_norm",
+        "clip_by_block_rms",
+        "adaptive_grad_clip",
+        "clip_spikes",
+        "record_metrics",
+        "apply_if_finite",
+        "skip_spikes",
+        "dynamic_loss_scale",
+    }
+
+
+@pytest.mark.parametrize("case", MEASURING, ids=str)
+def test_pieces_give_what_the_whole_gives(case: Case) -> None:
+    # Two rows on every device: one row of a matrix could be a vector.
+    shapes = {"b": (16,), "w": (16, 8)}
+    grads, start = params(shapes, seed=3), params(shapes)
+    expected = jax.jit(lambda *trees: steps(case.make(), *trees))(grads, start)
+    tx = over("data", case.make())
+    for how in ("tracked", "pmap"):
+        got = in_pieces(lambda *trees: steps(tx, *trees), how, grads, start)
+        chex.assert_trees_all_close(got, expected, rtol=1e-6, atol=1e-6, custom_message=how)
+
+
+def test_a_piece_that_may_be_a_vector_or_a_row_needs_an_axis() -> None:
+    tx = adamx.adaptive_grad_clip(0.1, axis_name="data")
+    w = {"w": params()["w"]}
+    with pytest.raises(ValueError, match=r"\['w'\]: a piece of shape \(1, 16\) may be.*`axis`"):
+        in_pieces(lambda g, p: (tx.update(g, tx.init(p), p)[0], ()), "tracked", w, w)
+    said, whole = tx.replace(axis=0), adamx.adaptive_grad_clip(0.1)
+    got, _ = in_pieces(lambda g, p: (said.update(g, (), p)[0], ()), "tracked", w, w)
+    chex.assert_trees_all_close(got, whole.update(w, (), w)[0], rtol=1e-6)
+
+
+GUARDS = {
+    "apply_if_finite": lambda: adamx.apply_if_finite(adamx.adam(0.1), axis_name="data"),
+    "dynamic_loss_scale": lambda: adamx.dynamic_loss_scale(adamx.adam(0.1), 8.0, axis_name="data"),
+    "skip_spikes": lambda: adamx.skip_spikes(adamx.adam(0.1), axis_name="data"),
+}
+
+
+@HOW
+@pytest.mark.parametrize("name", GUARDS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_one_device_sees_a_nan_and_all_skip(name: str, how: str, bad: float) -> None:
+    tx, start = GUARDS[name](), {"w": np.ones((8, 2), np.float32)}
+    rows = np.where(np.arange(8) == 5, bad, 1.0)
+    grads = {"w": np.stack([rows, rows], axis=1).astype(np.float32)}
+
+    def run(grads: Any, params: Any) -> Any:
+        state = tx.init(params)
+        for step in range(3):
+            # The second gradient is bad on the sixth device alone.
+            now = jax.tree.map(lambda g, s=step: jnp.where(s == 1, g, 1.0), grads)
+            params, state = tx.step(now, state, params)
+        return params, (state.skipped_steps, state.inner_state[0].count)
+
+    got, (skipped, count) = in_pieces(run, how, grads, start)
+    assert (int(skipped), int(count)) == (1, 2)
+    # As if the bad batch had never come, on every device.
+    expected, state = start, tx.inner.init(start)
+    # A loss scale of 8 is halved by the bad step.
+    for scale in (8.0, 4.0) if name == "dynamic_loss_scale" else (1.0, 1.0):
+        expected, state = tx.inner.step(
+            {"w": np.full((8, 2), 1 / scale, np.float32)}, state, expected
+        )
+    chex.assert_trees_all_close(got, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_under_jit_with_shardings_nothing_needs_to_be_said(name: str) -> None:
+    tx = GUARDS[name]().replace(axis_name=None)
+    params = {"w": jnp.ones((8, 2), device=on(mesh(), "data"))}
+    grads = {"w": params["w"].at[5, 0].set(jnp.nan)}
+    state = adamx.sharding.init(tx, params)
+    step = jax.jit(tx.step)
+    new, state = step(grads, state, params)
+    assert int(state.skipped_steps) == 1
+    chex.assert_trees_all_equal(jax.device_get(new), jax.device_get(params))
+
+
+@pytest.mark.parametrize(
+    "make", [*GUARDS.values(), lambda: adamx.clip_by_global_norm(1.0, axis_name="data")]
+)
+def test_an_axis_that_does_not_exist(make: Any) -> None:
+    tx = make()
+    params = {"w": jnp.ones(2)}
+    with pytest.raises(ValueError, match="axis_name='data' names no axis here"):
+        tx.update(params, tx.init(params), params)
