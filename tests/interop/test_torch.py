@@ -351,6 +351,12 @@ def never_stepped() -> dict[str, Any]:
 # What is given, for which transformation, the error, and what it must say.
 WRONG: dict[str, tuple[Callable[[], Any], Any, type[Exception], str]] = {
     "missing_parameter": (without_a_parameter, torch.Adam(), ValueError, r"missing: b"),
+    "numbers_as_text": (
+        lambda: json.loads(json.dumps({**state_dict("Adam-plain"), "state": {0: {}, 1: {}}})),
+        torch.Adam(),
+        ValueError,
+        r"the state has a parameter '0', no param_group has it",
+    ),
     "shape": (
         lambda: change("Adam-plain", 1, exp_avg=np.ones((4, 1))),
         torch.Adam(),

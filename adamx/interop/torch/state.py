@@ -98,9 +98,13 @@ def from_state_dict(
     fresh = tx.init(params)
     check_ignored(owner, ignore, fresh)
     flipped = _transposed(owner, transposed, params)
+    numbers = _identifiers(owner, state_dict["param_groups"], params, names)
+    for i in state_dict["state"]:
+        if i not in numbers.values():
+            raise ValueError(f"{owner}: the state has a parameter {i!r}, no param_group has it")
     entries = {
         path: _checked_entry(owner, path, state_dict["state"].get(i, {}), keys)
-        for path, i in _identifiers(owner, state_dict["param_groups"], params, names).items()
+        for path, i in numbers.items()
     }
     steps = {path: int(to_numpy(entry["step"])) for path, entry in entries.items() if entry}
     step = _same_for_all(owner, "step", {path: steps.get(path, 0) for path in entries})
