@@ -40,7 +40,7 @@ class Bench:
             else:
                 self.peers.append(peer)
         on_cpu = jax.default_backend() == "cpu"
-        self.copy = CopyBandwidth((1 << 26 if options.quick else 1 << 27) if on_cpu else 1 << 30)
+        self.copy = CopyBandwidth(1 << 27 if on_cpu else 1 << 30)
 
     def skip(self, reason: str) -> None:
         """Notes what is left out and why."""

@@ -73,7 +73,7 @@ class CopyBandwidth:
         self._moved = 2 * bytes_in_array
         self._step = jax.jit(lambda x: x + 1.0, donate_argnums=0)
         self._array = self._step(jnp.zeros(bytes_in_array // 4))
-        self.samples: list[float] = []
+        self.samples: list[float] = []  # bytes per second, read and written
 
     def measure(self) -> None:
         """Three more samples."""
@@ -81,8 +81,3 @@ class CopyBandwidth:
             start = time.perf_counter()
             self._array = self._step(self._array).block_until_ready()
             self.samples.append(self._moved / (time.perf_counter() - start))
-
-    @property
-    def spread(self) -> Spread:
-        """Bytes per second, read and written."""
-        return Spread.of(self.samples)

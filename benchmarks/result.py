@@ -22,13 +22,14 @@ class Result:
     hardware: dict[str, str]
     versions: dict[str, str]
     copy_bandwidth: Spread  # bytes per second, read and written
+    limit: float  # the best of it: what disturbs a machine only ever makes it slower
     skipped: tuple[str, ...]  # what was not asked for or does not exist, and why
     failures: tuple[str, ...]  # what raised
     rows: tuple[Row, ...]
 
     def share_of_limit(self, row: Row) -> float:
-        """The least traffic of the row's step per second, over the copy bandwidth."""
-        return row.bytes_per_second / self.copy_bandwidth.median
+        """The least traffic of the row's step per second, over the limit."""
+        return row.bytes_per_second / self.limit
 
     def to_json(self) -> dict[str, Any]:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

@@ -14,7 +14,7 @@ from benchmarks import machine
 from benchmarks.bench import Bench, Case
 from benchmarks.options import Options
 from benchmarks.result import Result
-from benchmarks.rows import Row
+from benchmarks.rows import Row, Spread
 
 
 def _cases(options: Options) -> list[tuple[str, Case]]:
@@ -56,7 +56,8 @@ def run(options: Options, command: Sequence[str], console: Console) -> Result:
         seed=options.seed,
         hardware=machine.hardware(),
         versions=machine.versions(),
-        copy_bandwidth=bench.copy.spread,
+        copy_bandwidth=Spread.of(bench.copy.samples),
+        limit=max(bench.copy.samples),
         skipped=tuple(bench.skipped),
         failures=tuple(failures),
         rows=tuple(rows),

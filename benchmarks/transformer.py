@@ -58,7 +58,8 @@ def _attend(x: jax.Array, layer: Any, heads: int) -> jax.Array:
     qkv = (x @ layer["qkv"]).reshape(batch, length, 3, heads, width // heads)
     q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
     mixed = jax.nn.dot_product_attention(q, k, v, is_causal=True)
-    return mixed.reshape(batch, length, width) @ layer["out"]
+    attended: jax.Array = mixed.reshape(batch, length, width) @ layer["out"]
+    return attended
 
 
 def loss(params: Any, tokens: jax.Array, heads: int) -> jax.Array:

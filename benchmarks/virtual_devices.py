@@ -29,7 +29,7 @@ def _bytes_per_device(tree: Any) -> int:
     )
 
 
-def _row(case: str, tx: Any, params: Any, state: Any, tokens: Any) -> Row:
+def _row(placement: str, tx: Any, params: Any, state: Any, tokens: Any) -> Row:
     def step(params: Any, state: Any, tokens: jax.Array) -> tuple[Any, Any]:
         grads = jax.grad(transformer.loss)(params, tokens, SIZES.heads)
         stepped: tuple[Any, Any] = tx.step(grads, state, params)
@@ -42,10 +42,10 @@ def _row(case: str, tx: Any, params: Any, state: Any, tokens: Any) -> Row:
     counts = {name: len(re.findall(rf" {name}(?:-start)?\(", program)) for name in COLLECTIVES}
     return Row(
         suite="devices",
-        shape=f"transformer, {len(jax.tree.leaves(params))} leaves, bytes per device",
+        shape=f"transformer, {len(jax.tree.leaves(params))} leaves on N devices",
         size=jax.device_count(),
-        case=case,
-        peer="adamx",
+        case=recipes.AVERAGED.name,
+        peer=f"adamx {placement}",
         persistent_bytes=_bytes_per_device((params, state)),
         temporary_bytes=temporary_bytes(compiled),
         extra={
@@ -70,8 +70,8 @@ def rows() -> list[Row]:
     if jax.device_count() > 1:
         placements["ZeRO-1"] = adamx.sharding.zero1_sharding(tx, params, "data")
     return [
-        _row(case, tx, params, adamx.sharding.abstract_state(tx, params, shardings), tokens)
-        for case, shardings in placements.items()
+        _row(placement, tx, params, adamx.sharding.abstract_state(tx, params, shardings), tokens)
+        for placement, shardings in placements.items()
     ]
 
 

@@ -12,15 +12,17 @@ from benchmarks.suites import SUITES
 from benchmarks.targets import outcomes
 
 _INTRODUCTION = """\
-Made by `{command}` on {created}. Every row is the median of repetitions in which the libraries took
-turns in random order (seed {seed}), with half of the interquartile range behind it. `adamx ÷ it` is
-the median over the rounds of adamx's time divided by that library's in the same round, with its
-quartiles: **below 1 adamx is faster** (in `sparse`, adamx is its `lazy` mode). GB/s is the least a
-step can move (28 bytes per float32 parameter for Adam, 32 with a global norm, 40 with an average of
-the parameters besides) over the median time; the limit is what `x + 1` in place moves on the same
+Made by `{command}` on {created}.
+Every row is the median of repetitions in which the libraries took turns in random order (seed
+{seed}), with half of the interquartile range behind it. `adamx ÷ it` is the median over the rounds
+of adamx's time divided by that library's in the same round, with its quartiles: **below 1 adamx is
+faster** (in `sparse`, adamx is its `lazy` mode). GB/s is the least a step can move (28 bytes per
+float32 parameter for Adam, 32 with a global norm, 40 with an average of the parameters besides)
+over the median time; the limit is the best that `x + 1` in place over 128 MiB moved on the same
 machine in the same run, **{limit} GB/s** (quartiles {low} to {high}). More than 100 % means that
-the arrays fit into a cache. Parameters and state are donated as each library's documentation
-recommends.
+the arrays fit into a cache. `kept` is what stays between steps, parameters and state; `temp.` is
+what XLA allocates besides during one. Parameters and state are donated as each library's
+documentation recommends.
 """
 
 
@@ -29,13 +31,13 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    rules = ["---" if heading in LEFT else "---:" for heading in headings]
+    rules = ["---" if heading in (*LEFT, "target", "verdict") else "---:" for heading in headings]
     return [_line(headings), _line(rules), *map(_line, rows), ""]
 
 
 def page(result: Result, plots: Sequence[str] = ()) -> str:
     """The whole page; `plots` are names of pictures in the same folder, `<suite>.png`."""
-    limit = result.copy_bandwidth
+    copy = result.copy_bandwidth
     lines = [
         "# Benchmarks",
         "",
@@ -43,9 +45,9 @@ def page(result: Result, plots: Sequence[str] = ()) -> str:
             command=result.command,
             created=result.created,
             seed=result.seed,
-            limit=f"{limit.median / 1e9:.3g}",
-            low=f"{limit.low / 1e9:.3g}",
-            high=f"{limit.high / 1e9:.3g}",
+            limit=f"{result.limit / 1e9:.3g}",
+            low=f"{copy.low / 1e9:.3g}",
+            high=f"{copy.high / 1e9:.3g}",
         ),
         ", ".join(f"{name} {value}" for name, value in result.hardware.items() if value) + ".  ",
         ", ".join(f"{name} {value}" for name, value in result.versions.items()) + ".",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +54,8 @@ def _of_peer(panel: list[Row], peer: str) -> list[Row]:
 
 
 def _draw_lines(axes: Any, panel: list[Row], measure: _Measure, colours: dict[str, str]) -> None:
+    from matplotlib.ticker import LogLocator
+
     for peer in dict.fromkeys(row.peer for row in panel):
         rows = sorted(_of_peer(panel, peer), key=lambda row: row.size)
         values = [measure.value(row) for row in rows]
@@ -68,6 +71,11 @@ def _draw_lines(axes: Any, panel: list[Row], measure: _Measure, colours: dict[st
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    sizes = sorted({row.size for row in panel})
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
 
 
 def _draw_limit(axes: Any, panel: list[Row], result: Result) -> None:
@@ -75,7 +83,7 @@ def _draw_limit(axes: Any, panel: list[Row], result: Result) -> None:
     least = {row.size: row.bytes_moved for row in panel if row.bytes_moved is not None}
     sizes = sorted(least)
     if len(sizes) > 1:
-        limit = [1e3 * least[size] / result.copy_bandwidth.median for size in sizes]
+        limit = [1e3 * least[size] / result.limit for size in sizes]
         axes.plot(sizes, limit, "--", color="black", linewidth=1, label="limit (copy bandwidth)")
 
 
@@ -98,10 +106,12 @@ def _draw_bars(axes: Any, panel: list[Row], measure: _Measure, colours: dict[str
     axes.invert_yaxis()
 
 
-def _legend(axes: Any) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    named = dict(zip(labels, handles, strict=True))
-    axes.legend(named.values(), named.keys(), fontsize=8)
+def _legend(figure: Any) -> None:
+    """One for all panels, below them."""
+    named: dict[str, Any] = {}
+    for axes in figure.axes:
+        named.update(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=3, fontsize=8)
 
 
 def _draw(suite: str, rows: list[Row], result: Result) -> Any:
@@ -113,7 +123,7 @@ def _draw(suite: str, rows: list[Row], result: Result) -> Any:
     colours = {peer: _COLOURS[i % len(_COLOURS)] for i, peer in enumerate(peers)}
     across = min(len(panels), 3)
     down = -(-len(panels) // across)
-    figure = Figure(figsize=(_WIDTH * across, _HEIGHT * down + 0.4), layout="constrained")
+    figure = Figure(figsize=(_WIDTH * across, _HEIGHT * down + 0.7), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
@@ -129,8 +139,8 @@ def _draw(suite: str, rows: list[Row], result: Result) -> Any:
             axes.set_xlabel(measure.label)
         axes.set_title(title, fontsize=10)
         axes.grid(alpha=0.3)
-        _legend(axes)
-    figure.suptitle(f"{suite}: {SUITES[suite]}")
+    _legend(figure)
+    figure.suptitle(textwrap.fill(f"{suite}: {SUITES[suite]}", 50 * across))
     return figure
 
 

@@ -20,7 +20,7 @@ def show(result: Result, console: Console) -> None:
     for suite, rows in by_suite(result).items():
         console.rule(f"{suite}: {SUITES[suite]}")
         _show_suite([(row, cells(result, row)[len(PLACE) :]) for row in rows], console)
-    console.print(f"limit: {result.copy_bandwidth.median / 1e9:.3g} GB/s, the copy bandwidth")
+    console.print(f"limit: {result.limit / 1e9:.3g} GB/s, the best copy bandwidth of the run")
     _show_targets(result, console)
     for reason in result.skipped:
         console.print(f"skipped: {reason}", highlight=False)
@@ -34,9 +34,8 @@ def _show_suite(lines: list[tuple[Row, list[str]]], console: Console) -> None:
     headings = [HEADINGS[len(PLACE) + i] for i in columns]
     widths = [max(len(line[i]) for _, line in lines) for i in columns]
     for place, case in groupby(lines, lambda line: _place(line[0])):
-        table = Table(
-            title=place, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0)
-        )
+        console.print(place, style="bold", highlight=False)
+        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
         for heading, width in zip(headings, widths, strict=True):
             side: JustifyMethod = "left" if heading in LEFT else "right"
             table.add_column(heading, justify=side, min_width=max(width, len(heading)))

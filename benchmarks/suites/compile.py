@@ -62,7 +62,8 @@ def _case(count: int, recipe: Recipe, rounds: int) -> Case:
 
     def run(bench: Bench) -> list[Row]:
         compiled = _compile_in_turns(bench, recipe, model, rounds)
-        return [_row(model, count, recipe, compiled, name) for name in compiled]
+        names = [peer.name for peer in bench.peers if peer.name in compiled]
+        return [_row(model, count, recipe, compiled, name) for name in names]
 
     return Case(f"{recipe.name}, {count:,} leaves", run)
 

@@ -34,6 +34,7 @@ def result(*rows):
         hardware={},
         versions={},
         copy_bandwidth=Spread(1e10, 1e10, 1e10),
+        limit=1e10,
         skipped=(),
         failures=(),
         rows=rows,
