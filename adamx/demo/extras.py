@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 
-from adamx.demo.options import UsageError
+from adamx.demo.arguments import UsageError
 
 _MODULES = {"scikit-learn": "sklearn", "matplotlib": "matplotlib", "rich": "rich"}
 
 
-def require() -> None:
-    """Raises unless the packages of the `demo` extra can be imported.
+def require(*packages: str) -> None:
+    """Raises unless some packages of the `demo` extra can be imported, all of them by default.
 
     Raises:
       UsageError: some are missing; the message says which and what to install.
     """
-    missing = [name for name, module in _MODULES.items() if not importlib.util.find_spec(module)]
+    wanted = packages or tuple(_MODULES)
+    missing = [name for name in wanted if not importlib.util.find_spec(_MODULES[name])]
     if missing:
         raise UsageError(
             f"this demo needs {', '.join(missing)}, not installed here; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ FILE = "metrics.json"
 _PACKAGES = ("jax", "jaxlib", "numpy", "scikit-learn")
 
 
-def _numbers(curve: np.ndarray) -> list[float | None]:
+def numbers(curve: Iterable[float]) -> list[float | None]:
     """Exact float32 numbers; JSON has none that are not finite, so those become null."""
     return [float(x) if np.isfinite(x) else None for x in curve]
 
@@ -37,7 +38,7 @@ def collect(result: Result) -> dict[str, Any]:
         "results": {
             "test_accuracy": result.accuracy,
             "test_accuracy_averaged": result.averaged_accuracy,
-            "final_loss": _numbers(result.loss)[-1],
+            "final_loss": numbers(result.loss)[-1],
             "parameters": result.parameters,
             "parameter_bytes": result.parameter_bytes,
             "state_bytes": result.state_bytes,
@@ -48,25 +49,35 @@ def collect(result: Result) -> dict[str, Any]:
             "steps_per_second": result.steps_per_second,
         },
         "device": result.device,
-        "versions": {
-            "python": platform.python_version(),
-            "adamx": adamx.__version__,
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
-        },
+        "versions": versions(*_PACKAGES),
         "curves": {
-            "loss": _numbers(result.loss),
-            "learning_rate": _numbers(result.learning_rate),
-            "gradient_norm": _numbers(result.gradient_norm),
+            "loss": numbers(result.loss),
+            "learning_rate": numbers(result.learning_rate),
+            "gradient_norm": numbers(result.gradient_norm),
         },
     }
 
 
-def write(result: Result, folder: Path) -> Path:
+def versions(*packages: str) -> dict[str, str]:
+    """Of Python, adamx and other packages."""
+    return {
+        "python": platform.python_version(),
+        "adamx": adamx.__version__,
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def write_json(metrics: dict[str, Any], folder: Path) -> Path:
     """Writes `metrics.json`, one entry per line, and returns its path."""
     lines = ",\n".join(
         f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}"
-        for key, value in collect(result).items()
+        for key, value in metrics.items()
     )
     path = folder / FILE
     path.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
     return path
+
+
+def write(result: Result, folder: Path) -> Path:
+    """Writes the metrics of a run and returns their path."""
+    return write_json(collect(result), folder)

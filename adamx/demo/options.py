@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
+from adamx.demo.arguments import Parser, UsageError, learning_rate, one_of, whole_number
 from adamx.demo.recipes import CHOICES
 
 PROG = "python -m adamx"
-_LARGEST_RATE = 1000.0
-
-
-class UsageError(Exception):
-    """Something that the user has to put right; the message is one line."""
 
 
 def wrong_option(message: str) -> UsageError:
@@ -35,50 +28,12 @@ class Options:
     batch: int = 128
     seed: int = 0
     output: Path = Path("runs/digits")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        # argparse writes "argument --steps: expected one argument".
-        message = re.sub("^argument (.*?):", r"\1", message)
-        raise wrong_option(
-            message.replace(
-                "expected one argument", "must be followed by a value that does not start with '-'"
-            )
-        )
-
-
-def _whole_number(minimum: int, maximum: float = math.inf) -> Callable[[str], int]:
-    wanted = f"at least {minimum}" if maximum == math.inf else f"from {minimum} to {maximum}"
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = None
-        if value is None or not minimum <= value <= maximum:
-            raise argparse.ArgumentTypeError(f"must be a whole number, {wanted}; got {text!r}")
-        return value
-
-    return parse
-
-
-def _learning_rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0.0 < value <= _LARGEST_RATE:
-        raise argparse.ArgumentTypeError(
-            f"must be a positive number up to {_LARGEST_RATE:g}, such as 0.003; got {text!r}"
-        )
-    return value
-
-
-def _optimizer(text: str) -> str:
-    if text not in CHOICES:
-        raise argparse.ArgumentTypeError(f"must be one of {', '.join(CHOICES)}; got {text!r}")
-    return text
+    checkpoint_every: int | None = None
+    resume: bool = False
+    devices: int | None = None
+    processes: int = 1
+    coordinator: str | None = None
+    process_id: int | None = None
 
 
 def _epilog() -> str:
@@ -93,18 +48,29 @@ files written to the output folder (replacing those of an earlier run):
   metrics.json  the same numbers, the results, the options, the seed, the versions, and
                 the optimizer itself: adamx.from_config(metrics["optimizer"]) rebuilds it
 
+  checkpoints/  with --checkpoint-every: the last two, complete or not there
+
+many devices:
+  every batch is cut over the devices, and so is the optimizer's state (ZeRO-1)
+  python -m adamx --devices 8                 eight devices, virtual ones on a CPU
+  python -m adamx --devices 8 --processes 2   four in each of two processes, started here
+  on several hosts, start one process on each, with the address of the first:
+  python -m adamx --processes 2 --coordinator 10.0.0.1:4000 --process-id 0
+
+another demo:
+  python -m adamx tokens    next-token prediction with a sparsely trained table
+
 exit status:
-  0 done, 1 the loss did not stay finite, 2 wrong option, 130 interrupted
+  0 done, 1 the loss did not stay finite, 2 wrong option, 3 a process was lost,
+  130 interrupted
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The parser; its errors are `UsageError`s instead of an exit."""
     defaults = Options()
-    result = _Parser(
-        prog=PROG,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    result = Parser(
+        PROG,
         description=(
             "Train a small network to read handwritten digits with an optimizer of the Adam\n"
             "family, and report its accuracy, speed and memory.  Takes seconds on a CPU.\n"
@@ -115,21 +81,21 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--optimizer",
         metavar="NAME",
-        type=_optimizer,
+        type=one_of(*CHOICES),
         default=defaults.optimizer,
         help="the optimizer, one of the names listed below (default: %(default)s)",
     )
     result.add_argument(
         "--learning-rate",
         metavar="RATE",
-        type=_learning_rate,
+        type=learning_rate,
         help="the largest learning rate, reached after a tenth of the steps; positive "
         "(default: the one listed below for the optimizer)",
     )
     result.add_argument(
         "--steps",
         metavar="N",
-        type=_whole_number(1),
+        type=whole_number(1),
         default=defaults.steps,
         help="how many updates to make, at least 1 (default: %(default)s, which is 20 passes "
         "over the training images)",
@@ -137,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--batch",
         metavar="N",
-        type=_whole_number(1),
+        type=whole_number(1),
         default=defaults.batch,
         help="how many images each update sees, at least 1 and at most all of the training "
         "images (default: %(default)s)",
@@ -145,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--seed",
         metavar="N",
-        type=_whole_number(0, 2**32 - 1),
+        type=whole_number(0, 2**32 - 1),
         default=defaults.seed,
         help="fixes the initial weights and the order of the images: the same seed gives the "
         "same numbers (default: %(default)s)",
@@ -157,7 +123,58 @@ def parser() -> argparse.ArgumentParser:
         default=defaults.output,
         help="where to write the results; created if missing (default: %(default)s)",
     )
+    result.add_argument(
+        "--checkpoint-every",
+        metavar="N",
+        type=whole_number(1),
+        help="write a checkpoint after every N updates, at least 1 (default: none)",
+    )
+    result.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the last complete checkpoint in the output folder, with the options of "
+        "the run that wrote it, on any devices (default: start anew)",
+    )
+    result.add_argument(
+        "--devices",
+        metavar="N",
+        type=whole_number(1, 1024),
+        help="how many devices share every batch, in all processes together, from 1 to 1024 "
+        "(default: 1, or all that several processes have)",
+    )
+    result.add_argument(
+        "--processes",
+        metavar="N",
+        type=whole_number(1, 1024),
+        default=defaults.processes,
+        help="how many processes train together, from 1 to 1024; without --coordinator they are "
+        "started on this machine (default: %(default)s)",
+    )
+    result.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="where the processes meet: the address of the first (default: started here)",
+    )
+    result.add_argument(
+        "--process-id",
+        metavar="I",
+        type=whole_number(0, 1023),
+        help="which of the processes this one is, from 0; with --coordinator (default: none)",
+    )
     return result
+
+
+def _check_processes(chosen: argparse.Namespace) -> None:
+    if (chosen.coordinator is None) != (chosen.process_id is None):
+        raise wrong_option("--coordinator and --process-id must be given together")
+    if chosen.process_id is not None and chosen.process_id >= chosen.processes:
+        raise wrong_option(
+            f"--process-id must be below --processes {chosen.processes}; got {chosen.process_id}"
+        )
+    if chosen.devices is not None and chosen.devices % chosen.processes:
+        raise wrong_option(
+            f"--devices must be a multiple of --processes {chosen.processes}; got {chosen.devices}"
+        )
 
 
 def parse(argv: Sequence[str] | None = None) -> Options:
@@ -168,6 +185,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
       SystemExit: after printing the help that was asked for.
     """
     chosen = parser().parse_args(argv)
+    _check_processes(chosen)
     if chosen.learning_rate is None:
         chosen.learning_rate = CHOICES[chosen.optimizer].learning_rate
     return Options(**vars(chosen))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +11,7 @@ import numpy as np
 
 import adamx
 from adamx.demo import digits, metrics, network, plot, report, training
+from adamx.demo.arguments import make_folder
 from adamx.demo.options import PROG, Options, wrong_option
 from adamx.demo.recipes import Recipe, recipe
 from adamx.demo.result import Result
@@ -27,31 +26,43 @@ def _check_batch(batch: int, images: int) -> None:
         )
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Writing tells more than permission bits do.
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise wrong_option(
-            f"--output must be a folder that can be written; got '{folder}' ({error.strerror})"
-        ) from error
-
-
 def _size(tree: Any) -> int:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
-def _train_and_test(options: Options, made: Recipe, data: digits.Digits) -> Result:
-    images, labels = jnp.asarray(data.train_images), jnp.asarray(data.train_labels)
+def _train(
+    options: Options, made: Recipe, data: digits.Digits, place: Placement
+) -> training.Trained:
+    """The whole run, or what is left of it."""
+    images, labels = put((data.train_images, data.train_labels), place.whole)
     sizes = (digits.PIXELS, *HIDDEN, digits.CLASSES)
     rng = np.random.default_rng(options.seed)
-    params = network.init(rng, sizes)
-    passes = training.batches(rng, len(images), options.batch, options.steps)
-    with report.progress(options.optimizer, options.steps) as after_pass:
-        trained = training.train(made.tx, params, images, labels, passes, after_pass)
+    params = put(network.init(rng, sizes), place.whole)
+    where = place.state(made.tx, params)
+    state = adamx.sharding.init(made.tx, params, where)
+    begun = training.start(params, state)
 
+    saved = None
+    if options.checkpoint_every is not None:
+        saved = Checkpoints(options)
+        begun = saved.restore(begun) if options.resume else saved.clear_for(begun)
+    passes = training.batches(rng, len(images), options.batch, options.steps)
+    rows = training.segments(passes, options.checkpoint_every, begun.step)
+    with report.progress(options.optimizer, options.steps) as advance:
+
+        def after_pass(now: training.Trained) -> None:
+            advance(now.step, float(now.loss[-1]))
+            if saved is not None and now.step % options.checkpoint_every == 0:
+                saved.save(now)
+
+        placed = (put(segment, place.rows) for segment in rows)
+        return training.train(made.tx, begun, images, labels, placed, after_pass)
+
+
+def _train_and_test(
+    options: Options, made: Recipe, data: digits.Digits, place: Placement
+) -> Result:
+    trained = _train(options, made, data, place)
     correct = jax.jit(network.correct)
     averaged = jax.jit(adamx.eval_params)(trained.state, trained.params)
     return Result(
@@ -81,7 +92,7 @@ def run(options: Options) -> int:
     """
     data = digits.load()
     _check_batch(options.batch, len(data.train_images))
-    _make_folder(options.output)
+    make_folder(options.output, PROG)
     made = recipe(options.optimizer, options.learning_rate, options.steps)
     result = _train_and_test(options, made, data)
     files = [write(result, options.output) for write in (plot.write, metrics.write)]

@@ -1,0 +1,160 @@
+"""`python -m adamx tokens`: its parts, its options and short runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+import adamx
+from adamx.__main__ import main
+from adamx.demo.tokens import corpus, model, training
+from adamx.demo.tokens.options import MODES, Options, parse, parser
+
+WRONG = {
+    "--mode fast": "--mode must be one of all, dense, exact, lazy, rowwise; got 'fast'",
+    "--vocabulary 1": "--vocabulary must be a whole number, from 2 to 1048576; got '1'",
+    "--steps 0": "--steps must be a whole number, at least 1; got '0'",
+    "--batch many": "--batch must be a whole number, from 1 to 1048576; got 'many'",
+    "--learning-rate nan": "--learning-rate must be a positive number",
+    "--seed -1": "--seed must be a whole number",
+    "--optimizer adam": "unrecognized arguments: --optimizer adam",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A library of 40 files, so that reading it takes no time."""
+    real = corpus._sources
+
+    def some(folder: Path) -> list[Path]:
+        return [path for path in real(folder) if path.parent == folder][:40]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus, "_sources", some)
+        yield
+
+
+def run(folder: Path, *options: str) -> dict[str, Any]:
+    arguments = ["--vocabulary", "3000", "--batch", "32", *options]
+    assert main(["tokens", "--output", str(folder), *arguments]) == 0
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_exact_gives_the_loss_curve_of_dense(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = run(tmp_path, "--steps", "200", "--learning-rate", "0.01")
+    curves = {mode: np.array(curve) for mode, curve in metrics["curves"].items()}
+    assert list(curves) == [*MODES]
+    assert curves["dense"][-20:].mean() < curves["dense"][0] - 2.0  # it learns
+    far = {
+        mode: np.max(np.abs(c - curves["dense"]) / curves["dense"]) for mode, c in curves.items()
+    }
+    assert far["exact"] < 1e-5  # 5e-7
+    assert far["lazy"] > 1e-3
+    results = metrics["results"]
+    assert results["exact"]["test_loss"] == pytest.approx(results["dense"]["test_loss"], rel=1e-5)
+    assert results["rowwise"]["state_bytes"] < 0.8 * results["lazy"]["state_bytes"]
+    assert results["exact"]["state_bytes"] < 1.1 * results["lazy"]["state_bytes"]
+    for mode, config in metrics["optimizers"].items():
+        assert adamx.from_config(config) == training.recipe(mode, 0.01, 200)
+
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert max(map(len, out.splitlines())) <= 100
+    assert all(mode in out for mode in MODES)
+    assert {file.name for file in tmp_path.iterdir()} == {"metrics.json", "tokens.png"}
+    height, width, _ = imread(tmp_path / "tokens.png").shape
+    assert min(height, width) > 500
+
+
+def test_same_seed_same_numbers(tmp_path: Path) -> None:
+    # 20 steps of one program and 1 of another.
+    first, again, other = (
+        run(tmp_path / str(i), "--mode", "lazy", "--steps", "21", "--seed", seed)
+        for i, seed in enumerate(["7", "7", "8"])
+    )
+    for metrics in (first, again, other):
+        del metrics["timing"]
+    assert first == again
+    assert first["curves"] != other["curves"]
+
+
+@pytest.mark.parametrize("mode", ["lazy", "dense"])
+def test_shortest_runs(mode: str, tmp_path: Path) -> None:
+    metrics = run(tmp_path, "--mode", mode, "--steps", "1")
+    assert metrics["curves"][mode][0] == pytest.approx(np.log(model.OUTPUTS), abs=0.5)
+
+
+@pytest.mark.parametrize(("command", "message"), WRONG.items(), ids=WRONG)
+def test_wrong_options(
+    command: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["tokens", "--output", str(tmp_path / "new"), *command.split()]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("python -m adamx tokens: ")
+    assert err.endswith("see python -m adamx tokens --help\n")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_divergence_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = training.train
+
+    def explode(*arguments: Any) -> training.Trained:
+        return train(*arguments)._replace(loss=np.array([2.0, np.inf], np.float32))
+
+    monkeypatch.setattr(training, "train", explode)
+    assert main(["tokens", "--output", str(tmp_path), "--mode", "lazy", "--steps", "2"]) == 1
+    assert "the loss of lazy was not finite at step 1; try" in capsys.readouterr().err
+
+
+def test_without_sources_there_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus, "_sources", lambda folder: [])
+    assert main(["tokens", "--output", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert "found no source files of the standard library in" in err
+    assert err.count("\n") == 1
+
+
+def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["tokens", "--help"])
+    assert exit_.value.code == 0
+    text = capsys.readouterr().out
+    for action in parser()._actions:
+        assert all(option in text for option in action.option_strings)
+        assert action.dest == "help" or "default: " in action.help
+    assert all(f"\n  {mode} " in text for mode in MODES)
+
+
+def test_defaults() -> None:
+    assert parse([]) == Options()
+    assert Options().modes == MODES
+    assert parse(["--mode", "exact"]).modes == ("exact",)
+
+
+def test_the_most_frequent_tokens_come_first() -> None:
+    read = corpus.load(500)
+    counts = np.bincount(read.train)
+    assert len(counts) == read.vocabulary == 500
+    assert np.all(np.diff(counts[1:]) <= 0)
+    assert read.test.max() < 500
+    assert read.files == 40
+
+
+def test_windows_end_before_the_place() -> None:
+    contexts, targets = model.windows(jnp.arange(100), jnp.array([model.CONTEXT, 50]))
+    assert list(contexts[1]) == list(range(50 - model.CONTEXT, 50))
+    assert list(contexts[0]) == list(range(model.CONTEXT))
+    assert list(targets) == [model.CONTEXT, 50]
