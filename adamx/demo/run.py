@@ -30,39 +30,15 @@ def _size(tree: Any) -> int:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
-def _train(
-    options: Options, made: Recipe, data: digits.Digits, place: Placement
-) -> training.Trained:
-    """The whole run, or what is left of it."""
-    images, labels = put((data.train_images, data.train_labels), place.whole)
+def _train_and_test(options: Options, made: Recipe, data: digits.Digits) -> Result:
+    images, labels = jnp.asarray(data.train_images), jnp.asarray(data.train_labels)
     sizes = (digits.PIXELS, *HIDDEN, digits.CLASSES)
     rng = np.random.default_rng(options.seed)
-    params = put(network.init(rng, sizes), place.whole)
-    where = place.state(made.tx, params)
-    state = adamx.sharding.init(made.tx, params, where)
-    begun = training.start(params, state)
-
-    saved = None
-    if options.checkpoint_every is not None:
-        saved = Checkpoints(options)
-        begun = saved.restore(begun) if options.resume else saved.clear_for(begun)
+    params = network.init(rng, sizes)
     passes = training.batches(rng, len(images), options.batch, options.steps)
-    rows = training.segments(passes, options.checkpoint_every, begun.step)
-    with report.progress(options.optimizer, options.steps) as advance:
+    with report.progress(options.optimizer, options.steps) as after_pass:
+        trained = training.train(made.tx, params, images, labels, passes, after_pass)
 
-        def after_pass(now: training.Trained) -> None:
-            advance(now.step, float(now.loss[-1]))
-            if saved is not None and now.step % options.checkpoint_every == 0:
-                saved.save(now)
-
-        placed = (put(segment, place.rows) for segment in rows)
-        return training.train(made.tx, begun, images, labels, placed, after_pass)
-
-
-def _train_and_test(
-    options: Options, made: Recipe, data: digits.Digits, place: Placement
-) -> Result:
-    trained = _train(options, made, data, place)
     correct = jax.jit(network.correct)
     averaged = jax.jit(adamx.eval_params)(trained.state, trained.params)
     return Result(
