@@ -28,4 +28,4 @@ class Result(NamedTuple):
         """|loss - loss of dense| / loss of dense at every step; None without dense."""
         if self.dense is None or trained.mode == "dense":
             return None
-        return np.abs(trained.loss - self.dense.loss) / self.dense.loss
+        return np.asarray(np.abs(trained.loss - self.dense.loss) / self.dense.loss)
