@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from adamx.adam.formula import average
 from adamx.adam.moments import MomentTransformation, ScaleByAdamState
-from adamx.core import numerics, tree
+from adamx.core import fields, numerics, tree
 from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import Number, ScalarOrSchedule, one_minus_power
 from adamx.core.transformation import Params, State, Updates
@@ -34,8 +34,18 @@ def _adamax(
     return s.mu_scale * (mu / nu), mu, nu
 
 
+def _adamax_eps_outside(
+    s: _Scalars, g: chex.Array, mu: chex.Array, nu: chex.Array
+) -> tuple[chex.Array, chex.Array, chex.Array]:
+    mu = average(s.b1, s.one_minus_b1, mu, g)
+    nu = jnp.maximum(s.b2 * nu, jnp.abs(g))
+    return s.mu_scale * (mu / (nu + s.eps)), mu, nu
+
+
 class ScaleByAdamax(MomentTransformation):
-    """u = m_hat / n with n the decaying maximum of |g| + eps."""
+    """u = m_hat / n with n the decaying maximum of |g| + eps, or of |g| and plus eps then."""
+
+    eps_outside: bool = fields.switch()
 
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
@@ -44,7 +54,8 @@ class ScaleByAdamax(MomentTransformation):
         b1, b2, eps = (self.at(name, state.count) for name in ("b1", "b2", "eps"))
         count = numerics.safe_increment(state.count)
         s = _Scalars(b1, 1.0 - b1, b2, 1.0 / one_minus_power(b1, count), eps)
-        return self.advance(_adamax, s, updates, state, params)
+        rule = _adamax_eps_outside if self.eps_outside else _adamax
+        return self.advance(rule, s, updates, state, params)
 
 
 def scale_by_adamax(
@@ -54,6 +65,7 @@ def scale_by_adamax(
     *,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    eps_outside: bool = False,
 ) -> ScaleByAdamax:
     """Rescales gradients by their mean and a decaying maximum of their size.
 
@@ -61,10 +73,16 @@ def scale_by_adamax(
         n_t = max(b2 n_{t-1}, |g_t| + eps)
         u_t = m_t / ((1 - b1**t) n_t)
 
+    With `eps_outside`, as in Keras,
+
+        n_t = max(b2 n_{t-1}, |g_t|)
+        u_t = m_t / ((1 - b1**t) (n_t + eps))
+
     Args:
       b1, b2: decay rates in [0, 1), of the mean and of the maximum.
       eps: added to |g|, >= 0; positive unless no gradient element is ever 0.
       mu_dtype, nu_dtype: see `scale_by_adam`.
+      eps_outside: add eps to the maximum instead of to |g|.
 
     Returns:
       A transformation with state `ScaleByAdamState(count, mu, nu)`; `nu` holds n.
@@ -80,7 +98,9 @@ def scale_by_adamax(
       >>> adamx.scale_by_adamax()
       scale_by_adamax(b1=0.9, b2=0.999, eps=1e-08)
     """
-    return ScaleByAdamax.checked(b1=b1, b2=b2, eps=eps, mu_dtype=mu_dtype, nu_dtype=nu_dtype)
+    return ScaleByAdamax.checked(
+        b1=b1, b2=b2, eps=eps, mu_dtype=mu_dtype, nu_dtype=nu_dtype, eps_outside=eps_outside
+    )
 
 
 def adamax(

@@ -75,6 +75,14 @@ class EmaParams(GradientTransformation):
     every: int = fields.count(1)
     overwrite_every: int | None = fields.limit()
     mask: Mask = mask_field()
+    only_updated: bool = fields.switch(False)
+
+    def check_together(self) -> None:
+        if self.debias and self.only_updated:
+            raise ValueError(
+                f"{self.public_name}: `debias` corrects all leaves alike, so it cannot go with "
+                "`only_updated`"
+            )
 
     def init(self, params: Params) -> State:
         def start(p: Any, selected: bool) -> chex.Array | None:
@@ -113,12 +121,11 @@ class EmaParams(GradientTransformation):
         after = apply_updates(
             params, tree.with_dtypes_of(self.public_name, "parameters", params, updates)
         )
-        averaged = jax.tree.map(
-            lambda p, ema: None if ema is None else p,
-            after,
-            state.ema,
-            is_leaf=lambda x: x is None,
-        )
+
+        def taking_part(u: Any, p: chex.Array, ema: chex.Array | None) -> chex.Array | None:
+            return None if ema is None or (self.only_updated and u is None) else p
+
+        averaged = jax.tree.map(taking_part, updates, after, state.ema, is_leaf=tree.is_leaf)
         _, ema = tree.update_leaves(self.public_name, _average, averaged, [state.ema], scalars)
         # Exactly 1 forever once it is 1.
         weight = state.weight + jnp.asarray(scalars.rest, jnp.float32) * (1.0 - state.weight)
@@ -172,6 +179,7 @@ def ema_params(
     every: int = 1,
     overwrite_every: int | None = None,
     mask: Any = None,
+    only_updated: bool = False,
 ) -> EmaParams:
     """Keeps an exponential moving average of the parameters; read it with `eval_params`.
 
@@ -194,6 +202,7 @@ def ema_params(
         `ema_overwrite_frequency`); None never.
       mask: which leaves are averaged: a pytree of booleans (or a prefix of one), or a function of
         the parameters that returns one; None for all. The others evaluate as they are.
+      only_updated: a leaf whose update is `None` keeps its average, too.
 
     Returns:
       A transformation with state `EmaParamsState(count, weight, ema)`; `ema` is float32 for
@@ -218,6 +227,7 @@ def ema_params(
         every=every,
         overwrite_every=overwrite_every,
         mask=mask,
+        only_updated=only_updated,
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 
 import adamx
 from adamx import GradientTransformation, Schedule
+from adamx.interop import keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +59,16 @@ def shrink(updates: Any, params: Any) -> Any:
     return 0.5 * updates
 
 
+def tenth() -> float:
+    """A hyperparameter that is a function without arguments."""
+    return 0.1
+
+
+def halved_pairs(pairs: Any) -> Any:
+    """A function of (gradient, variable) pairs."""
+    return [(0.5 * g, v) for g, v in pairs]
+
+
 def passed_on(updates: Any, params: Any) -> Any:
     """A rule for trees that is a plain function."""
     return updates
@@ -87,6 +98,12 @@ CASES = (
     Case("adam-eps_root", lambda: adamx.adam(FALL, b1=0.0, eps_root=1e-6)),
     Case("adam-eps_hat", lambda: adamx.adam(LR, eps_hat=True)),
     Case("adam-array", lambda: adamx.adam(jnp.asarray(LR)), printable=False),
+    Case(
+        "adam-callable",
+        lambda: adamx.read_callables(adamx.adam(tenth)),
+        printable=False,
+        serializable=False,
+    ),
     Case(
         "adam-bfloat16_moments",
         lambda: adamx.adam(LR, mu_dtype="bfloat16", nu_dtype="bfloat16"),
@@ -406,6 +423,37 @@ CASES = (
         data=False,
         printable=False,
         serializable=False,
+    ),
+    # Under Keras's names.
+    Case(
+        "keras.Adam",
+        lambda: keras.Adam(LR, clipnorm=0.5, amsgrad=True, mesh=None),
+        printable=False,
+    ),
+    Case(
+        "keras.Adam-everything",
+        lambda: keras.Adam(
+            keras.schedule("CosineDecay", initial_learning_rate=0.1, decay_steps=8),
+            decay=0.1,
+            gradient_transformers=[halved_pairs],
+            loss_scale_factor=2.0,
+            gradient_accumulation_steps=2,
+            use_ema=True,
+        ),
+        needs_params=True,
+        bounded=False,
+        averages=True,
+        printable=False,
+        serializable=False,
+    ),
+    Case("keras.AdamW", lambda: keras.AdamW(FALL), needs_params=True, printable=False),
+    Case("keras.Nadam", lambda: keras.Nadam(LR), smooth=False, printable=False),
+    Case("keras.Adamax", lambda: keras.Adamax(LR), printable=False),
+    Case(
+        "keras.Lamb",
+        lambda: keras.Lamb(FALL, weight_decay=0.1),
+        needs_params=True,
+        printable=False,
     ),
     # Composing.
     Case(

@@ -12,6 +12,7 @@ import pytest
 
 import adamx
 from adamx.core.value import REGISTRY, Value
+from adamx.interop import keras
 from tests.contract.support import is_float
 from tests.contract.table import CASES, SCHEDULES, Case, every_case
 
@@ -28,6 +29,10 @@ def returns(function: Any, kind: type) -> bool:
 def factories(kind: type) -> set[str]:
     functions = {name: getattr(adamx, name) for name in adamx.__all__}
     functions |= {f"sparse.{name}": getattr(adamx.sparse, name) for name in adamx.sparse.__all__}
+    # The optimizers; the other functions there take or return one.
+    functions |= {
+        f"keras.{name}": getattr(keras, name) for name in keras.__all__ if name[0].isupper()
+    }
     return {
         name
         for name, function in functions.items()

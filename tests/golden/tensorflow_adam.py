@@ -9,7 +9,7 @@ arguments stand in `cases` (JSON).
 
 tensorflow_adam.npz: two variables, `w` [3, 2] and `b` [4], get 16 gradients.
 
-    gradients/<var>              [16, ...]  float32, the same for all cases
+    gradients/<var>              [16, ...]  float32, the same for all cases, but for a `scale`
     initial/<var>                           float32
     <case>/<var>                 [16, ...]  after each step, in the variable's dtype (bfloat16 as
                                             float32)
@@ -117,6 +117,8 @@ CASES = {
     "legacy-plain": {},
     "legacy-plain_float64": {"dtype": "float64"},
     "legacy-plain_float16": {"dtype": "float16", "learning_rate": 0.05},
+    # Whose squares float16 cannot hold.
+    "legacy-small_float16": {"dtype": "float16", "learning_rate": 0.05, "scale": 1e-4},
     "legacy-plain_bfloat16": {"dtype": "bfloat16", "learning_rate": 0.05},
     "legacy-hyper": HYPER,
     "legacy-amsgrad": {**HYPER, "amsgrad": True},
@@ -250,7 +252,7 @@ def halve(pairs):
 def make(case, arguments, clock):
     """The optimizer; `clock` holds the step for the callables."""
     arguments = dict(arguments)
-    for ours in ("dtype", "none", "exclude"):
+    for ours in ("dtype", "none", "exclude", "scale"):
         arguments.pop(ours, None)
     if "schedule" in arguments:
         name, config = arguments.pop("schedule")
@@ -297,7 +299,8 @@ def run(case, arguments):
     out = {k: [] for k in variables}
     for step in range(STEPS):
         clock[0] = step
-        pairs = [(tf.cast(gradients[k][step], dtype), v) for k, v in variables.items()]
+        scale = np.float32(arguments.get("scale", 1.0))
+        pairs = [(tf.cast(scale * gradients[k][step], dtype), v) for k, v in variables.items()]
         if arguments.get("none") and step in (2, 3, 7):
             pairs[0] = (None, pairs[0][1])
         optimizer.apply_gradients(pairs)

@@ -1,0 +1,79 @@
+"""Adam as the pages of TensorFlow and Keras describe it, as pure functions."""
+
+from adamx.interop.keras.adam import Adam, AdamW
+from adamx.interop.keras.adamax import Adamax
+from adamx.interop.keras.building import EMAOption, GradientsClipOption
+from adamx.interop.keras.config import from_config, get_config
+from adamx.interop.keras.lamb import Lamb
+from adamx.interop.keras.methods import (
+    aggregate_gradients,
+    apply_gradients,
+    build,
+    compute_gradients,
+    exclude_from_weight_decay,
+    finalize_variable_values,
+    get_gradients,
+    get_updates,
+    learning_rate,
+    minimize,
+    set_learning_rate,
+    update_step,
+)
+from adamx.interop.keras.nadam import Nadam
+from adamx.interop.keras.optimizer import KerasOptimizer, KerasOptimizerState
+from adamx.interop.keras.rates import schedule
+from adamx.interop.keras.variables import (
+    add_slot,
+    add_variable,
+    add_variable_from_reference,
+    add_weight,
+)
+from adamx.interop.keras.weights import (
+    get_slot,
+    get_slot_names,
+    get_weights,
+    iterations,
+    set_weights,
+    variables,
+)
+
+__all__ = [
+    # The optimizers.
+    "Adam",
+    "AdamW",
+    "Nadam",
+    "Adamax",
+    "Lamb",
+    "schedule",
+    "GradientsClipOption",
+    "EMAOption",
+    "exclude_from_weight_decay",
+    "KerasOptimizer",
+    "KerasOptimizerState",
+    # Stepping.
+    "build",
+    "minimize",
+    "compute_gradients",
+    "get_gradients",
+    "aggregate_gradients",
+    "apply_gradients",
+    "get_updates",
+    "update_step",
+    "finalize_variable_values",
+    "learning_rate",
+    "set_learning_rate",
+    # The state.
+    "iterations",
+    "variables",
+    "get_weights",
+    "set_weights",
+    "get_slot_names",
+    "get_slot",
+    "add_slot",
+    "add_weight",
+    "add_variable",
+    "add_variable_from_reference",
+    # Configurations.
+    "get_config",
+    "from_config",
+]

@@ -1,0 +1,202 @@
+"""Keras's arguments as links of a chain, in the order in which Keras acts on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from adamx.core import fields
+from adamx.core.chain import NamedChain, named_chain
+from adamx.core.fields import Where
+from adamx.core.transformation import GradientTransformation
+from adamx.interop.keras.links import (
+    DecayThenTrustRatio,
+    FixedLossScale,
+    PairFunction,
+    TransformPairs,
+)
+from adamx.interop.keras.optimizer import KerasOptimizer
+from adamx.interop.keras.presets import PRESETS, Preset
+from adamx.interop.keras.rates import as_hyperparameter, composed
+from adamx.transforms.accumulation import multi_steps
+from adamx.transforms.averaging import ema_params
+from adamx.transforms.clipping import clip, clip_by_global_norm, clip_by_norm
+from adamx.transforms.scaling import scale_by_learning_rate
+from adamx.transforms.trust_ratio import scale_by_trust_ratio
+from adamx.transforms.weight_decay import add_decayed_weights
+
+_CLIPS = {"clipvalue": clip, "clipnorm": clip_by_norm, "global_clipnorm": clip_by_global_norm}
+
+
+class GradientsClipOption(NamedTuple):
+    """The clips of the first DTensor optimizers, as one argument; at most one may be set.
+
+    Example:
+      >>> from adamx.interop import keras
+      >>> tx = keras.Adam(gradients_clip_option=keras.GradientsClipOption(clipnorm=1.0))
+      >>> tx == keras.Adam(clipnorm=1.0)
+      True
+    """
+
+    clipnorm: float | None = None
+    clipvalue: float | None = None
+    global_clipnorm: float | None = None
+
+
+class EMAOption(NamedTuple):
+    """The average of the parameters of the first DTensor optimizers, as one argument.
+
+    Example:
+      >>> from adamx.interop import keras
+      >>> option = keras.EMAOption(use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=10)
+      >>> tx = keras.Adam(ema_option=option)
+      >>> tx == keras.Adam(use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=10)
+      True
+    """
+
+    use_ema: bool = False
+    ema_momentum: float = 0.99
+    ema_overwrite_frequency: int | None = 100
+
+
+class Around(NamedTuple):
+    """Everything that goes around the core, under Keras's names."""
+
+    learning_rate: Any
+    name: str
+    weight_decay: float | None = None
+    clipnorm: float | None = None
+    clipvalue: float | None = None
+    global_clipnorm: float | None = None
+    use_ema: bool = False
+    ema_momentum: float = 0.99
+    ema_overwrite_frequency: int | None = None
+    loss_scale_factor: float | None = None
+    gradient_accumulation_steps: int | None = None
+    decay: float = 0.0
+    gradient_aggregator: PairFunction | GradientTransformation | None = None
+    gradient_transformers: Sequence[PairFunction] | None = None
+    mesh: jax.sharding.Mesh | None = None
+    jit_compile: bool = True
+    preset: str = "keras"
+
+
+def hyperparameters(kind: str, rules: Preset, **values: Any) -> list[Any]:
+    """beta_1, beta_2 and epsilon ready for a core: numbers, schedules, and what stands for None."""
+    if values["epsilon"] is None:
+        values["epsilon"] = 1e-7
+    elif isinstance(values["epsilon"], (int, float)) and values["epsilon"] == 0.0:
+        values["epsilon"] = rules.zero_epsilon
+    return [as_hyperparameter(value) for value in values.values()]
+
+
+def rules_of(kind: str, preset: str) -> Preset:
+    """The preset of this name."""
+    if preset not in PRESETS:
+        raise ValueError(f"{kind}: `preset` must be one of {', '.join(PRESETS)}, got {preset!r}")
+    return PRESETS[preset]
+
+
+def _clips(kind: str, around: Around, rules: Preset) -> Iterator[tuple[str, Any]]:
+    """Value, norm per variable, global norm, in this order."""
+    limits = {name: getattr(around, name) for name in _CLIPS}
+    given = [name for name, limit in limits.items() if limit is not None]
+    both_norms = "clipnorm" in given and "global_clipnorm" in given
+    if len(given) > 1 and (both_norms or not rules.several_clips):
+        raise ValueError(
+            f"{kind}: only one of {', '.join(_CLIPS)} can be set, got {' and '.join(given)}; "
+            "`preset='legacy'` takes a value together with a norm"
+        )
+    if given and around.gradient_transformers:
+        raise ValueError(
+            f"{kind}: `{given[0]}` and `gradient_transformers` cannot both be set; clip in one of "
+            "the functions, or chain `adamx.clip_by_norm` before the optimizer"
+        )
+    for name in given:
+        if limits[name] == 0:
+            raise ValueError(f"{kind}: `{name}` must be > 0, got 0, which would stop all training")
+        yield name, _CLIPS[name](limits[name])
+
+
+def _aggregation(kind: str, around: Around) -> Iterator[tuple[str, Any]]:
+    aggregator = around.gradient_aggregator
+    if isinstance(aggregator, GradientTransformation):
+        yield "aggregate", aggregator
+    elif aggregator is not None:
+        where = Where(kind, "gradient_aggregator")
+        wanted = "a function of (gradient, variable) pairs or a transformation"
+        fields.check_callable(where, aggregator, wanted)
+        yield "aggregate", TransformPairs.checked(functions=[aggregator])
+    if around.gradient_transformers:
+        yield "transform", TransformPairs.checked(functions=around.gradient_transformers)
+
+
+def _average(kind: str, around: Around, rules: Preset, every: int) -> Iterator[tuple[str, Any]]:
+    use_ema = around.use_ema
+    if not isinstance(use_ema, bool):
+        raise TypeError(f"{kind}: `use_ema` must be True or False, got {use_ema!r}")
+    if not use_ema:
+        if around.ema_overwrite_frequency is not None:
+            raise ValueError(f"{kind}: `ema_overwrite_frequency` has no effect without `use_ema`")
+        return
+    if every > 1 and around.ema_overwrite_frequency is not None:
+        raise ValueError(
+            f"{kind}: `ema_overwrite_frequency` together with `gradient_accumulation_steps` would "
+            "overwrite the parameters in every micro-batch of a step; give up one of them"
+        )
+    yield (
+        "ema",
+        ema_params(
+            around.ema_momentum,
+            start_step=rules.ema_start * every,
+            overwrite_every=around.ema_overwrite_frequency,
+            only_updated=not rules.ema_of_all,
+        ),
+    )
+
+
+def _moves(kind: str, around: Around, every: int) -> Iterator[tuple[str, Any]]:
+    """From the direction of the core to the update."""
+    rate = composed(around.learning_rate, around.decay, every)
+    if kind != "Lamb":
+        if around.weight_decay is not None:
+            yield "weight_decay", add_decayed_weights(around.weight_decay)
+        yield "learning_rate", scale_by_learning_rate(rate)
+    elif around.weight_decay is None:
+        yield "trust_ratio", scale_by_trust_ratio()
+        yield "learning_rate", scale_by_learning_rate(rate)
+    else:
+        yield (
+            "learning_rate",
+            DecayThenTrustRatio.checked(learning_rate=rate, weight_decay=around.weight_decay),
+        )
+
+
+def _chain(kind: str, core: GradientTransformation, around: Around) -> NamedChain:
+    rules, every = rules_of(kind, around.preset), around.gradient_accumulation_steps
+    if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 2):
+        raise ValueError(
+            f"{kind}: `gradient_accumulation_steps` must be a whole number >= 2 or None, got "
+            f"{every!r}"
+        )
+    step = [*_clips(kind, around, rules), ("core", core), *_moves(kind, around, every or 1)]
+    if every is not None:
+        step = [("accumulate", multi_steps(named_chain(*step), every))]
+    scale = around.loss_scale_factor
+    unscaled = [] if scale is None else [("loss_scale", FixedLossScale.checked(scale=scale))]
+    average = _average(kind, around, rules, every or 1)
+    return named_chain(*unscaled, *_aggregation(kind, around), *step, *average)
+
+
+def build_optimizer(kind: str, core: GradientTransformation, around: Around) -> KerasOptimizer:
+    """The core with everything around it."""
+    return KerasOptimizer.checked(
+        kind=kind,
+        scope=around.name,
+        preset=around.preset,
+        jit_compile=around.jit_compile,
+        mesh=around.mesh,
+        chain=_chain(kind, core, around),
+    )

@@ -1,0 +1,459 @@
+"""What the optimizers of Keras do, as functions of the optimizer, its state and the variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from adamx.core import numerics, tree
+from adamx.core.evaluation import eval_params
+from adamx.core.fields import AxisName
+from adamx.core.hyperparameter import Schedule
+from adamx.core.readings import read_callables, readings, with_readings
+from adamx.core.transformation import Params, State, Updates
+from adamx.interop.keras.links import Pairs, check_pairs
+from adamx.interop.keras.optimizer import (
+    KerasOptimizer,
+    KerasOptimizerState,
+    check_optimizer,
+    parts_of,
+    with_links,
+    with_states,
+)
+from adamx.interop.keras.rates import as_hyperparameter, decomposed, with_rate
+from adamx.interop.keras.weights import get_slot
+from adamx.transforms.aggregation import psum
+from adamx.transforms.learning_rate import get_learning_rate
+from adamx.transforms.loss_scaling import loss_scale
+from adamx.transforms.paths import mask_by_path
+
+Loss = Callable[..., Any]
+
+
+def build(tx: KerasOptimizer, var_list: Params) -> KerasOptimizerState:
+    """The state for these variables: `tx.init(var_list)`.
+
+    Args:
+      tx: an optimizer made here.
+      var_list: the variables, any pytree.
+
+    Raises:
+      TypeError: another optimizer.
+
+    Example:
+      >>> from adamx.interop import keras
+      >>> keras.build(keras.Adam(), [1.0]).count
+      Array(0, dtype=int32)
+    """
+    state: KerasOptimizerState = check_optimizer("build", tx).init(var_list)
+    return state
+
+
+def _traced() -> bool:
+    return isinstance(jnp.zeros(()), jax.core.Tracer)
+
+
+def _take_step(
+    tx: KerasOptimizer, values: Sequence[Any], grads: Updates, state: State, params: Params
+) -> tuple[Params, State]:
+    return (with_readings(tx, values) if values else tx).step(grads, state, params)
+
+
+_take_compiled_step = jax.jit(_take_step, static_argnums=0)
+
+
+def _step(
+    tx: KerasOptimizer, grads: Updates, state: State, params: Params, name: str | None
+) -> tuple[Params, State]:
+    """One step, compiled unless the optimizer or a surrounding `jit` says otherwise."""
+    if name is not None:
+        tx = tx.replace(scope=name)
+    if _traced():
+        return tx.step(grads, state, params)
+    if not tx.jit_compile:
+        return read_callables(tx).step(grads, state, params)
+    values = readings(read_callables(tx)) if readings(tx) else []
+    result: tuple[Params, State] = _take_compiled_step(tx, values, grads, state, params)
+    return result
+
+
+def _check_some(owner: str, grads: Updates) -> None:
+    if not any(map(numerics.is_inexact, tree.flatten(grads)[0])):
+        raise ValueError(f"{owner}: no gradients provided for any variable")
+
+
+def apply_gradients(
+    tx: KerasOptimizer,
+    grads_and_vars: Iterable[tuple[Any, Any]] | Updates,
+    state: KerasOptimizerState,
+    params: Params | None = None,
+    name: str | None = None,
+) -> tuple[Any, KerasOptimizerState]:
+    """One step.
+
+    A gradient of None leaves its variable and its slots alone; the iterations advance.
+
+    Args:
+      tx: an optimizer made here.
+      grads_and_vars: pairs (gradient, variable) in the order of the leaves that the state was made
+        for; or, with `params`, a pytree of gradients.
+      state: from `build` or the last step.
+      params: the variables as a pytree; None if they are in the pairs.
+      name: of the operations of this step instead of the optimizer's.
+
+    Returns:
+      `(variables, state)`: a list if pairs were given, else a pytree like `params`.
+
+    Raises:
+      TypeError: no pairs; another optimizer or another one's state.
+      ValueError: no gradients; another number of pairs, or shapes that do not fit.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from adamx.interop import keras
+      >>> tx, w = keras.Adam(0.5), jnp.array(2.0)
+      >>> (w,), state = keras.apply_gradients(tx, [(jnp.array(3.0), w)], keras.build(tx, [w]))
+      >>> print(f"{w:.3f}", keras.iterations(state))
+      1.500 1
+    """
+    owner = "apply_gradients"
+    tree.check_state(owner, state, KerasOptimizerState)
+    tx = check_optimizer(owner, tx)
+    if params is not None:
+        _check_some(owner, grads_and_vars)
+        return _step(tx, grads_and_vars, state, params, name)
+    pairs = check_pairs(owner, grads_and_vars)
+    gradients, variables = [g for g, _ in pairs], [v for _, v in pairs]
+    _check_some(owner, gradients)
+    structure = tree.flatten(get_slot(state, "m"))[1]
+    if structure.num_leaves != len(pairs):
+        raise ValueError(
+            f"{owner}: the state was built for {structure.num_leaves} variables, got "
+            f"{len(pairs)} pairs; pass (None, variable) for one without a gradient"
+        )
+    new, state = _step(
+        tx, structure.unflatten(gradients), state, structure.unflatten(variables), name
+    )
+    return tree.flatten(new)[0], state
+
+
+def _gradients(owner: str, loss: Loss, params: Params, grad_loss: Any) -> Updates:
+    if not callable(loss):
+        raise ValueError(
+            f"{owner}: `loss` must be a function of the variables, got {loss!r}; JAX has no tape "
+            "that remembers how a number was computed"
+        )
+    value, back = jax.vjp(lambda trained: loss(_merged(trained, params)), _trained(params))
+    seed = jnp.ones_like(value) if grad_loss is None else jnp.asarray(grad_loss, value.dtype)
+    if jnp.shape(seed) != jnp.shape(value):
+        raise ValueError(
+            f"{owner}: `grad_loss` has shape {jnp.shape(seed)}, but the loss {jnp.shape(value)}"
+        )
+    return back(seed)[0]
+
+
+def _trained(params: Params) -> Params:
+    return jax.tree.map(lambda p: p if numerics.is_inexact(p) else None, params)
+
+
+def _merged(trained: Params, params: Params) -> Params:
+    return jax.tree.map(
+        lambda t, p: p if t is None else t, trained, params, is_leaf=lambda x: x is None
+    )
+
+
+def compute_gradients(
+    loss: Loss, var_list: Params, grad_loss: chex.Array | None = None
+) -> list[tuple[Any, Any]]:
+    """Pairs (gradient, variable) for all leaves of the variables.
+
+    Args:
+      loss: a function of the variables, of no other arguments.
+      var_list: the variables, any pytree.
+      grad_loss: the gradient of something else with respect to the loss, of its shape; None for
+        ones.
+
+    Returns:
+      A list for `apply_gradients`; the gradient is None for what is not trained (integers).
+
+    Raises:
+      ValueError: `loss` is not a function, or `grad_loss` has another shape.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from adamx.interop import keras
+      >>> [(g, v)] = keras.compute_gradients(lambda v: v[0] ** 2, [jnp.array(3.0)])
+      >>> print(g, v)
+      6.0 3.0
+    """
+    grads = _gradients("compute_gradients", loss, var_list, grad_loss)
+    return list(zip(tree.flatten(grads)[0], tree.flatten(var_list)[0], strict=True))
+
+
+def get_gradients(loss: Loss, params: Params) -> list[chex.Array]:
+    """The gradients of the loss with respect to all leaves of the parameters.
+
+    Args:
+      loss: a function of the parameters.
+      params: any pytree.
+
+    Raises:
+      ValueError: `loss` is not a function, or a leaf has no gradient (an integer).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from adamx.interop import keras
+      >>> print(*keras.get_gradients(lambda v: v[0] ** 2, [jnp.array(3.0)]))
+      6.0
+    """
+    grads = [g for g, _ in compute_gradients(loss, params)]
+    for i, g in enumerate(grads):
+        if g is None:
+            raise ValueError(f"get_gradients: variable {i} has no gradient")
+    return grads
+
+
+def get_updates(
+    tx: KerasOptimizer, loss: Loss, state: KerasOptimizerState, params: Params
+) -> tuple[Updates, KerasOptimizerState]:
+    """What one step would add to the parameters: `tx.update` of the gradient of the loss.
+
+    Args:
+      tx: an optimizer made here.
+      loss: a function of the parameters.
+      state: from `build` or the last step.
+      params: any pytree.
+
+    Returns:
+      `(updates, state)`; go on with `adamx.apply_updates(params, updates)`.
+
+    Raises:
+      ValueError: `loss` is not a function.
+      TypeError: another optimizer or another one's state.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from adamx.interop import keras
+      >>> tx, w = keras.Adam(0.5), jnp.array(3.0)
+      >>> print(keras.get_updates(tx, lambda w: w**2, keras.build(tx, w), w)[0].round(3))
+      -0.5
+    """
+    grads = _gradients("get_updates", loss, params, loss_scale(state))
+    updates, state = check_optimizer("get_updates", tx).update(grads, state, params)
+    return updates, state
+
+
+def minimize(
+    tx: KerasOptimizer,
+    loss: Loss,
+    state: KerasOptimizerState,
+    params: Params,
+    grad_loss: chex.Array | None = None,
+    name: str | None = None,
+) -> tuple[Params, KerasOptimizerState]:
+    """One step down the gradient of a loss: `compute_gradients` and `apply_gradients`.
+
+    With `loss_scale_factor` the loss is multiplied by it.  `adamx.make_step` does the same with
+    batches, in one compiled function.
+
+    Args:
+      tx: an optimizer made here.
+      loss: a function of the parameters (`var_list` in Keras).
+      state: from `build` or the last step.
+      params: any pytree.
+      grad_loss: see `compute_gradients`.
+      name: see `apply_gradients`.
+
+    Returns:
+      `(params, state)`.
+
+    Raises:
+      ValueError: `loss` is not a function; no gradients; `grad_loss` of another shape.
+      TypeError: another optimizer or another one's state.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from adamx.interop import keras
+      >>> tx, var1 = keras.Adam(learning_rate=0.1), jnp.array(10.0)
+      >>> var1, state = keras.minimize(tx, lambda v: v**2 / 2.0, keras.build(tx, var1), var1)
+      >>> print(var1)
+      9.9
+    """
+    tree.check_state("minimize", state, KerasOptimizerState)
+    scale = loss_scale(state)
+    grads = _gradients("minimize", loss, params, scale if grad_loss is None else grad_loss * scale)
+    _check_some("minimize", grads)
+    return _step(check_optimizer("minimize", tx), grads, state, params, name)
+
+
+def aggregate_gradients(grads_and_vars: Iterable[tuple[Any, Any]], axis_name: AxisName) -> Pairs:
+    """The pairs with gradients summed over the devices, inside `shard_map` or `pmap`.
+
+    Args:
+      grads_and_vars: pairs (gradient, variable).
+      axis_name: the axes that hold the devices.
+
+    Raises:
+      TypeError: no pairs, or no axis name.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from adamx.interop import keras
+      >>> def total(g):
+      ...     return keras.aggregate_gradients([(g, jnp.zeros(()))], "devices")[0][0]
+      >>> jax.vmap(total, axis_name="devices")(jnp.array([1.0, 2.0]))
+      Array([3., 3.], dtype=float32)
+    """
+    pairs = check_pairs("aggregate_gradients", grads_and_vars)
+    link = psum(axis_name)
+    total, _ = link.update([g for g, _ in pairs], link.init(None))
+    return [(g, v) for g, (_, v) in zip(total, pairs, strict=True)]
+
+
+def update_step(
+    tx: KerasOptimizer, gradient: chex.Array, state: KerasOptimizerState, variable: chex.Array
+) -> tuple[chex.Array, KerasOptimizerState]:
+    """The rule alone, for one variable: neither clips nor weight decay nor an average.
+
+    Args:
+      tx: an optimizer made here.
+      gradient: like the variable.
+      state: from `build(tx, variable)` or the last step.
+      variable: one array.
+
+    Returns:
+      `(variable, state)`.
+
+    Raises:
+      ValueError: something else than one array, or another shape.
+      TypeError: another optimizer or another one's state.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from adamx.interop import keras
+      >>> tx, w = keras.Adam(0.5, clipnorm=1e-9), jnp.array(2.0)
+      >>> w, state = keras.update_step(tx, jnp.array(4.0), keras.build(tx, w), w)
+      >>> print(f"{w:.3f}")
+      1.500
+    """
+    tree.check_state("update_step", state, KerasOptimizerState)
+    tx = read_callables(check_optimizer("update_step", tx)) if not _traced() else tx
+    if isinstance(variable, (dict, list, tuple)):
+        raise ValueError("update_step: takes one variable; `apply_gradients` takes a pytree")
+    new, update = {}, gradient
+    with jax.named_scope(tx.name):
+        for name, part in parts_of(tx, state).items():
+            if name in ("core", "trust_ratio", "learning_rate"):
+                update, new[name] = part.link.update(update, part.state, variable)
+    updated = jnp.asarray(variable + update).astype(jnp.asarray(variable).dtype)
+    state = with_states(state, new)
+    return updated, state._replace(count=numerics.safe_increment(state.count))
+
+
+def finalize_variable_values(state: KerasOptimizerState, params: Params) -> Params:
+    """What the variables are after training: their average with `use_ema`, else themselves.
+
+    Args:
+      state: of an optimizer made here.
+      params: any pytree.
+
+    Raises:
+      TypeError: another one's state.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from adamx.interop import keras
+      >>> tx, w = keras.Adam(0.5, use_ema=True, ema_momentum=0.5), jnp.array(2.0)
+      >>> state = keras.build(tx, w)
+      >>> for _ in range(2):
+      ...     w, state = keras.apply_gradients(tx, jnp.array(4.0), state, w)
+      >>> print(w.round(3), keras.finalize_variable_values(state, w).round(3))
+      1.0 1.25
+    """
+    tree.check_state("finalize_variable_values", state, KerasOptimizerState)
+    return eval_params(state, params) if "ema" in state.inner_state else params
+
+
+def learning_rate(tx: KerasOptimizer, state: KerasOptimizerState) -> chex.Array:
+    """The learning rate of the next step.
+
+    Args:
+      tx: an optimizer made here.
+      state: its state.
+
+    Raises:
+      TypeError: another optimizer or another one's state.
+
+    Example:
+      >>> from adamx.interop import keras
+      >>> tx = keras.Adam(0.5, decay=1.0)
+      >>> print(keras.learning_rate(tx, tx.init(1.0)))
+      0.5
+    """
+    return get_learning_rate(check_optimizer("learning_rate", tx), state)
+
+
+def set_learning_rate(tx: KerasOptimizer, learning_rate: Any) -> KerasOptimizer:
+    """The optimizer with another learning rate; its state fits as before.
+
+    For one that changes often without compiling anew give a function of no arguments.
+
+    Args:
+      tx: an optimizer made here, whose learning rate is a number.
+      learning_rate: a number.
+
+    Raises:
+      TypeError: the old or the new learning rate is a schedule or a function.
+      ValueError: a number outside its range.
+
+    Example:
+      >>> from adamx.interop import keras
+      >>> keras.set_learning_rate(keras.Adam(0.5), 0.25) == keras.Adam(0.25)
+      True
+    """
+    link: Any = parts_of(check_optimizer("set_learning_rate", tx))["learning_rate"].link
+    old, _ = decomposed(link.learning_rate)
+    new = as_hyperparameter(learning_rate)
+    if isinstance(old, Schedule) or callable(new):
+        raise TypeError(
+            "set_learning_rate: only a number can be replaced by a number; the state of a "
+            "schedule or a function is another one, so make a new optimizer"
+        )
+    changed = link.replace(learning_rate=with_rate(link.learning_rate, new))
+    return with_links(tx, {"learning_rate": changed})
+
+
+def exclude_from_weight_decay(
+    tx: KerasOptimizer, var_names: Sequence[str] | None = None, mask: Any = None
+) -> KerasOptimizer:
+    """The optimizer with some variables excluded from weight decay.
+
+    Args:
+      tx: an optimizer made here with `weight_decay`.
+      var_names: regular expressions that are searched in the paths of the variables ("b" is also
+        found in "embedding").
+      mask: instead, a pytree of booleans, True where weights decay (Keras's `var_list` says where
+        they do not).
+
+    Raises:
+      ValueError: no weight decay in `tx`; not exactly one of `var_names` and `mask`.
+      TypeError: another optimizer.
+
+    Example:
+      >>> from adamx.interop import keras
+      >>> tx = keras.exclude_from_weight_decay(keras.AdamW(), ["bias$"])
+      >>> tx.chain.links[1]
+      add_decayed_weights(weight_decay=0.004, mask=mask_by_path('bias$', exclude=True))
+    """
+    owner = "exclude_from_weight_decay"
+    part = parts_of(check_optimizer(owner, tx)).get("weight_decay")
+    if part is None:
+        raise ValueError(f"{owner}: {tx.name} has no weight decay that could exclude variables")
+    if (var_names is None) == (mask is None):
+        raise ValueError(f"{owner}: give either `var_names` or `mask`")
+    mask = mask_by_path(*var_names, exclude=True) if var_names is not None else mask
+    return with_links(tx, {"weight_decay": part.link.replace(mask=mask)})

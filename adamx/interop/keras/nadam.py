@@ -1,0 +1,67 @@
+"""Nadam under Keras's name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adamx.adam.nadam import scale_by_nadam
+from adamx.core.hyperparameter import ScalarOrSchedule
+from adamx.interop.keras.building import Around, build_optimizer, hyperparameters, rules_of
+from adamx.interop.keras.optimizer import KerasOptimizer
+
+
+def Nadam(
+    learning_rate: ScalarOrSchedule | dict[str, Any] = 0.001,
+    beta_1: ScalarOrSchedule = 0.9,
+    beta_2: ScalarOrSchedule = 0.999,
+    epsilon: ScalarOrSchedule | None = 1e-7,
+    weight_decay: float | None = None,
+    clipnorm: float | None = None,
+    clipvalue: float | None = None,
+    global_clipnorm: float | None = None,
+    use_ema: bool = False,
+    ema_momentum: float = 0.99,
+    ema_overwrite_frequency: int | None = None,
+    loss_scale_factor: float | None = None,
+    gradient_accumulation_steps: int | None = None,
+    name: str = "Nadam",
+) -> KerasOptimizer:
+    """Nadam with the numbers of Keras 3: the momentum grows from beta_1 / 2 to beta_1.
+
+        k_t = beta_1 (1 - 0.96**t / 2)         P_t = k_1 k_2 ... k_t
+        m_hat = k_{t+1} m_t / (1 - P_{t+1}) + (1 - k_t) g_t / (1 - P_t)
+        p <- p - learning_rate m_hat / (sqrt(v_t / (1 - beta_2**t)) + epsilon)
+
+    Args:
+      learning_rate, beta_1, beta_2, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema,
+        ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+        name: see `Adam`.
+      epsilon: added to the root of the corrected v, despite what its page says; None for 1e-7.
+
+    Raises:
+      ValueError, TypeError: as `Adam`.
+
+    Reference:
+      Dozat, Incorporating Nesterov Momentum into Adam, 2016, Algorithm 2.
+
+    Example:
+      >>> from adamx.interop import keras
+      >>> keras.Nadam().chain.links[0].momentum_decay
+      1.0
+    """
+    rules = rules_of("Nadam", "keras")
+    b1, b2, eps = hyperparameters("Nadam", rules, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
+    around = Around(
+        learning_rate=learning_rate,
+        name=name,
+        weight_decay=weight_decay,
+        clipnorm=clipnorm,
+        clipvalue=clipvalue,
+        global_clipnorm=global_clipnorm,
+        use_ema=use_ema,
+        ema_momentum=ema_momentum,
+        ema_overwrite_frequency=ema_overwrite_frequency,
+        loss_scale_factor=loss_scale_factor,
+        gradient_accumulation_steps=gradient_accumulation_steps,
+    )
+    return build_optimizer("Nadam", scale_by_nadam(b1, b2, eps, momentum_decay=1.0), around)
