@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.adam.adam import ScaleByAmsgrad
+from adamx.adam.adamax import ScaleByAdamax
 from adamx.core import numerics
 from adamx.core.chain import as_transformation
 from adamx.core.fields import Where
@@ -154,6 +155,13 @@ def _check_maker(owner: str, tx: Any, optax_state: Any, ignore: Sequence[str]) -
         raise ValueError(
             f"{owner}: optax keeps the maximum of the corrected second moments; use "
             "`scale_by_amsgrad` without `raw_maximum`"
+        )
+    if "ScaleByAdamState" in found and any(
+        isinstance(link, ScaleByAdamax) and link.eps_outside for link in links
+    ):
+        raise ValueError(
+            f"{owner}: optax keeps eps inside the maximum of AdaMax; use `scale_by_adamax` without "
+            "`eps_outside`"
         )
 
 

@@ -365,6 +365,12 @@ WRONG: dict[str, tuple[Callable[[], Any], Any, type[Exception], str]] = {
         ValueError,
         r"without `raw_maximum`",
     ),
+    "eps_outside": (
+        lambda: optax.adamax(0.1).init(parameters()),
+        adamx.scale_by_adamax(eps_outside=True),
+        ValueError,
+        r"without `eps_outside`",
+    ),
     "more_parts": (
         lambda: optax.chain(optax.ema(0.5), optax.adam(0.1)).init(parameters()),
         adamx.adam(0.1),

@@ -424,6 +424,12 @@ WRONG: dict[str, tuple[Callable[[], Any], Any, type[Exception], str]] = {
         ValueError,
         r"raw second moments; use `scale_by_amsgrad\(raw_maximum=True\)`",
     ),
+    "eps_outside": (
+        lambda: state_dict("Adamax-plain"),
+        adamx.scale_by_adamax(eps_outside=True),
+        ValueError,
+        r"without `eps_outside`",
+    ),
     "not_in_torch": (
         lambda: state_dict("Adam-plain"),
         adamx.yogi(0.1),

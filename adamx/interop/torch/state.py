@@ -242,6 +242,11 @@ def _keys(owner: str, tx: Any) -> dict[str, str]:
             f"{owner}: torch keeps the maximum of the raw second moments; use "
             "`scale_by_amsgrad(raw_maximum=True)`"
         )
+    if isinstance(core, ScaleByAdamax) and core.eps_outside:
+        raise ValueError(
+            f"{owner}: torch keeps eps inside the maximum of AdaMax; use `scale_by_adamax` without "
+            "`eps_outside`"
+        )
     return _KEYS[known[0]]
 
 
