@@ -16,7 +16,13 @@ from benchmarks.output.terminal import show
 from benchmarks.result import Result
 from benchmarks.run import run
 
-_PLATFORMS = {"cpu": "cpu", "gpu": "cuda,rocm"}
+
+def _choose(device: str | None) -> None:
+    """Makes JAX use the device, or says that it cannot."""
+    if device == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    elif device == "gpu" and jax.default_backend() != "gpu":
+        sys.exit(f"--device gpu: JAX sees none, only {jax.default_backend()}; see jax[cuda13]")
 
 
 def main(arguments: Sequence[str] | None = None) -> Result:
@@ -24,8 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> Result:
     options = parse(given)
     # Read before the run: it may be the file that the run overwrites.
     old = None if options.compare is None else Result.load(options.compare)
-    if options.device is not None:
-        jax.config.update("jax_platforms", _PLATFORMS[options.device])
+    _choose(options.device)
     console = Console()
     result = run(options, given, console)
     options.output.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from benchmarks.compare import changes
 from benchmarks.output import text
 from benchmarks.result import Result
 from benchmarks.rows import Row, Spread
-from benchmarks.suites.sparse import against_ids
+from benchmarks.suites.sparse import TOUCHED, against_ids
 from benchmarks.targets import outcomes
 
 DENSE = Row(
@@ -78,6 +78,19 @@ def test_sparse_targets_find_their_rows(ids, found):
     assert verdict("torch SparseAdam", row) == ("NOT MET in 1 of 1" if found else "not measured")
     other = dataclasses.replace(row, shape=against_ids(10**5, 64))
     assert verdict("torch SparseAdam", other) == "not measured"
+
+
+def test_lazy_on_its_own_is_compared_across_races():
+    dense = dataclasses.replace(
+        DENSE, suite="sparse", shape=against_ids(10**6, 64), size=8192, peer="optax dense"
+    )
+    lazy = dataclasses.replace(
+        dense, case=TOUCHED, peer="adamx lazy", seconds=Spread(0.004, 0.003, 0.005)
+    )
+    assert verdict("lazy on its own", dense) == "not measured"
+    assert verdict("lazy on its own", dense, lazy) == "met"
+    assert verdict("lazy on its own", dense, slower(lazy, 2.0)) == "NOT MET in 1 of 1"
+    assert verdict("lazy between dense steps", dense, lazy) == "NOT MET in 1 of 1"
 
 
 def test_temporaries_of_the_size_of_a_gradient_miss_the_target():

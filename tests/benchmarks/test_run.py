@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import jax
 import pytest
 
 from benchmarks import bench, models
@@ -137,6 +138,12 @@ def test_another_run_is_compared(finished, tmp_path, monkeypatch, capsys):
     main(["--compare", str(folder / "results.json"), "--output", str(tmp_path)])
     printed = capsys.readouterr().out
     assert f"{len(result.rows)} rows in both runs, 0 of them moved" in " ".join(printed.split())
+
+
+@pytest.mark.skipif(jax.default_backend() == "gpu", reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(SystemExit, match="JAX sees none, only cpu"):
+        main(["--device", "gpu"])
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):
