@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import numerics, tree
-from adamx.core.rows import SparseRows
+from adamx.core.rows import SparseRows, gather, scatter
 
 
 def apply_updates(params: chex.ArrayTree, updates: chex.ArrayTree) -> chex.ArrayTree:
@@ -51,5 +51,4 @@ def _apply_rows(table: chex.Array, update: SparseRows) -> chex.Array:
     if update.dtype == table.dtype == numerics.widen(table).dtype:
         return update.add_to(table)
     rows = update.coalesce()
-    read = table.at[rows.indices].get(mode="fill", fill_value=0)
-    return table.at[rows.indices].set((read + rows.values).astype(table.dtype), mode="drop")
+    return scatter(table, rows.indices, gather(table, rows.indices) + rows.values)

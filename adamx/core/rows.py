@@ -14,6 +14,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from adamx.core import numerics
 
@@ -35,11 +36,70 @@ def distinct(ids: chex.Array, num_rows: int) -> chex.Array:
     At least as many as there are, at most `num_rows`.
     """
     n, size = len(ids), min(len(ids), num_rows)
-    ordered = jnp.sort(ids)
+    ordered = jnp.sort(everywhere(ids))
     is_first = jnp.concatenate([ordered[:1] >= 0, ordered[1:] != ordered[:-1]])
     rank = jnp.where(ordered < num_rows, jnp.cumsum(is_first) - 1, n)
     unused = num_rows + jnp.arange(size, dtype=jnp.int32)
     return unused.at[rank].set(ordered, mode="drop")
+
+
+def find(ordered: chex.Array, ids: chex.Array) -> chex.Array:
+    """The place of each id among ordered ones, or that of the next larger one."""
+    place: chex.Array = jnp.searchsorted(ordered, everywhere(ids))
+    cut = _cut(ids, slice(None))
+    return place if cut is None else jax.sharding.reshard(place, cut.spec)
+
+
+def everywhere(ids: chex.Array) -> chex.Array:
+    """The same ids on all devices, where the type says that each has some of them."""
+    cut = _cut(ids, slice(None))
+    whole: chex.Array = ids if cut is None else jax.sharding.reshard(ids, PartitionSpec())
+    return whole
+
+
+def zero_rows(like: chex.Array, n: int) -> chex.Array:
+    """Zeros in the place of `n` rows, whose columns lie where those of `like` do."""
+    sharding: Any = jax.typeof(like).sharding
+    columns = PartitionSpec(None, *sharding.spec[1:])
+    where = NamedSharding(sharding.mesh, columns) if _cut(like, slice(1, None)) else None
+    return jnp.zeros_like(like, shape=(n, *like.shape[1:]), out_sharding=where)
+
+
+def gather(table: chex.Array, ids: chex.Array, fill: float = 0, **facts: bool) -> chex.Array:
+    """Rows of a table; `fill` for ids past its end.  `facts` about the ids are those of `.at`."""
+    return table.at[ids].get(
+        mode="fill", fill_value=fill, out_sharding=_where_read(table, ids), **facts
+    )
+
+
+def scatter(table: chex.Array, ids: chex.Array, rows: chex.Array, **facts: bool) -> chex.Array:
+    """The table with some rows replaced; ids past its end are dropped."""
+    return table.at[ids].set(
+        rows.astype(table.dtype), mode="drop", out_sharding=_cut(table), **facts
+    )
+
+
+def scatter_add(table: chex.Array, ids: chex.Array, rows: chex.Array, **facts: bool) -> chex.Array:
+    """The table with something added to some rows; ids past its end are dropped."""
+    return table.at[ids].add(
+        rows.astype(table.dtype), mode="drop", out_sharding=_cut(table), **facts
+    )
+
+
+def _cut(x: chex.Array, axes: slice = slice(0, 1)) -> NamedSharding | None:
+    """The sharding of what is cut along these axes, where shardings are part of the type."""
+    sharding: Any = jax.typeof(x).sharding
+    is_cut = any(axis is not None for axis in sharding.spec[axes])
+    return sharding if is_cut else None
+
+
+def _where_read(table: chex.Array, ids: chex.Array) -> NamedSharding | None:
+    """Where rows go that are read: where their ids are.  JAX asks if either is cut."""
+    cut = _cut(table) or _cut(ids, slice(None))
+    if cut is None:
+        return None
+    specs: list[Any] = [jax.typeof(x).sharding.spec for x in (ids, table)]
+    return NamedSharding(cut.mesh, PartitionSpec(*specs[0], *specs[1][1:]))
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -173,10 +233,9 @@ class SparseRows:
         # Sorting the indices alone and then looking each one up is several times faster on CPU
         # than sorting them together with their places.
         unique = distinct(ids, self.num_rows)
-        place = jnp.where(ids < self.num_rows, jnp.searchsorted(unique, ids), len(unique))
+        place = jnp.where(ids < self.num_rows, find(unique, ids), len(unique))
         wide = numerics.widen(self.values)
-        sums = jnp.zeros_like(wide, shape=(len(unique), *wide.shape[1:]))
-        sums = sums.at[place].add(wide, mode="drop")
+        sums = zero_rows(wide, len(unique)).at[place].add(wide, mode="drop")
         return self.replace(
             indices=unique, values=sums.astype(self.values.dtype), is_coalesced=True
         )
@@ -192,11 +251,7 @@ class SparseRows:
         can be; duplicates add up in the table's dtype.
         """
         added = self.values if values is None else values
-        return table.at[self.positions()].add(
-            added.astype(table.dtype),
-            mode="drop",
-            indices_are_sorted=self.is_coalesced,
-        )
+        return scatter_add(table, self.positions(), added, indices_are_sorted=self.is_coalesced)
 
     def _check_alike(self, other: Any) -> None:
         if np.shape(other) != self.shape:
@@ -283,7 +338,7 @@ class SparseRows:
         size = int(number) if size is None else size
         unused = len(x) + jnp.arange(size, dtype=jnp.int32)
         ids = jnp.nonzero(mask, size=size, fill_value=len(x))[0].astype(jnp.int32)
-        values = x.at[ids].get(mode="fill", fill_value=0)
+        values = gather(x, ids)
         values = jnp.where(number > size, jnp.asarray(jnp.nan, x.dtype), values)
         return cls(jnp.where(ids < len(x), ids, unused), values, len(x), is_coalesced=True)
 

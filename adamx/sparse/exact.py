@@ -36,7 +36,7 @@ import jax.numpy as jnp
 
 from adamx.core import hyperparameter, numerics
 from adamx.core.hyperparameter import Hyperparameter, Number, Schedule
-from adamx.core.rows import SparseRows
+from adamx.core.rows import SparseRows, gather, zero_rows
 from adamx.sparse.modes import Gradient, Lazy, LeafState, Step, put, take
 
 # Where A is known, in units of y_0; chosen for the smallest error at b2 = 0.95.
@@ -169,7 +169,9 @@ class Behind(NamedTuple):
 
     def catch_up(self, rows: Rows) -> tuple[chex.Array, Rows]:
         """What the rows have missed: the change of the table, and the rows as they are by now."""
-        sums, unit, decayed = jax.tree.map(lambda x: x[rows.last % len(self.ages.unit)], self.ages)
+        sums, unit, decayed = jax.tree.map(
+            lambda x: gather(x, rows.last % len(self.ages.unit)), self.ages
+        )
         x = jnp.sqrt(rows.nu if rows.nu_max is None else rows.nu_max)
         change = -_beside(decayed, x) * rows.table - rows.mu * _drift(sums, unit, x)
         gap = _beside((self.count - rows.last).astype(x.dtype), x)
@@ -198,7 +200,7 @@ class Behind(NamedTuple):
     ) -> chex.Array:
         """Rows of the table as they are by now, in its dtype; ids in the table, in any order."""
         stored = Rows(table, mu, nu, self.nu_max, self.last)
-        wide = jax.tree.map(lambda x: numerics.widen(x[ids]), stored)
+        wide = jax.tree.map(lambda x: numerics.widen(gather(x, ids)), stored)
         return self.catch_up(wide)[1].table.astype(table.dtype)
 
     def flush(
@@ -235,7 +237,7 @@ def _with_turn(rows: SparseRows, count: chex.Array, ages: int) -> SparseRows:
     indices = v + jnp.arange(n + block, dtype=jnp.int32)
     indices = indices.at[begin + turn].set(start + turn)
     indices = indices.at[places].set(rows.indices, mode="drop")
-    values = jnp.zeros((n + block, *rows.values.shape[1:]), rows.values.dtype)
+    values = zero_rows(rows.values, n + block)
     values = values.at[places].set(rows.values, mode="drop")
     return rows.replace(indices=indices, values=values)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from adamx.core import numerics, tree
 from adamx.core.fields import Where
-from adamx.core.rows import SparseRows, distinct, positions
+from adamx.core.rows import SparseRows, distinct, everywhere, find, gather, positions
 from adamx.core.transformation import Params, State, Updates
 from adamx.sparse.adam import SparseAdamState
 from adamx.transforms.paths import check_patterns, first_match, leaf_paths
@@ -71,9 +71,9 @@ class Lookup:
             place, known = jnp.zeros_like(wanted), jnp.zeros_like(wanted, bool)
             rows = jnp.zeros((*wanted.shape, *self._rows.shape[1:]), self.dtype)
         else:
-            place = jnp.minimum(jnp.searchsorted(self._ids, wanted), len(self._ids) - 1)
-            known = (self._ids[place] == wanted) & (wanted < self._num_rows)
-            rows = self._rows[place]
+            place = jnp.minimum(find(self._ids, wanted), len(self._ids) - 1)
+            known = (gather(self._ids, place) == wanted) & (wanted < self._num_rows)
+            rows = gather(self._rows, place)
         otherwise = jnp.where(wanted < self._num_rows, jnp.nan, 0.0).astype(self.dtype)
         known, otherwise = (x.reshape(x.shape + (1,) * (self.ndim - 1)) for x in (known, otherwise))
         return jnp.where(known, rows, otherwise)
@@ -124,21 +124,21 @@ def lookup(table: chex.Array | Lookup, ids: chex.Array) -> chex.Array:
     table, ids = jnp.asarray(table), jnp.asarray(ids)
     if not jnp.issubdtype(ids.dtype, np.integer):
         raise TypeError(f"sparse.lookup: ids must be integers, got {ids.dtype.name}")
-    return table.at[positions(ids, len(table))].get(mode="fill", fill_value=0)
+    return gather(table, positions(ids, len(table)))
 
 
 def _read(state: State, params: Params, i: int, ids: chex.Array) -> chex.Array:
     """Rows of the i-th leaf as they are by now; anything for ids past its end."""
     leaves, structure = tree.flatten(params)
     table = jnp.asarray(leaves[i])
-    ids = jnp.minimum(ids, max(len(table) - 1, 0))
     for node in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, SparseAdamState)):
         if isinstance(node, SparseAdamState):
             mu, nu, memory = (structure.flatten_up_to(x)[i] for x in node[1:])
             if hasattr(memory, "read"):
-                rows: chex.Array = memory.read(table, mu, nu, ids)
+                inside = jnp.minimum(ids, max(len(table) - 1, 0))
+                rows: chex.Array = memory.read(table, mu, nu, inside)
                 return rows
-    return table[ids]
+    return gather(table, ids, indices_are_sorted=True, unique_indices=True)
 
 
 def value_and_grad(
@@ -239,7 +239,7 @@ def _announced(pattern: str, ids: Any, num_rows: int) -> chex.Array:
                 f"{_OWNER}: the ids of {pattern!r} must be integers, got "
                 f"{part.dtype.name}{list(part.shape)}"
             )
-    flat = [positions(part, num_rows).ravel() for part in parts]
+    flat = [everywhere(positions(part, num_rows)).ravel() for part in parts]
     return distinct(jnp.concatenate(flat) if flat else jnp.zeros(0, jnp.int32), num_rows)
 
 

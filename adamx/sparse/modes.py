@@ -30,7 +30,7 @@ import numpy as np
 from adamx.adam.formula import Corrections, adam_direction, average
 from adamx.core import numerics
 from adamx.core.hyperparameter import Hyperparameter, Number, as_dtype
-from adamx.core.rows import SparseRows
+from adamx.core.rows import SparseRows, gather, scatter
 
 Gradient: TypeAlias = chex.Array | SparseRows
 
@@ -169,12 +169,9 @@ class Rowwise(Lazy):
 
 def take(x: chex.Array, ids: chex.Array, fill: float) -> chex.Array:
     """Rows of `x`, at least float32; `fill` for ids past its end.  Ids are distinct and sorted."""
-    rows = x.at[ids].get(mode="fill", fill_value=fill, indices_are_sorted=True, unique_indices=True)
-    return numerics.widen(rows)
+    return numerics.widen(gather(x, ids, fill, indices_are_sorted=True, unique_indices=True))
 
 
 def put(x: chex.Array, ids: chex.Array, rows: chex.Array) -> chex.Array:
     """`x` with some rows replaced; ids past its end are dropped.  Ids are distinct and sorted."""
-    return x.at[ids].set(
-        rows.astype(x.dtype), mode="drop", indices_are_sorted=True, unique_indices=True
-    )
+    return scatter(x, ids, rows, indices_are_sorted=True, unique_indices=True)

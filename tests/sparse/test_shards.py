@@ -82,3 +82,30 @@ def test_only_rows_that_are_read_travel(axis: str, mode: str) -> None:
     memory = program.memory_analysis()
     assert memory.temp_size_in_bytes < TABLE.nbytes / 2
     assert memory.alias_size_in_bytes >= 2 * TABLE.nbytes / 8
+
+
+@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize("mode", MODES)
+def test_shardings_that_are_part_of_the_type(axis: str, mode: str) -> None:
+    """`jax.make_mesh` as it comes: JAX asks where rows shall go, and gets an answer."""
+    mesh = jax.make_mesh((4, 2), ("cut", "batch"))
+    assert mesh.axis_types == (AxisType.Explicit,) * 2
+    tx = adamx.sparse.adamw(0.1, mode, weight_decay=0.1)
+    step = adamx.make_step(
+        lambda t, ids: jnp.sum(jnp.tanh(adamx.sparse.lookup(t, ids)) ** 2),
+        tx,
+        tables={"": lambda ids: ids},
+    )
+
+    def run(table: jax.Array, ids: Any) -> tuple[Any, Any, Any]:
+        table, state, _ = step(table, adamx.sharding.init(tx, table), ids[0])
+        table, state, value = step(table, state, ids[1])
+        return adamx.eval_params(state, table), table.sharding, value
+
+    with jax.set_mesh(mesh):
+        ids = jax.device_put(IDS, NamedSharding(mesh, PartitionSpec(None, "batch")))
+        got, sharding, value = run(jax.device_put(TABLE, NamedSharding(mesh, AXES[axis])), ids)
+    assert sharding.spec == AXES[axis]
+    wanted, _, same = run(jnp.asarray(TABLE), IDS)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(value, same, rtol=1e-5)
