@@ -19,7 +19,7 @@ The w_i and y_i belong to the step t and not to the row, so their sums are kept 
 F depends on the element through x.  Written as F(x) = S / (x + A(x)), S = sum of w_i, it hides in
 A, a mean of the y_i that grows slowly from their harmonic mean at x = 0 to their arithmetic mean
 at infinity.  A is known at four places x = k u, u = y_0, and between them (and beyond) it is the
-hyperbola through three of these points, corrected at the fourth: `_drift`.
+hyperbola through three of these points, corrected at the fourth: `drift`.
 
 Under AMSGrad the largest v stays what it is without a gradient, so that all y_i are eps, F(x) is
 S / (x + eps) exactly.
@@ -114,7 +114,7 @@ def _ratio(x: chex.Array, y: chex.Array, otherwise: float) -> chex.Array:
     return jnp.where(y != 0.0, x / jnp.where(y != 0.0, y, 1.0), otherwise)
 
 
-def _drift(sums: chex.Array, unit: chex.Array, x: chex.Array) -> chex.Array:
+def drift(sums: chex.Array, unit: chex.Array, x: chex.Array) -> chex.Array:
     """F(x) for rows with sums [n, 5], unit [n] and x [n, ...]."""
     k0, k1, k2, k3 = _PLACES
     total, *values = sums.T
@@ -133,16 +133,17 @@ def _drift(sums: chex.Array, unit: chex.Array, x: chex.Array) -> chex.Array:
     missing = (a3 - a0 - (k3 - k0) * height / (k3 + pole)) / bump
 
     total, unit, a0, height, pole, missing = (
-        _beside(scalar, x) for scalar in (total, unit, a0, height, pole, missing)
+        beside(scalar, x) for scalar in (total, unit, a0, height, pole, missing)
     )
     from0, from1, from2 = (x - k * unit for k in (k0, k1, k2))
     share = 1.0 / (x + _SCALE * unit)
     hyperbola = a0 + height * (from0 / (x + pole * unit))
     correction = missing * ((from0 * share) * (from1 * share) * (from2 * share))
-    return total / (x + unit * (hyperbola + correction))
+    # The square of a large gradient is infinite: then there is no step.
+    return jnp.where(jnp.isinf(x), 0.0, total / (x + unit * (hyperbola + correction)))
 
 
-def _beside(scalar: chex.Array, x: chex.Array) -> chex.Array:
+def beside(scalar: chex.Array, x: chex.Array) -> chex.Array:
     """One number a row, in a shape that broadcasts against rows."""
     return scalar.reshape(scalar.shape + (1,) * (x.ndim - scalar.ndim))
 
@@ -173,8 +174,8 @@ class Behind(NamedTuple):
             lambda x: gather(x, rows.last % len(self.ages.unit)), self.ages
         )
         x = jnp.sqrt(rows.nu if rows.nu_max is None else rows.nu_max)
-        change = -_beside(decayed, x) * rows.table - rows.mu * _drift(sums, unit, x)
-        gap = _beside((self.count - rows.last).astype(x.dtype), x)
+        change = -beside(decayed, x) * rows.table - rows.mu * drift(sums, unit, x)
+        gap = beside((self.count - rows.last).astype(x.dtype), x)
         return change, Rows(
             table=rows.table + change,
             mu=rows.mu * jnp.exp(gap * self.log_b1),
