@@ -217,8 +217,11 @@ def _with_count(tx: KerasOptimizer, state: KerasOptimizerState, count: Any) -> K
             "gradient_step": count // every,
             "mini_step": count % every,
         }
+        # Copies: a state is donated, and no two counts may share a buffer.
         changes = {
-            field: jnp.asarray(x, jnp.int32) for field, x in counters.items() if field in known
+            field: jnp.array(x, jnp.int32, copy=True)
+            for field, x in counters.items()
+            if field in known
         }
         if changes:
             new[name] = part.state._replace(**changes)
