@@ -84,7 +84,11 @@ def test_importing_needs_the_dependencies_only(path: Path) -> None:
             assert top in DEPENDENCIES | sys.stdlib_module_names, f"it imports {name}"
 
 
-PUBLIC = [pytest.param(getattr(adamx, name), id=name) for name in adamx.__all__]
+PUBLIC = [
+    pytest.param(getattr(space, name), id=f"{space.__name__}.{name}")
+    for space in (adamx, adamx.sharding, adamx.sparse)
+    for name in space.__all__
+]
 FUNCTIONS = [p for p in PUBLIC if inspect.isfunction(p.values[0])]
 
 
