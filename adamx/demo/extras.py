@@ -6,7 +6,12 @@ import importlib.util
 
 from adamx.demo.arguments import UsageError
 
-_MODULES = {"scikit-learn": "sklearn", "matplotlib": "matplotlib", "rich": "rich"}
+_MODULES = {
+    "scikit-learn": "sklearn",
+    "matplotlib": "matplotlib",
+    "rich": "rich",
+    "orbax-checkpoint": "orbax",
+}
 
 
 def require(*packages: str) -> None:

@@ -42,6 +42,7 @@ def collect(result: Result) -> dict[str, Any]:
             "parameters": result.parameters,
             "parameter_bytes": result.parameter_bytes,
             "state_bytes": result.state_bytes,
+            "state_bytes_per_device": result.state_bytes_per_device,
         },
         "timing": {
             "compile_seconds": result.compile_seconds,
@@ -49,6 +50,8 @@ def collect(result: Result) -> dict[str, Any]:
             "steps_per_second": result.steps_per_second,
         },
         "device": result.device,
+        "devices": result.devices,
+        "processes": options.processes,
         "versions": versions(*_PACKAGES),
         "curves": {
             "loss": numbers(result.loss),

@@ -164,7 +164,9 @@ def parser() -> Parser:
     return result
 
 
-def _check_processes(chosen: argparse.Namespace) -> None:
+def _check_together(chosen: argparse.Namespace) -> None:
+    if chosen.resume and chosen.checkpoint_every is None:
+        raise wrong_option("--resume needs the --checkpoint-every of the run that is to go on")
     if (chosen.coordinator is None) != (chosen.process_id is None):
         raise wrong_option("--coordinator and --process-id must be given together")
     if chosen.process_id is not None and chosen.process_id >= chosen.processes:
@@ -185,7 +187,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
       SystemExit: after printing the help that was asked for.
     """
     chosen = parser().parse_args(argv)
-    _check_processes(chosen)
+    _check_together(chosen)
     if chosen.learning_rate is None:
         chosen.learning_rate = CHOICES[chosen.optimizer].learning_rate
     return Options(**vars(chosen))

@@ -49,6 +49,15 @@ def _share(correct: int, images: int) -> str:
     return f"[bold]{100 * correct / images:.1f} %[/bold] ({correct} of {images} images)"
 
 
+def _devices(result: Result) -> str:
+    if result.devices == 1:
+        return result.device
+    processes = result.options.processes
+    return f"{result.devices} x {result.device}" + (
+        f" in {processes} processes" if processes > 1 else ""
+    )
+
+
 def _rows(result: Result) -> Iterator[tuple[str, str]]:
     options = result.options
     passes = options.steps / (result.train_images // options.batch)
@@ -60,13 +69,15 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
     yield "steps", f"{options.steps:,}"
     yield "images per step", f"{options.batch:,}"
     yield "training images", f"{result.train_images:,}, seen {passes:.3g} times"
-    yield "speed", f"{result.steps_per_second:,.0f} steps/s on {result.device}"
+    yield "speed", f"{result.steps_per_second:,.0f} steps/s on {_devices(result)}"
     yield "training time", f"{result.train_seconds:.2f} s, without compiling"
     yield "compile time", f"{result.compile_seconds:.2f} s"
     yield "parameters", f"{result.parameters:,}"
     yield "parameter memory", f"{result.parameter_bytes:,} bytes"
     ratio = result.state_bytes / result.parameter_bytes
     yield "optimizer state memory", f"{result.state_bytes:,} bytes ({ratio:.3g} x parameters)"
+    if result.devices > 1:
+        yield "... on each device", f"{result.state_bytes_per_device:,} bytes"
 
 
 def table(result: Result) -> Table:

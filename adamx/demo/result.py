@@ -25,9 +25,11 @@ class Result(NamedTuple):
     parameters: int
     parameter_bytes: int
     state_bytes: int
+    state_bytes_per_device: int
     compile_seconds: float
     train_seconds: float  # without compiling
-    device: str
+    device: str  # what kind
+    devices: int  # how many shared each batch
 
     @property
     def accuracy(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any
 
@@ -10,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import adamx
-from adamx.demo import digits, metrics, network, plot, report, training
+from adamx.demo import digits, metrics, network, plot, processes, report, training
 from adamx.demo.arguments import make_folder
+from adamx.demo.checkpoints import Checkpoints
+from adamx.demo.devices import Placement, bytes_on_one, is_first, join, placement, put
 from adamx.demo.options import PROG, Options, wrong_option
 from adamx.demo.recipes import Recipe, recipe
 from adamx.demo.result import Result
@@ -30,33 +33,65 @@ def _size(tree: Any) -> int:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
-def _train_and_test(options: Options, made: Recipe, data: digits.Digits) -> Result:
-    images, labels = jnp.asarray(data.train_images), jnp.asarray(data.train_labels)
+def _train(
+    options: Options, made: Recipe, data: digits.Digits, place: Placement
+) -> training.Trained:
+    """The whole run, or what is left of it."""
+    images, labels = put((data.train_images, data.train_labels), place.whole)
     sizes = (digits.PIXELS, *HIDDEN, digits.CLASSES)
     rng = np.random.default_rng(options.seed)
-    params = network.init(rng, sizes)
-    passes = training.batches(rng, len(images), options.batch, options.steps)
-    with report.progress(options.optimizer, options.steps) as after_pass:
-        trained = training.train(made.tx, params, images, labels, passes, after_pass)
+    params = put(network.init(rng, sizes), place.whole)
+    where = place.state(made.tx, params)
+    state = adamx.sharding.init(made.tx, params, where)
+    begun = training.start(params, state)
 
+    every, saved = options.checkpoint_every, None
+    if every is not None:
+        saved = Checkpoints(options, every)
+        begun = saved.restore(begun) if options.resume else saved.cleared(begun)
+    passes = training.batches(rng, len(images), options.batch, options.steps)
+    rows = training.segments(passes, every, begun.step)
+    shown = report.progress(options.optimizer, options.steps)
+    with shown if is_first(options) else contextlib.nullcontext() as advance:
+        told = 0
+
+        def after_pass(now: training.Trained) -> None:
+            nonlocal told
+            if advance is not None:
+                advance(now.step - told, float(now.loss[-1]))
+            told = now.step
+            if saved is not None and saved.is_due(now.step):
+                saved.save(now)
+
+        placed = (put(segment, place.rows) for segment in rows)
+        return training.train(made.tx, begun, images, labels, placed, after_pass)
+
+
+def _train_and_test(
+    options: Options, made: Recipe, data: digits.Digits, place: Placement
+) -> Result:
+    trained = _train(options, made, data, place)
     correct = jax.jit(network.correct)
-    averaged = jax.jit(adamx.eval_params)(trained.state, trained.params)
+    average = jax.jit(adamx.eval_params, out_shardings=place.whole)
+    averaged = average(trained.state, trained.params)
     return Result(
         options=options,
         recipe=made,
         loss=trained.loss,
         gradient_norm=trained.gradient_norm,
         learning_rate=np.asarray(jax.jit(jax.vmap(made.learning_rate))(jnp.arange(options.steps))),
-        train_images=len(images),
+        train_images=len(data.train_images),
         test_images=len(data.test_images),
         correct=int(correct(trained.params, data.test_images, data.test_labels)),
         correct_averaged=int(correct(averaged, data.test_images, data.test_labels)),
         parameters=sum(leaf.size for leaf in jax.tree.leaves(trained.params)),
         parameter_bytes=_size(trained.params),
         state_bytes=_size(trained.state),
+        state_bytes_per_device=bytes_on_one(trained.state),
         compile_seconds=trained.compile_seconds,
         train_seconds=trained.train_seconds,
         device=jax.devices()[0].device_kind,
+        devices=place.mesh.size,
     )
 
 
@@ -64,13 +99,20 @@ def run(options: Options) -> int:
     """Trains, writes the files, prints the report, and returns the exit status.
 
     Raises:
-      UsageError: an option that does not fit the data or the disk.
+      UsageError: an option that does not fit the data, the disk or the devices.
     """
     data = digits.load()
     _check_batch(options.batch, len(data.train_images))
+    if options.processes > 1 and options.coordinator is None:
+        make_folder(options.output, PROG)
+        return processes.run(options)
+    join(options)
+    place = placement(options)
     make_folder(options.output, PROG)
     made = recipe(options.optimizer, options.learning_rate, options.steps)
-    result = _train_and_test(options, made, data)
+    result = _train_and_test(options, made, data, place)
+    if not is_first(options):
+        return 0 if result.first_bad_step is None else 1
     files = [write(result, options.output) for write in (plot.write, metrics.write)]
     report.show(result, files)
     if result.first_bad_step is not None:

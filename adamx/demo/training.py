@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeAlias
@@ -17,7 +18,7 @@ Epoch: TypeAlias = Callable[..., Any]  # the compiled `epoch`, without its `tx`
 
 
 class Trained(NamedTuple):
-    """What a run leaves behind."""
+    """How far a run has come, and what it leaves behind."""
 
     params: network.Params
     state: Any
@@ -25,6 +26,17 @@ class Trained(NamedTuple):
     gradient_norm: np.ndarray  # float32[steps], before clipping
     compile_seconds: float
     train_seconds: float  # without compiling
+
+    @property
+    def step(self) -> int:
+        """How many updates were made."""
+        return len(self.loss)
+
+
+def start(params: network.Params, state: Any) -> Trained:
+    """A run that has not made a step."""
+    nothing = np.zeros(0, np.float32)
+    return Trained(params, state, nothing, nothing, 0.0, 0.0)
 
 
 def batches(rng: np.random.Generator, images: int, batch: int, steps: int) -> Iterator[np.ndarray]:
@@ -38,6 +50,22 @@ def batches(rng: np.random.Generator, images: int, batch: int, steps: int) -> It
         yield rows.reshape(per_pass, batch)[: steps - first]
 
 
+def segments(
+    passes: Iterable[np.ndarray], every: int | None, done: int = 0
+) -> Iterator[np.ndarray]:
+    """The passes, cut also at every multiple of `every` steps, without the first `done` steps.
+
+    What is left of a run is cut where the whole run is, so that it is made of the same programs.
+    """
+    step = 0
+    for rows in passes:
+        stops = set() if every is None else {*range(every - step % every, len(rows), every)}
+        for first, last in itertools.pairwise([0, *sorted(stops), len(rows)]):
+            if step + first >= done:
+                yield rows[first:last]
+        step += len(rows)
+
+
 def epoch(
     tx: adamx.GradientTransformation,
     params: network.Params,
@@ -45,61 +73,70 @@ def epoch(
     images: jax.Array,
     labels: jax.Array,
     rows: jax.Array,
+    shardings: Any,
 ) -> tuple[network.Params, Any, jax.Array, jax.Array]:
-    """One update for each row of `rows`; also returns the losses and the norms of the gradients."""
+    """One update for each row of `rows`; also returns the losses and the norms of the gradients.
+
+    Parameters and state are kept where `shardings` has them, also between the steps.
+    """
 
     def step(carry: tuple[Any, Any], batch: jax.Array) -> tuple[Any, Any]:
         params, state = carry
         loss, grads = jax.value_and_grad(network.loss)(params, images[batch], labels[batch])
-        return tx.step(grads, state, params), (loss, adamx.global_norm(grads))
+        stepped = tx.step(grads, state, params)
+        kept = jax.lax.with_sharding_constraint(stepped, shardings)
+        return kept, (loss, adamx.global_norm(grads))
 
     (params, state), (losses, norms) = jax.lax.scan(step, (params, state), rows)
     return params, state, losses, norms
 
 
 def _compile(tx: adamx.GradientTransformation, *arguments: Any) -> Epoch:
-    """`epoch` as a program that updates parameters and state in place."""
-    return jax.jit(functools.partial(epoch, tx), donate_argnums=(0, 1)).lower(*arguments).compile()
+    """`epoch` as a program that updates parameters and state in place, where they are."""
+    shardings = jax.tree.map(lambda x: x.sharding, arguments[:2])
+    program = jax.jit(
+        functools.partial(epoch, tx, shardings=shardings),
+        donate_argnums=(0, 1),
+        # Losses and norms are on every device, as the parameters are.
+        out_shardings=(*shardings, *jax.tree.leaves(shardings[0])[:1] * 2),
+    )
+    return program.lower(*arguments).compile()
 
 
 def train(
     tx: adamx.GradientTransformation,
-    params: network.Params,
+    begun: Trained,
     images: jax.Array,
     labels: jax.Array,
-    passes: Iterable[np.ndarray],
-    after_pass: Callable[[int, float], None],
+    passes: Iterable[Any],
+    after_pass: Callable[[Trained], None],
 ) -> Trained:
-    """Trains `params` on the batches of `passes`.
+    """Goes on with a run on the batches of `passes`.
 
     Args:
       tx: any optimizer.
-      params: where to start; their buffers are given away.
+      begun: where to start; the buffers of parameters and state are given away.
       images, labels: float32[n, pixels] and int32[n], placed where the training is to run.
-      passes: rows of `images`, int32[steps of the pass, batch] each.
-      after_pass: told the number of steps of each finished pass, and its last loss.
+      passes: rows of `images`, int32[steps of the pass, batch] each, placed as the batches are.
+      after_pass: told after every pass how far the run has come; the next pass updates the arrays
+        in place.
     """
-    state = tx.init(params)
     programs: dict[int, Epoch] = {}
-    losses, norms = [], []
-    compile_seconds = train_seconds = 0.0
+    now = begun
     for rows in passes:
         started = time.perf_counter()
         # A last pass that is shorter than the others is one more program.
         if len(rows) not in programs:
-            programs[len(rows)] = _compile(tx, params, state, images, labels, rows)
+            programs[len(rows)] = _compile(tx, now.params, now.state, images, labels, rows)
         compiled = time.perf_counter()
-        params, state, loss, norm = programs[len(rows)](params, state, images, labels, rows)
-        losses.append(np.asarray(loss))
-        norms.append(np.asarray(norm))
-        compile_seconds += compiled - started
-        train_seconds += time.perf_counter() - compiled
-        after_pass(len(rows), float(losses[-1][-1]))
-    return Trained(
-        params=params,
-        state=state,
-        loss=np.concatenate(losses),
-        gradient_norm=np.concatenate(norms),
-        compile_seconds=compile_seconds,
-        train_seconds=train_seconds,
-    )
+        params, state, loss, norm = programs[len(rows)](now.params, now.state, images, labels, rows)
+        now = Trained(
+            params=params,
+            state=state,
+            loss=np.concatenate([now.loss, loss]),
+            gradient_norm=np.concatenate([now.gradient_norm, norm]),
+            compile_seconds=now.compile_seconds + compiled - started,
+            train_seconds=now.train_seconds + time.perf_counter() - compiled,
+        )
+        after_pass(now)
+    return now

@@ -43,6 +43,18 @@ def test_batches_cover_every_pass_without_repeats() -> None:
     assert not np.array_equal(passes[0], passes[1])
 
 
+def test_segments_of_the_rest_are_those_of_the_whole() -> None:
+    def passes() -> list[np.ndarray]:
+        return list(training.batches(np.random.default_rng(0), images=10, batch=2, steps=12))
+
+    whole = list(training.segments(passes(), every=4))
+    assert [len(rows) for rows in whole] == [4, 1, 3, 2, 2]
+    assert np.array_equal(np.concatenate(whole), np.concatenate(passes()))
+    rest = list(training.segments(passes(), every=4, done=8))
+    assert all(np.array_equal(a, b) for a, b in zip(rest, whole[3:], strict=True))
+    assert [len(rows) for rows in training.segments(passes(), every=None)] == [5, 5, 2]
+
+
 def test_one_pass_is_a_loop_of_steps() -> None:
     tx = recipe("adamw", 0.01, 5).tx
     images = jnp.asarray(np.random.default_rng(2).random((12, 4), np.float32))
@@ -63,14 +75,19 @@ def test_one_pass_is_a_loop_of_steps() -> None:
     start = network.init(np.random.default_rng(1), (4, 8, 3))
     told: list[tuple[int, float]] = []
     trained = training.train(
-        tx, start, images, labels, passes, lambda done, loss: told.append((done, loss))
+        tx,
+        training.start(start, tx.init(start)),
+        images,
+        labels,
+        map(jnp.asarray, passes),
+        lambda now: told.append((now.step, now.loss[-1])),
     )
     assert np.allclose(trained.loss, losses, rtol=1e-5)
     assert np.allclose(trained.gradient_norm, norms, rtol=1e-5)
     assert jax.tree.all(
         jax.tree.map(lambda a, b: np.allclose(a, b, rtol=1e-4, atol=1e-6), trained.params, params)
     )
-    assert told == [(3, trained.loss[2]), (2, trained.loss[4])]
+    assert told == [(3, trained.loss[2]), (5, trained.loss[4])]
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(start))  # given away
 
 
@@ -98,9 +115,11 @@ def made_up(loss: list[float]) -> Result:
         parameters=3,
         parameter_bytes=12,
         state_bytes=36,
+        state_bytes_per_device=36,
         compile_seconds=1.0,
         train_seconds=2.0,
         device="cpu",
+        devices=1,
     )
 
 
