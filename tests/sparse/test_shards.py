@@ -109,3 +109,37 @@ def test_shardings_that_are_part_of_the_type(axis: str, mode: str) -> None:
     wanted, _, same = run(jnp.asarray(TABLE), IDS)
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(value, same, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mode", [*MODES, "dense"])
+def test_devices_with_batches_of_their_own(mode: str) -> None:
+    """`axis_name`: every device gets the rows of all, and steps as for the whole batch."""
+    mesh = jax.make_mesh((8,), ("device",), axis_types=(AxisType.Auto,))
+    params = {"table": jnp.asarray(TABLE[:64]), "w": jnp.ones((D, 2)) / D}
+    ids = jnp.asarray(IDS % 64)
+
+    def plain(params: Any, ids: jax.Array) -> jax.Array:
+        return jnp.mean(jnp.tanh(params["table"][ids] @ params["w"]) ** 2)
+
+    tx = adamx.chain(
+        adamx.clip_by_global_norm(0.01),
+        adamx.sparse.adamw(0.1, {"table": mode}, weight_decay=0.1),
+    )
+    tables = {"table": lambda ids: ids}
+    own = adamx.make_step(plain, tx, tables=tables, axis_name="device", donate=False)
+    everywhere, cut = PartitionSpec(), PartitionSpec("device")
+    together = jax.jit(
+        jax.shard_map(
+            own,
+            mesh=mesh,
+            in_specs=(everywhere, everywhere, cut),
+            out_specs=(everywhere, everywhere, everywhere),
+        )
+    )
+    alone = adamx.make_step(plain, tx, tables=tables, donate=False)
+    got = wanted = (params, tx.init(params))
+    for batch in ids[:3]:
+        *got, loss = together(*got, batch)
+        *wanted, same = alone(*wanted, batch)
+    np.testing.assert_allclose(loss, same, rtol=1e-5)
+    chex.assert_trees_all_close(got, wanted, rtol=1e-5, atol=1e-6)
