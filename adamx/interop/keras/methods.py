@@ -121,8 +121,8 @@ def apply_gradients(
       1.500 1
     """
     owner = "apply_gradients"
-    tree.check_state(owner, state, KerasOptimizerState)
     tx = check_optimizer(owner, tx)
+    tree.check_state(owner, state, KerasOptimizerState)
     if params is not None:
         _check_some(owner, grads_and_vars)
         return _step(tx, grads_and_vars, state, params, name)
@@ -283,11 +283,12 @@ def minimize(
       >>> print(var1)
       9.9
     """
+    tx = check_optimizer("minimize", tx)
     tree.check_state("minimize", state, KerasOptimizerState)
     scale = loss_scale(state)
     grads = _gradients("minimize", loss, params, scale if grad_loss is None else grad_loss * scale)
     _check_some("minimize", grads)
-    return _step(check_optimizer("minimize", tx), grads, state, params, name)
+    return _step(tx, grads, state, params, name)
 
 
 def aggregate_gradients(grads_and_vars: Iterable[tuple[Any, Any]], axis_name: AxisName) -> Pairs:
@@ -340,8 +341,9 @@ def update_step(
       >>> print(f"{w:.3f}")
       1.500
     """
+    tx = check_optimizer("update_step", tx)
     tree.check_state("update_step", state, KerasOptimizerState)
-    tx = read_callables(check_optimizer("update_step", tx)) if not _traced() else tx
+    tx = tx if _traced() else read_callables(tx)
     if isinstance(variable, (dict, list, tuple)):
         raise ValueError("update_step: takes one variable; `apply_gradients` takes a pytree")
     new, update = {}, gradient
