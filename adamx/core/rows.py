@@ -251,7 +251,8 @@ class SparseRows:
         can be; duplicates add up in the table's dtype.
         """
         added = self.values if values is None else values
-        return scatter_add(table, self.positions(), added, indices_are_sorted=self.is_coalesced)
+        known = {"indices_are_sorted": True, "unique_indices": True} if self.is_coalesced else {}
+        return scatter_add(table, self.positions(), added, **known)
 
     def _check_alike(self, other: Any) -> None:
         if np.shape(other) != self.shape:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -48,6 +49,12 @@ def _check_modes(where: Where, value: Any) -> Modes:
     rules = [*(value.items() if isinstance(value, Mapping) else value)]
     patterns = check_patterns(where, [pattern for pattern, _ in rules])
     return tuple(zip(patterns, (_check_mode(where, mode) for _, mode in rules), strict=True))
+
+
+def _shapes(leaf: LeafState) -> tuple[Any, list[tuple[int, ...]]]:
+    """The form of a state, whatever its dtypes."""
+    leaves, structure = jax.tree.flatten(leaf)
+    return structure, [np.shape(x) for x in leaves]
 
 
 class SparseAdamState(NamedTuple):
@@ -132,6 +139,20 @@ class SparseAdamTransformation(HasLearningRate, abstract=True):
         columns = zip(*states, strict=True) if states else ([], [], [])
         return SparseAdamState(jnp.zeros((), jnp.int32), *map(structure.unflatten, columns))
 
+    def _check_leaf(self, params: Params, i: int, mode: Mode, leaf: LeafState) -> None:
+        """Raises for the state of another mode, whose moments might broadcast."""
+        table = tree.flatten(params)[0][i]
+        own = jax.eval_shape(
+            lambda t: mode.init(t, self.mu_dtype, self.nu_dtype),
+            jax.ShapeDtypeStruct(np.shape(table), jax.dtypes.result_type(table)),
+        )
+        if _shapes(leaf) != _shapes(own):
+            raise ValueError(
+                f"{self.public_name}: the state of the parameter {leaf_paths(params)[i]!r} is not "
+                f"that of its mode `{type(mode).__name__.lower()}`; was it made with other "
+                "`modes`, or with or without AMSGrad?"
+            )
+
     def _step(self, count: chex.Array) -> Step:
         """The numbers of the step after `count` steps."""
 
@@ -160,22 +181,17 @@ class SparseAdamTransformation(HasLearningRate, abstract=True):
         parameters, _ = tree.flatten(params)
         columns = map(structure.flatten_up_to, state[1:])
         results = []
-        for g, p, mode, decays, *column in zip(
-            gradients,
-            parameters,
-            self._modes_of(params),
-            self.decaying(params),
-            *columns,
-            strict=True,
-        ):
+        modes, decaying = self._modes_of(params), self.decaying(params)
+        for i, (g, p, *column) in enumerate(zip(gradients, parameters, *columns, strict=True)):
             leaf = LeafState(*column)
             if not numerics.is_inexact(g):
                 results.append((g, *leaf))
                 continue
+            self._check_leaf(params, i, modes[i], leaf)
             table = jnp.asarray(p)
             g = g if isinstance(g, SparseRows) else jnp.asarray(g)
-            own = step if decays else step._replace(weight_decay=0.0)
-            change, leaf = mode.update(own, g, leaf, table)
+            own = step if decaying[i] else step._replace(weight_decay=0.0)
+            change, leaf = modes[i].update(own, g, leaf, table)
             results.append((change.astype(jnp.promote_types(g.dtype, table.dtype)), *leaf))
         changes, *states = zip(*results, strict=True) if results else [()] * 4
         count = numerics.safe_increment(state.count)
