@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import chex
 import jax
+
+from adamx.core import tree
 
 
 def _has(method: str, node: Any) -> bool:
     return callable(getattr(type(node), method, None))
 
 
-def _nodes(state: Any, method: str) -> list[Any]:
-    """The parts of a state whose type has a method, from the outside in."""
-    nodes = jax.tree.leaves(state, is_leaf=functools.partial(_has, method))
-    return [node for node in nodes if _has(method, node)]
+def _is_read(node: Any) -> bool:
+    return _has("eval_params", node) or _has("current_params", node)
+
+
+def _caught_up(nodes: list[Any], params: chex.ArrayTree) -> chex.ArrayTree:
+    """The parameters as they would be if no row of a table had been put off."""
+    for node in nodes:
+        if not _has("eval_params", node):
+            params = node.current_params(params)
+    return params
+
+
+def _check_not_behind(
+    params: chex.ArrayTree, current: chex.ArrayTree, averaged: chex.ArrayTree
+) -> None:
+    """Raises if a table was averaged whose rows were not what they should have been by then."""
+    leaves = zip(
+        tree.flatten_with_paths(params),
+        *(tree.flatten(x)[0] for x in (current, averaged)),
+        strict=True,
+    )
+    for (path, stored), now, mean in leaves:
+        if now is not stored and mean is not now:
+            raise ValueError(
+                f"eval_params: the average of {path} is not that of its values, as rows of a table "
+                "in mode `exact` are written late; write `sparse.ema_params(optimizer, decay)` "
+                "around the optimizer, or give the average a `mask` without this table"
+            )
 
 
 def eval_params(state: Any, params: chex.ArrayTree) -> chex.ArrayTree:
@@ -45,16 +70,17 @@ def eval_params(state: Any, params: chex.ArrayTree) -> chex.ArrayTree:
       >>> float(params), float(adamx.eval_params(state, params))
       (2.0, 3.0)
     """
-    behind = _nodes(state, "current_params")
-    for node in behind:
-        params = node.current_params(params)
-    found = _nodes(state, "eval_params")
-    if behind and not found:
-        return params
+    nodes = [node for node in jax.tree.leaves(state, is_leaf=_is_read) if _is_read(node)]
+    current = _caught_up(nodes, params)
+    found = [node for node in nodes if _has("eval_params", node)]
+    if nodes and not found:
+        return current
     if len(found) != 1:
         names = ", ".join(type(node).__name__ for node in found) or "none"
         raise ValueError(
             "eval_params: the state must hold exactly one average of the parameters (add "
             f"`ema_params` to the chain), found {names}"
         )
-    return found[0].eval_params(params)
+    averaged: chex.ArrayTree = found[0].eval_params(current)
+    _check_not_behind(params, current, averaged)
+    return averaged

@@ -2,6 +2,7 @@
 
 from adamx.core.rows import SparseRows
 from adamx.sparse.adam import SparseAdamState, adam, adamw, amsgrad
+from adamx.sparse.averaging import SparseEmaState, ema_params
 from adamx.sparse.flushing import flush
 from adamx.sparse.gradients import Lookup, lookup, sum_micro_batches, value_and_grad
 
@@ -14,6 +15,8 @@ __all__ = [
     "adam",
     "adamw",
     "amsgrad",
+    "ema_params",
     "flush",
     "SparseAdamState",
+    "SparseEmaState",
 ]

@@ -8,10 +8,11 @@ import jax
 
 from adamx.core.transformation import Params, State
 from adamx.sparse.adam import SparseAdamState
+from adamx.sparse.averaging import SparseEmaState
 
 
-def _is_sparse(node: Any) -> bool:
-    return isinstance(node, SparseAdamState)
+def _can_flush(node: Any) -> bool:
+    return isinstance(node, (SparseAdamState, SparseEmaState))
 
 
 def flush(state: State, params: Params) -> tuple[Params, State]:
@@ -45,13 +46,13 @@ def flush(state: State, params: Params) -> tuple[Params, State]:
       >>> [round(float(x), 2) for x in table]
       [-0.17, -0.07, 0.0]
     """
-    nodes, structure = jax.tree.flatten(state, is_leaf=_is_sparse)
-    if not any(map(_is_sparse, nodes)):
+    nodes, structure = jax.tree.flatten(state, is_leaf=_can_flush)
+    if not any(map(_can_flush, nodes)):
         raise ValueError(
             "sparse.flush: expected the state of an optimizer of `adamx.sparse`, found none in "
             f"{type(state).__name__}; the arguments are `(state, params)`"
         )
     for i, node in enumerate(nodes):
-        if _is_sparse(node):
+        if _can_flush(node):
             params, nodes[i] = node.flush(params)
     return params, jax.tree.unflatten(structure, nodes)

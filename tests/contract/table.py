@@ -178,6 +178,17 @@ CASES = (
         rows_as_dense=False,
         keeps_rows=True,
     ),
+    Case(
+        "sparse.ema_params",
+        lambda: adamx.sparse.ema_params(adamx.sparse.adam(LR, {"w": "exact"}), 0.9),
+        needs_params=True,
+        averages=True,
+        updates_in="wider",
+        any_container=False,
+        smooth=False,
+        rows_as_dense=False,
+        keeps_rows=True,
+    ),
     # The cores of the family.
     Case("scale_by_adam", lambda: adamx.scale_by_adam(b1=0.8, nesterov=True), updates_in="wider"),
     Case(
