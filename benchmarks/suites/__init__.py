@@ -7,7 +7,7 @@ SUITES = {
     "trees": "the leaves of GPT-2 small and of ResNet-50, and 1,000 small leaves",
     "recipes": "clipping, decay, average and guard in one step",
     "compile": "lowering and compile time, against the number of leaves",
-    "memory": "persistent and temporary bytes, against parameters",
+    "memory": "bytes kept, allocated and moved, as compiled, against parameters",
     "sparse": "embedding rows, against table size, touched rows and width, in each mode",
     "precision": "moments and parameters of 16 bits",
     "train": "a whole training step, and the optimizer's share",

@@ -1,6 +1,8 @@
-"""Persistent and temporary bytes against parameters, as the compiler allocates them."""
+"""Bytes kept, allocated and moved against parameters, as the compiler counts them."""
 
 from __future__ import annotations
+
+import jax
 
 from benchmarks import models, recipes
 from benchmarks.bench import Bench, Case
@@ -15,12 +17,18 @@ QUICK_SIZES = (10**6,)
 RECIPES = (recipes.ADAMW, recipes.CLIPPED, recipes.AVERAGED, recipes.GUARDED)
 
 
+def _traffic(program: jax.stages.Compiled, model: Model) -> dict[str, float]:
+    """Every loop's reads and writes: what the step moves if no cache holds a leaf."""
+    moved = (program.cost_analysis() or {}).get("bytes accessed")
+    return {} if moved is None else {"B moved per parameter": moved / model.parameters}
+
+
 def _case(model: Model, recipe: Recipe) -> Case:
     def run(bench: Bench) -> list[Row]:
         rows = []
         for peer in bench.peers:
             try:
-                memory = peer.compile(recipe, model).memory
+                compiled = peer.compile(recipe, model)
             except Unsupported as reason:
                 bench.skip(str(reason))
                 continue
@@ -31,8 +39,9 @@ def _case(model: Model, recipe: Recipe) -> Case:
                     size=model.parameters,
                     case=recipe.name,
                     peer=peer.name,
-                    persistent_bytes=memory.persistent,
-                    temporary_bytes=memory.temporary,
+                    persistent_bytes=compiled.memory.persistent,
+                    temporary_bytes=compiled.memory.temporary,
+                    extra=_traffic(compiled.program, model),
                 )
             )
         return rows
