@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 import warnings
 from typing import Any
@@ -294,6 +295,20 @@ def test_a_trained_model_goes_on_in_adamx() -> None:
     model.fit(x, y, epochs=6, batch_size=12, shuffle=False, verbose=0)
     for mine, v in zip(params, model.trainable_variables, strict=True):
         np.testing.assert_allclose(mine, v.value, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", ["Adam", "AdamW", "Nadam", "Adamax", "Lamb"])
+def test_the_arguments_are_those_of_keras(kind: str) -> None:
+    """With their defaults and in their order, but for where `Adam` has its `name`."""
+
+    def arguments(function: Any) -> dict[str, Any]:
+        parameters = inspect.signature(function).parameters.values()
+        kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD,)
+        skip = ("self", "name")
+        return {p.name: p.default for p in parameters if p.kind in kinds and p.name not in skip}
+
+    mine, others = getattr(ours, kind), getattr(theirs.optimizers, kind).__init__
+    assert list(arguments(mine).items()) == list(arguments(others).items())
 
 
 def test_the_default_betas() -> None:

@@ -16,6 +16,7 @@ import adamx
 from adamx.adam.adam import ScaleByAdam
 from adamx.interop import keras
 
+SIMPLE = ("Nadam", "Adamax", "Lamb")
 FACTORIES = (keras.Adam, keras.AdamW, keras.Nadam, keras.Adamax, keras.Lamb)
 
 
@@ -65,7 +66,7 @@ def test_the_name_is_a_scope_of_the_compiled_program() -> None:
     state = tx.init(params())
     text = jax.jit(tx.step).lower(params(), state, params()).compile().as_text()
     assert "my_adam/" in text
-    with pytest.raises(TypeError, match="`scope` must be a string"):
+    with pytest.raises(TypeError, match="`name` must be a string"):
         keras.Adam(name=3)  # type: ignore[arg-type]
 
 
@@ -283,7 +284,7 @@ def test_clips_by_preset(preset: str) -> None:
             keras.Adam(preset=preset, clipnorm=1.0, clipvalue=1.0)
     with pytest.raises(ValueError, match="cannot both be set"):
         keras.Adam(preset=preset, clipnorm=1.0, gradient_transformers=[list])
-    with pytest.raises(ValueError, match="must be > 0"):
+    with pytest.raises(ValueError, match="`clipnorm` must be in"):
         keras.Adam(preset=preset, clipnorm=0.0)
 
 
@@ -531,27 +532,27 @@ def test_weights_fit_another_recipe_only_if_it_has_the_same() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "match"),
     [
-        ({"learning_rate": -0.1}, ValueError, "learning_rate"),
-        ({"learning_rate": "fast"}, TypeError, "learning_rate"),
+        ({"learning_rate": -0.1}, ValueError, "Adam: `learning_rate`"),
+        ({"learning_rate": "fast"}, TypeError, "Adam: `learning_rate`"),
         ({"learning_rate": 0.1, "lr": 0.2}, ValueError, "not both"),
-        ({"beta_1": 1.0}, ValueError, "b1"),
-        ({"beta_2": -0.1}, ValueError, "b2"),
-        ({"epsilon": -1e-3}, ValueError, "eps"),
+        ({"beta_1": 1.0}, ValueError, "`beta_1`"),
+        ({"beta_2": -0.1}, ValueError, "`beta_2`"),
+        ({"epsilon": -1e-3}, ValueError, "`epsilon`"),
         ({"amsgrad": 1}, TypeError, "amsgrad"),
         ({"decay": -0.1}, ValueError, "decay"),
         ({"weight_decay": -0.1}, ValueError, "weight_decay"),
-        ({"clipvalue": -1.0}, ValueError, "max_delta"),
+        ({"clipvalue": -1.0}, ValueError, "`clipvalue`"),
         ({"use_ema": 1}, TypeError, "use_ema"),
-        ({"use_ema": True, "ema_momentum": 1.5}, ValueError, "decay"),
-        ({"use_ema": True, "ema_overwrite_frequency": 0}, ValueError, "overwrite_every"),
+        ({"use_ema": True, "ema_momentum": 1.5}, ValueError, "`ema_momentum`"),
+        ({"use_ema": True, "ema_overwrite_frequency": 0}, ValueError, "`ema_overwrite_frequency`"),
         ({"ema_overwrite_frequency": 5}, ValueError, "no effect without"),
         ({"gradient_accumulation_steps": 1}, ValueError, "gradient_accumulation_steps"),
         ({"gradient_accumulation_steps": 2.0}, ValueError, "gradient_accumulation_steps"),
-        ({"loss_scale_factor": 0.0}, ValueError, "scale"),
+        ({"loss_scale_factor": 0.0}, ValueError, "`loss_scale_factor`"),
         ({"gradient_transformers": len}, TypeError, "functions"),
         ({"gradient_aggregator": 3}, TypeError, "gradient_aggregator"),
         ({"jit_compile": "yes"}, TypeError, "jit_compile"),
-        ({"name": ""}, ValueError, "scope"),
+        ({"name": 0.01}, TypeError, "`name` must be a string.*by keyword"),
         ({"preset": "torch"}, ValueError, "preset"),
         (
             {
@@ -568,6 +569,37 @@ def test_weights_fit_another_recipe_only_if_it_has_the_same() -> None:
 def test_invalid_arguments(arguments: Any, error: Any, match: str) -> None:
     with pytest.raises(error, match=match):
         keras.Adam(**arguments)
+
+
+def test_the_signatures_are_those_of_keras() -> None:
+    """Names, order and defaults; `Adam` has `name` where TF 2.0-2.8 have it."""
+    common = {
+        "clipnorm": None,
+        "clipvalue": None,
+        "global_clipnorm": None,
+        "use_ema": False,
+        "ema_momentum": 0.99,
+        "ema_overwrite_frequency": None,
+        "loss_scale_factor": None,
+        "gradient_accumulation_steps": None,
+    }
+    rule = {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+    expected: dict[str, dict[str, Any]] = {
+        "Adam": {**rule, "amsgrad": False, "name": "Adam", "weight_decay": None, **common},
+        "AdamW": {
+            "learning_rate": 0.001,
+            "weight_decay": 0.004,
+            **rule,
+            "amsgrad": False,
+            **common,
+            "name": "AdamW",
+        },
+        **{k: {**rule, "weight_decay": None, **common, "name": k} for k in SIMPLE},
+    }
+    for kind, arguments in expected.items():
+        parameters = inspect.signature(getattr(keras, kind)).parameters.values()
+        positional = {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
+        assert list(positional.items()) == list(arguments.items())
 
 
 def test_adamw_needs_a_weight_decay() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -27,6 +27,21 @@ from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.trust_ratio import scale_by_trust_ratio
 from adamx.transforms.weight_decay import add_decayed_weights
 
+# What is checked under the name that it was given; the links check again under their own.
+_RANGES = {
+    "learning_rate": fields.NONNEGATIVE,
+    "decay": fields.NONNEGATIVE,
+    "beta_1": fields.DECAY_RATE,
+    "beta_2": fields.DECAY_RATE,
+    "epsilon": fields.NONNEGATIVE,
+    "weight_decay": fields.NONNEGATIVE,
+    "clipnorm": fields.POSITIVE,
+    "clipvalue": fields.POSITIVE,
+    "global_clipnorm": fields.POSITIVE,
+    "ema_momentum": fields.DECAY_RATE,
+    "loss_scale_factor": fields.POSITIVE,
+}
+_MAY_BE_NONE = {*_RANGES} - {"learning_rate", "decay", "beta_1", "beta_2", "ema_momentum"}
 _CLIPS = {"clipvalue": clip, "clipnorm": clip_by_norm, "global_clipnorm": clip_by_global_norm}
 
 
@@ -83,8 +98,18 @@ class Around(NamedTuple):
     preset: str = "keras"
 
 
+def _check_numbers(kind: str, values: Mapping[str, Any]) -> None:
+    """Raises for a number outside its range, and for what is neither a number nor a schedule."""
+    for name in values.keys() & _RANGES.keys():
+        value = as_hyperparameter(values[name])
+        if not (callable(value) or (value is None and name in _MAY_BE_NONE)):
+            wanted = "a number, a scalar array, a schedule or a function of no arguments"
+            fields.check_number(Where(kind, name), value, _RANGES[name], wanted)
+
+
 def hyperparameters(kind: str, rules: Preset, **values: Any) -> list[Any]:
     """beta_1, beta_2 and epsilon ready for a core: numbers, schedules, and what stands for None."""
+    _check_numbers(kind, values)
     if values["epsilon"] is None:
         values["epsilon"] = 1e-7
     elif isinstance(values["epsilon"], (int, float)) and values["epsilon"] == 0.0:
@@ -115,8 +140,6 @@ def _clips(kind: str, around: Around, rules: Preset) -> Iterator[tuple[str, Any]
             "the functions, or chain `adamx.clip_by_norm` before the optimizer"
         )
     for name in given:
-        if limits[name] == 0:
-            raise ValueError(f"{kind}: `{name}` must be > 0, got 0, which would stop all training")
         yield name, _CLIPS[name](limits[name])
 
 
@@ -146,12 +169,15 @@ def _average(kind: str, around: Around, rules: Preset, every: int) -> Iterator[t
             f"{kind}: `ema_overwrite_frequency` together with `gradient_accumulation_steps` would "
             "overwrite the parameters in every micro-batch of a step; give up one of them"
         )
+    frequency = around.ema_overwrite_frequency
+    if frequency is not None:
+        fields.check_count(Where(kind, "ema_overwrite_frequency"), frequency, 1)
     yield (
         "ema",
         ema_params(
             around.ema_momentum,
             start_step=rules.ema_start * every,
-            overwrite_every=around.ema_overwrite_frequency,
+            overwrite_every=frequency,
             only_updated=not rules.ema_of_all,
         ),
     )
@@ -192,6 +218,12 @@ def _chain(kind: str, core: GradientTransformation, around: Around) -> NamedChai
 
 def build_optimizer(kind: str, core: GradientTransformation, around: Around) -> KerasOptimizer:
     """The core with everything around it."""
+    if not isinstance(around.name, str) or not around.name:
+        raise TypeError(
+            f"{kind}: `name` must be a string, got {around.name!r}; give the arguments after it by "
+            "keyword"
+        )
+    _check_numbers(kind, around._asdict())
     return KerasOptimizer.checked(
         kind=kind,
         scope=around.name,
