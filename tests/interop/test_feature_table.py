@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,3 +139,11 @@ def test_what_the_rows_call_exists() -> None:
 def test_no_row_stands_twice() -> None:
     keys = [(row[0], row[1]) for row in ROWS]
     assert len(set(keys)) == len(keys)
+
+
+def test_the_first_lines_of_the_page_run() -> None:
+    text = (ROOT / "docs" / "keras.md").read_text()
+    code = text.partition("```python\n")[2].partition("```")[0]
+    found: dict[str, Any] = {}
+    exec(code, found)
+    assert float(found["var1"]) == pytest.approx(9.9, abs=1e-6)

@@ -125,6 +125,18 @@ def test_evaluation_costs_the_run_nothing():
     chex.assert_trees_all_equal((params, state), before)
 
 
+@pytest.mark.parametrize("only_updated", [False, True])
+def test_a_leaf_without_an_update(only_updated):
+    """Its average goes on toward it, or stays with `only_updated`."""
+    tx = adamx.chain(adamx.scale(-1.0), adamx.ema_params(0.5, only_updated=only_updated))
+    params, state = {"w": jnp.array(4.0)}, tx.init({"w": jnp.array(4.0)})
+    averages = []
+    for update in (jnp.array(2.0), None, None):
+        params, state = tx.step({"w": update}, state, params)
+        averages.append(float(adamx.eval_params(state, params)["w"]))
+    assert averages == ([3.0, 3.0, 3.0] if only_updated else [3.0, 2.5, 2.25])
+
+
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [
@@ -135,6 +147,7 @@ def test_evaluation_costs_the_run_nothing():
         (lambda: adamx.ema_params(0.9, overwrite_every=0), ValueError, "overwrite_every"),
         (lambda: adamx.ema_params(0.9, mask={"w": 1}), TypeError, "mask"),
         (lambda: adamx.mean_params(every=2.5), TypeError, "every"),
+        (lambda: adamx.ema_params(0.9, True, only_updated=True), ValueError, "only_updated"),
     ],
 )
 def test_bad_input(make, error, text):
