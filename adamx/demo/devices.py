@@ -22,7 +22,7 @@ _SECONDS_TO_MEET = 120
 
 def join(options: Options) -> None:
     """Divides up the CPU, and meets the other processes of the run if there are any."""
-    if options.devices is not None:
+    if options.devices is not None and options.devices > 1:
         # Too late where the devices are in use already: `placement` counts them.
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", options.devices // options.processes)
