@@ -15,8 +15,6 @@ import pytest
 import adamx
 
 KIB = 1024
-# XLA:CPU keeps the squares of leaves of fewer than 4096 elements, once per kind of leaf.
-SMALL_SQUARES = 48 * KIB
 
 
 def one_leaf():
@@ -70,7 +68,7 @@ def leaf_bytes(params):
 def test_clipped_adamw_needs_no_temporaries(params):
     tx = adamx.chain(adamx.clip_by_global_norm(1.0), adamx.adamw(1e-3))
     memory = compile_step(tx, params).memory_analysis()
-    assert memory.temp_size_in_bytes < (KIB if len(params) == 1 else SMALL_SQUARES)
+    assert memory.temp_size_in_bytes < KIB
     # Parameters and both moments are updated in place.
     assert memory.alias_size_in_bytes >= 3 * leaf_bytes(params)
 
@@ -78,7 +76,7 @@ def test_clipped_adamw_needs_no_temporaries(params):
 def test_an_average_of_the_parameters_needs_no_temporaries():
     tx = adamx.chain(adamx.clip_by_global_norm(1.0), adamx.adamw(1e-3), adamx.ema_params(0.999))
     memory = compile_step(tx, gpt2_leaves(48)).memory_analysis()
-    assert memory.temp_size_in_bytes < SMALL_SQUARES
+    assert memory.temp_size_in_bytes < 2 * KIB
     assert memory.alias_size_in_bytes >= 4 * leaf_bytes(gpt2_leaves(48))
 
 

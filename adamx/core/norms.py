@@ -10,10 +10,13 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType
 
 from adamx.core import numerics
 from adamx.core.rows import SparseRows
 
+# XLA:CPU materialises the squares of a reduction over fewer elements than this.
+_FUSED_REDUCTION = 4096
 # How many leaves one loop reads at once.
 _AT_ONCE = 24
 
@@ -31,15 +34,25 @@ def _summed(x: Any) -> Any:
 def _sum_of_squares(leaves: list[Any]) -> chex.Array:
     """The sum over leaves of one shape, added up elementwise before they are summed."""
     wide = [numerics.widen(jnp.asarray(x)) for x in leaves]
+    if wide[0].size > 1 and _is_small_and_whole(wide[0]):
+        wide = [jnp.pad(x.ravel(), (0, _FUSED_REDUCTION - x.size)) for x in wide]
     squares = [numerics.squared_magnitude(x) for x in wide]
     return jnp.sum(sum(squares[1:], start=squares[0]))
+
+
+def _is_small_and_whole(x: Any) -> bool:
+    """Whether one device has all of a leaf that is smaller than a loop is worth."""
+    mesh = jax.typeof(x).sharding.mesh
+    whole = mesh.empty or all(kind == AxisType.Manual for kind in mesh.axis_types)
+    return bool(jnp.size(x) < _FUSED_REDUCTION and whole)
 
 
 def _alike(tree: chex.ArrayTree) -> Iterator[list[Any]]:
     """The floating leaves in groups of one shape that are surely placed alike.
 
-    They must have the same names on their path, so that they are the same weight of several
-    layers: adding leaves that are sharded differently would make XLA move one of them.
+    Small leaves of one device go by shape alone.  Others must also have the same names on their
+    path, so that they are the same weight of several layers: adding leaves that are sharded
+    differently would make XLA move one of them.
     """
     groups = defaultdict(list)
     flat, _ = jax.tree_util.tree_flatten_with_path(
@@ -48,7 +61,7 @@ def _alike(tree: chex.ArrayTree) -> Iterator[list[Any]]:
     for path, leaf in flat:
         if numerics.is_inexact(leaf):
             x = _summed(leaf)
-            name = re.sub(r"\d+", "", jax.tree_util.keystr(path))
+            name = "" if _is_small_and_whole(x) else re.sub(r"\d+", "", jax.tree_util.keystr(path))
             groups[jax.typeof(x), getattr(x, "sharding", None), name].append(x)
     for group in groups.values():
         yield from (group[i : i + _AT_ONCE] for i in range(0, len(group), _AT_ONCE))
