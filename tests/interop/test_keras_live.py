@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import os
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -136,18 +137,38 @@ def assert_same_path(actual: Any, expected: Any) -> None:
         np.testing.assert_allclose(x, y, rtol=0, atol=TOLERANCE * np.abs(y).max())
 
 
+class Run(NamedTuple):
+    """A whole run of Keras."""
+
+    path: list[list[np.ndarray]]
+    middle: list[np.ndarray]  # its weights after the first steps
+    last: list[np.ndarray]
+    iterations: int
+    rate: float
+    final: list[np.ndarray]  # the finalized variables
+
+
+@functools.cache
+def their_run(case: str) -> Run:
+    optimizer, variables = make_theirs(case), keras_variables(start())
+    path = run_theirs(optimizer, variables, range(FIRST))
+    middle = [np.array(v.value) for v in optimizer.variables]
+    path += run_theirs(optimizer, variables, range(FIRST, STEPS))
+    last = [np.array(v.value) for v in optimizer.variables]
+    iterations, rate = int(optimizer.iterations), rate_of(optimizer)
+    optimizer.finalize_variable_values(variables)
+    return Run(path, middle, last, iterations, rate, [np.array(v.value) for v in variables])
+
+
 @every_case
 def test_the_path_is_that_of_keras(case: str) -> None:
-    optimizer, variables = make_theirs(case), keras_variables(start())
-    expected = run_theirs(optimizer, variables, range(STEPS))
-    tx = make_ours(case)
+    expected, tx = their_run(case), make_ours(case)
     path, state = run_ours(tx, ours.build(tx, start()), start(), range(STEPS))
-    assert_same_path(path, expected)
-    assert int(ours.iterations(state)) == int(optimizer.iterations)
-    assert float(ours.learning_rate(tx, state)) == pytest.approx(rate_of(optimizer), rel=1e-6)
-    optimizer.finalize_variable_values(variables)
+    assert_same_path(path, expected.path)
+    assert int(ours.iterations(state)) == expected.iterations
+    assert float(ours.learning_rate(tx, state)) == pytest.approx(expected.rate, rel=1e-6)
     final = ours.finalize_variable_values(state, path[-1])
-    assert_same_path([final], [[v.value for v in variables]])
+    assert_same_path([final], [expected.final])
 
 
 def rate_of(optimizer: Any) -> float:
@@ -162,14 +183,12 @@ def rate_of(optimizer: Any) -> float:
 
 @every_case
 def test_a_run_of_keras_goes_on_here(case: str) -> None:
-    optimizer, variables = make_theirs(case), keras_variables(start())
-    run_theirs(optimizer, variables, range(FIRST))
-    values = [jnp.array(v.value) for v in variables]
-    tx = make_ours(case)
-    state = ours.set_weights(tx, ours.build(tx, values), optimizer.variables)
+    expected, tx = their_run(case), make_ours(case)
+    values = [jnp.asarray(x) for x in expected.path[FIRST - 1]]
+    state = ours.set_weights(tx, ours.build(tx, values), expected.middle)
     path, state = run_ours(tx, state, values, range(FIRST, STEPS))
-    assert_same_path(path, run_theirs(optimizer, variables, range(FIRST, STEPS)))
-    for mine, other in zip(ours.get_weights(tx, state), optimizer.variables, strict=True):
+    assert_same_path(path, expected.path[FIRST:])
+    for mine, other in zip(ours.get_weights(tx, state), expected.last, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
 
 
