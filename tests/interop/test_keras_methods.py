@@ -519,6 +519,19 @@ def test_weights_are_checked() -> None:
         keras.set_weights(tx, state, [*weights[:2], weights[2] + 1j, *weights[3:]])
 
 
+def test_weights_of_the_first_version() -> None:
+    """TF 1.x kept a place for v_max without `amsgrad`, too; TensorFlow itself drops it."""
+    tx = keras.Adam(preset="legacy")
+    state = keras.build(tx, params())
+    weights = [np.full(np.shape(x), i + 1.0) for i, x in enumerate(keras.get_weights(tx, state))]
+    weights[0] = np.array(5)
+    read = keras.set_weights(tx, state, [*weights, np.zeros(1), np.zeros(1)])
+    chex.assert_trees_all_equal(read, keras.set_weights(tx, state, weights))
+    assert [int(x.ravel()[0]) for x in jax.tree.leaves(keras.get_slot(read, "v"))] == [4, 5]
+    with pytest.raises(ValueError, match="has 5 weights, got 6"):
+        keras.set_weights(tx, state, [*weights, np.zeros(1)])
+
+
 def test_weights_fit_another_recipe_only_if_it_has_the_same() -> None:
     weights = keras.get_weights(keras.Adam(), keras.build(keras.Adam(), params()))
     amsgrad = keras.Adam(amsgrad=True)

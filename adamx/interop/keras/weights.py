@@ -144,7 +144,8 @@ def set_weights(
       tx: an optimizer made here, with the arguments that the one of Keras had.
       state: a state for the same parameters, such as `tx.init(params)`; it gives the shapes,
         dtypes and placement.
-      weights: arrays, or the `variables` of a live optimizer of Keras, in the order of `variables`.
+      weights: arrays, or the `variables` of a live optimizer of Keras, in the order of `variables`;
+        also those of TF 1.x, which have a place for v_max without `amsgrad`.
 
     Returns:
       A new state; the counts of all links follow the iterations.
@@ -165,6 +166,10 @@ def set_weights(
     owner = "set_weights"
     parts = parts_of(check_optimizer(owner, tx), _check_state(owner, state))
     order = list(_order(tx, state))
+    trained = len(_leaves("core", "mu", parts))
+    if tx.preset == "legacy" and (len(order), len(weights)) == (1 + 2 * trained, 1 + 3 * trained):
+        # TF 1.x kept a place for v_max without `amsgrad`, too.
+        weights = weights[: len(order)]
     if len(weights) != len(order):
         raise ValueError(
             f"{owner}: {tx.name} has {len(order)} weights, got {len(weights)}; build both "
