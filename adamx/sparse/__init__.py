@@ -1,4 +1,17 @@
-"""Tables of which a batch reads a few rows: gradients, optimizers and reading."""
+"""Tables of which a batch reads a few rows: gradients, optimizers, averages and reading.
+
+    tables = {"embed": lambda tokens, targets: tokens}          # where a loss looks rows up
+    tx = adamx.chain(adamx.clip_by_global_norm(1.0), adamx.sparse.adamw(3e-4, {"embed": "exact"}))
+    step = adamx.make_step(loss_fn, tx, tables=tables)
+
+Every transformation takes `SparseRows` in the place of a gradient, with the result of the dense
+array.  They stay rows in what leaves rows of zeros alone: scaling, learning rates, schedules, every
+clip but `adaptive_grad_clip`, `zero_nans`, `centralize`, `scale_by_sign`, `scale_by_trust_ratio`,
+`freeze`, guards, loss scaling, metrics, groups and averages of the parameters.  They become an array
+where every row moves: in the cores of the dense family, `trace`, `ema`, `add_noise`,
+`add_decayed_weights`, `multi_steps`, and in links of other libraries; an optimizer of this package
+behind one of those sees every row touched.
+"""
 
 from adamx.core.rows import SparseRows
 from adamx.sparse.adam import SparseAdamState, adam, adamw, amsgrad
