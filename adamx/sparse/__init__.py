@@ -7,8 +7,8 @@
 Every transformation takes `SparseRows` in the place of a gradient, with the result of the dense
 array.  They stay rows in what leaves rows of zeros alone: scaling, learning rates, schedules, every
 clip but `adaptive_grad_clip`, `zero_nans`, `centralize`, `scale_by_sign`, `scale_by_trust_ratio`,
-`freeze`, guards, loss scaling, metrics, groups and averages of the parameters.  They become an array
-where every row moves: in the cores of the dense family, `trace`, `ema`, `add_noise`,
+`freeze`, guards, loss scaling, metrics, groups and averages of the parameters.  They become an
+array where every row moves: in the cores of the dense family, `trace`, `ema`, `add_noise`,
 `add_decayed_weights`, `multi_steps`, and in links of other libraries; an optimizer of this package
 behind one of those sees every row touched.
 """
