@@ -4,24 +4,28 @@ from adamx.interop.keras.adam import Adam, AdamW
 from adamx.interop.keras.adamax import Adamax
 from adamx.interop.keras.building import EMAOption, GradientsClipOption
 from adamx.interop.keras.config import from_config, get_config
+from adamx.interop.keras.gradients import (
+    aggregate_gradients,
+    compute_gradients,
+    get_gradients,
+)
 from adamx.interop.keras.lamb import Lamb
 from adamx.interop.keras.methods import (
-    aggregate_gradients,
     apply_gradients,
     build,
-    compute_gradients,
-    exclude_from_weight_decay,
     finalize_variable_values,
-    get_gradients,
     get_updates,
-    learning_rate,
     minimize,
-    set_learning_rate,
     update_step,
 )
 from adamx.interop.keras.nadam import Nadam
 from adamx.interop.keras.optimizer import KerasOptimizer, KerasOptimizerState
 from adamx.interop.keras.rates import schedule
+from adamx.interop.keras.settings import (
+    exclude_from_weight_decay,
+    learning_rate,
+    set_learning_rate,
+)
 from adamx.interop.keras.variables import (
     add_slot,
     add_variable,

@@ -100,7 +100,7 @@ class Around(NamedTuple):
 
 def _check_numbers(kind: str, values: Mapping[str, Any]) -> None:
     """Raises for a number outside its range, and for what is neither a number nor a schedule."""
-    for name in values.keys() & _RANGES.keys():
+    for name in filter(values.__contains__, _RANGES):
         value = as_hyperparameter(values[name])
         if not (callable(value) or (value is None and name in _MAY_BE_NONE)):
             wanted = "a number, a scalar array, a schedule or a function of no arguments"

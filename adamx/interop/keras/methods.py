@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import chex
@@ -11,27 +11,19 @@ import jax.numpy as jnp
 
 from adamx.core import numerics, tree
 from adamx.core.evaluation import eval_params
-from adamx.core.fields import AxisName
-from adamx.core.hyperparameter import Schedule
 from adamx.core.readings import read_callables, readings, with_readings
 from adamx.core.transformation import Params, State, Updates
-from adamx.interop.keras.links import Pairs, check_pairs
+from adamx.interop.keras.gradients import Loss, gradients_of
+from adamx.interop.keras.links import check_pairs
 from adamx.interop.keras.optimizer import (
     KerasOptimizer,
     KerasOptimizerState,
     check_optimizer,
     parts_of,
-    with_links,
     with_states,
 )
-from adamx.interop.keras.rates import as_hyperparameter, decomposed, with_rate
 from adamx.interop.keras.weights import get_slot
-from adamx.transforms.aggregation import psum
-from adamx.transforms.learning_rate import get_learning_rate
 from adamx.transforms.loss_scaling import loss_scale
-from adamx.transforms.paths import mask_by_path
-
-Loss = Callable[..., Any]
 
 
 def build(tx: KerasOptimizer, var_list: Params) -> KerasOptimizerState:
@@ -141,82 +133,6 @@ def apply_gradients(
     return tree.flatten(new)[0], state
 
 
-def _gradients(owner: str, loss: Loss, params: Params, grad_loss: Any) -> Updates:
-    if not callable(loss):
-        raise ValueError(
-            f"{owner}: `loss` must be a function of the variables, got {loss!r}; JAX has no tape "
-            "that remembers how a number was computed"
-        )
-    value, back = jax.vjp(lambda trained: loss(_merged(trained, params)), _trained(params))
-    seed = jnp.ones_like(value) if grad_loss is None else jnp.asarray(grad_loss, value.dtype)
-    if jnp.shape(seed) != jnp.shape(value):
-        raise ValueError(
-            f"{owner}: `grad_loss` has shape {jnp.shape(seed)}, but the loss {jnp.shape(value)}"
-        )
-    return back(seed)[0]
-
-
-def _trained(params: Params) -> Params:
-    return jax.tree.map(lambda p: p if numerics.is_inexact(p) else None, params)
-
-
-def _merged(trained: Params, params: Params) -> Params:
-    return jax.tree.map(
-        lambda t, p: p if t is None else t, trained, params, is_leaf=lambda x: x is None
-    )
-
-
-def compute_gradients(
-    loss: Loss, var_list: Params, grad_loss: chex.Array | None = None
-) -> list[tuple[Any, Any]]:
-    """Pairs (gradient, variable) for all leaves of the variables.
-
-    Args:
-      loss: a function of the variables, of no other arguments.
-      var_list: the variables, any pytree.
-      grad_loss: the gradient of something else with respect to the loss, of its shape; None for
-        ones.
-
-    Returns:
-      A list for `apply_gradients`; the gradient is None for what is not trained (integers).
-
-    Raises:
-      ValueError: `loss` is not a function, or `grad_loss` has another shape.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from adamx.interop import keras
-      >>> [(g, v)] = keras.compute_gradients(lambda v: v[0] ** 2, [jnp.array(3.0)])
-      >>> print(g, v)
-      6.0 3.0
-    """
-    grads = _gradients("compute_gradients", loss, var_list, grad_loss)
-    return list(zip(tree.flatten(grads)[0], tree.flatten(var_list)[0], strict=True))
-
-
-def get_gradients(loss: Loss, params: Params) -> list[chex.Array]:
-    """The gradients of the loss with respect to all leaves of the parameters.
-
-    Args:
-      loss: a function of the parameters.
-      params: any pytree.
-
-    Raises:
-      ValueError: `loss` is not a function, or a leaf has no gradient (an integer).
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from adamx.interop import keras
-      >>> print(*keras.get_gradients(lambda v: v[0] ** 2, [jnp.array(3.0)]))
-      6.0
-    """
-    grads = [g for g, _ in compute_gradients(loss, params)]
-    for i, g in enumerate(grads):
-        if g is None:
-            raise ValueError(f"get_gradients: variable {i} has no gradient")
-    return grads
-
-
 def get_updates(
     tx: KerasOptimizer, loss: Loss, state: KerasOptimizerState, params: Params
 ) -> tuple[Updates, KerasOptimizerState]:
@@ -242,7 +158,7 @@ def get_updates(
       >>> print(keras.get_updates(tx, lambda w: w**2, keras.build(tx, w), w)[0].round(3))
       -0.5
     """
-    grads = _gradients("get_updates", loss, params, loss_scale(state))
+    grads = gradients_of("get_updates", loss, params, loss_scale(state))
     updates, state = check_optimizer("get_updates", tx).update(grads, state, params)
     return updates, state
 
@@ -286,33 +202,10 @@ def minimize(
     tx = check_optimizer("minimize", tx)
     tree.check_state("minimize", state, KerasOptimizerState)
     scale = loss_scale(state)
-    grads = _gradients("minimize", loss, params, scale if grad_loss is None else grad_loss * scale)
+    seed = scale if grad_loss is None else grad_loss * scale
+    grads = gradients_of("minimize", loss, params, seed)
     _check_some("minimize", grads)
     return _step(tx, grads, state, params, name)
-
-
-def aggregate_gradients(grads_and_vars: Iterable[tuple[Any, Any]], axis_name: AxisName) -> Pairs:
-    """The pairs with gradients summed over the devices, inside `shard_map` or `pmap`.
-
-    Args:
-      grads_and_vars: pairs (gradient, variable).
-      axis_name: the axes that hold the devices.
-
-    Raises:
-      TypeError: no pairs, or no axis name.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from adamx.interop import keras
-      >>> def total(g):
-      ...     return keras.aggregate_gradients([(g, jnp.zeros(()))], "devices")[0][0]
-      >>> jax.vmap(total, axis_name="devices")(jnp.array([1.0, 2.0]))
-      Array([3., 3.], dtype=float32)
-    """
-    pairs = check_pairs("aggregate_gradients", grads_and_vars)
-    link = psum(axis_name)
-    total, _ = link.update([g for g, _ in pairs], link.init(None))
-    return [(g, v) for g, (_, v) in zip(total, pairs, strict=True)]
 
 
 def update_step(
@@ -378,84 +271,3 @@ def finalize_variable_values(state: KerasOptimizerState, params: Params) -> Para
     """
     tree.check_state("finalize_variable_values", state, KerasOptimizerState)
     return eval_params(state, params) if "ema" in state.inner_state else params
-
-
-def learning_rate(tx: KerasOptimizer, state: KerasOptimizerState) -> chex.Array:
-    """The learning rate of the next step.
-
-    Args:
-      tx: an optimizer made here.
-      state: its state.
-
-    Raises:
-      TypeError: another optimizer or another one's state.
-
-    Example:
-      >>> from adamx.interop import keras
-      >>> tx = keras.Adam(0.5, decay=1.0)
-      >>> print(keras.learning_rate(tx, tx.init(1.0)))
-      0.5
-    """
-    return get_learning_rate(check_optimizer("learning_rate", tx), state)
-
-
-def set_learning_rate(tx: KerasOptimizer, learning_rate: Any) -> KerasOptimizer:
-    """The optimizer with another learning rate; its state fits as before.
-
-    For one that changes often without compiling anew give a function of no arguments.
-
-    Args:
-      tx: an optimizer made here, whose learning rate is a number.
-      learning_rate: a number.
-
-    Raises:
-      TypeError: the old or the new learning rate is a schedule or a function.
-      ValueError: a number outside its range.
-
-    Example:
-      >>> from adamx.interop import keras
-      >>> keras.set_learning_rate(keras.Adam(0.5), 0.25) == keras.Adam(0.25)
-      True
-    """
-    link: Any = parts_of(check_optimizer("set_learning_rate", tx))["learning_rate"].link
-    old, _ = decomposed(link.learning_rate)
-    new = as_hyperparameter(learning_rate)
-    if isinstance(old, Schedule) or callable(new):
-        raise TypeError(
-            "set_learning_rate: only a number can be replaced by a number; the state of a "
-            "schedule or a function is another one, so make a new optimizer"
-        )
-    changed = link.replace(learning_rate=with_rate(link.learning_rate, new))
-    return with_links(tx, {"learning_rate": changed})
-
-
-def exclude_from_weight_decay(
-    tx: KerasOptimizer, var_names: Sequence[str] | None = None, mask: Any = None
-) -> KerasOptimizer:
-    """The optimizer with some variables excluded from weight decay.
-
-    Args:
-      tx: an optimizer made here with `weight_decay`.
-      var_names: regular expressions that are searched in the paths of the variables ("b" is also
-        found in "embedding").
-      mask: instead, a pytree of booleans, True where weights decay (Keras's `var_list` says where
-        they do not).
-
-    Raises:
-      ValueError: no weight decay in `tx`; not exactly one of `var_names` and `mask`.
-      TypeError: another optimizer.
-
-    Example:
-      >>> from adamx.interop import keras
-      >>> tx = keras.exclude_from_weight_decay(keras.AdamW(), ["bias$"])
-      >>> tx.chain.links[1]
-      add_decayed_weights(weight_decay=0.004, mask=mask_by_path('bias$', exclude=True))
-    """
-    owner = "exclude_from_weight_decay"
-    part = parts_of(check_optimizer(owner, tx)).get("weight_decay")
-    if part is None:
-        raise ValueError(f"{owner}: {tx.name} has no weight decay that could exclude variables")
-    if (var_names is None) == (mask is None):
-        raise ValueError(f"{owner}: give either `var_names` or `mask`")
-    mask = mask_by_path(*var_names, exclude=True) if var_names is not None else mask
-    return with_links(tx, {"weight_decay": part.link.replace(mask=mask)})
