@@ -12,7 +12,6 @@ import numpy as np
 
 import adamx
 from adamx import SparseRows
-from tests.contract.support import tree
 from tests.contract.table import Case, cases, every_case
 
 PARAMS = {"b": jnp.array([0.5, -1.0, 1.5]), "w": jnp.array([[1.0, -0.5], [0.5, 2.0]])}
