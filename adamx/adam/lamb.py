@@ -6,6 +6,7 @@ from typing import Any
 
 from adamx.adam.adam import scale_by_adam
 from adamx.core.chain import Chain, chain
+from adamx.core.fields import AxisName
 from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.trust_ratio import scale_by_trust_ratio
@@ -23,6 +24,7 @@ def lamb(
     *,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    axis_name: AxisName = None,
 ) -> Chain:
     """LAMB: Adam's direction rescaled to the norm of each layer, for large batches.
 
@@ -36,6 +38,7 @@ def lamb(
       learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
       b1, b2, eps, eps_root, mu_dtype, nu_dtype: see `scale_by_adam`.
       weight_decay, mask: see `add_decayed_weights`; the decay is inside the trust ratio.
+      axis_name: see `clip_by_global_norm`.
 
     Raises:
       ValueError, TypeError: as `scale_by_adam` and `add_decayed_weights`.
@@ -53,6 +56,6 @@ def lamb(
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nu_dtype=nu_dtype),
         add_decayed_weights(weight_decay, mask),
-        scale_by_trust_ratio(),
+        scale_by_trust_ratio(axis_name=axis_name),
         scale_by_learning_rate(learning_rate),
     )

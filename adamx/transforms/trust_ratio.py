@@ -9,11 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
+from adamx.core.fields import AxisName
 from adamx.core.hyperparameter import Number, scalar
 from adamx.core.norms import safe_sqrt, squared_norm
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.transforms.scaling import scale_leaves
+from adamx.transforms.sharded_norms import Pieces
 
 
 class ScaleByTrustRatio(GradientTransformation):
@@ -22,6 +24,7 @@ class ScaleByTrustRatio(GradientTransformation):
     min_norm: Number = fields.number(fields.NONNEGATIVE)
     trust_coefficient: Number = fields.number(fields.NONNEGATIVE)
     eps: Number = fields.number(fields.NONNEGATIVE)
+    axis_name: AxisName = fields.axis_name()
 
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
@@ -31,10 +34,11 @@ class ScaleByTrustRatio(GradientTransformation):
         min_norm = scalar(self.min_norm, "min_norm")
         coefficient = scalar(self.trust_coefficient, "trust_coefficient")
         eps = scalar(self.eps, "eps")
+        pieces = Pieces(self.axis_name)
 
         def rescale(u: chex.Array | SparseRows, p: chex.Array) -> Updates:
-            p_norm = jnp.maximum(safe_sqrt(squared_norm(p)), min_norm)
-            u_norm = jnp.maximum(safe_sqrt(squared_norm(u)), min_norm)
+            p_norm = jnp.maximum(safe_sqrt(pieces.total(squared_norm(p), p)), min_norm)
+            u_norm = jnp.maximum(safe_sqrt(pieces.total(squared_norm(u), u)), min_norm)
             # A leaf of zeros, or a step of zeros, has no ratio: take the plain step.
             degenerate = (p_norm == 0.0) | (u_norm == 0.0)
             ratio = coefficient * p_norm / (jnp.where(degenerate, 1.0, u_norm) + eps)
@@ -50,7 +54,11 @@ class ScaleByTrustRatio(GradientTransformation):
 
 
 def scale_by_trust_ratio(
-    min_norm: Number = 0.0, trust_coefficient: Number = 1.0, eps: Number = 0.0
+    min_norm: Number = 0.0,
+    trust_coefficient: Number = 1.0,
+    eps: Number = 0.0,
+    *,
+    axis_name: AxisName = None,
 ) -> ScaleByTrustRatio:
     """Scales each leaf's update to the norm of the leaf's parameters.
 
@@ -62,6 +70,7 @@ def scale_by_trust_ratio(
       min_norm: a lower bound on both norms, >= 0.
       trust_coefficient: a factor, >= 0.
       eps: added to the update's norm, >= 0.
+      axis_name: see `clip_by_global_norm`.
 
     Raises:
       ValueError: a negative argument; at `update`, no `params`.
@@ -78,5 +87,5 @@ def scale_by_trust_ratio(
       Array([0., 5.], dtype=float32)
     """
     return ScaleByTrustRatio.checked(
-        min_norm=min_norm, trust_coefficient=trust_coefficient, eps=eps
+        min_norm=min_norm, trust_coefficient=trust_coefficient, eps=eps, axis_name=axis_name
     )

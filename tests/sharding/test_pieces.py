@@ -79,6 +79,8 @@ def test_the_table_has_them_all() -> None:
         "clip_by_block_rms",
         "adaptive_grad_clip",
         "clip_spikes",
+        "scale_by_trust_ratio",
+        "lamb",
         "record_metrics",
         "apply_if_finite",
         "skip_spikes",
