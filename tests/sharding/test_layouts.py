@@ -7,7 +7,7 @@ step is the program of the first.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import chex
@@ -23,6 +23,14 @@ from tests.sharding.support import batch, loss, mesh, on, params, specs
 
 STEPS = 2
 LAYOUTS: dict[str, Any] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly() -> Iterator[None]:
+    """Hundreds of programs that run twice each are not worth optimizing."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def layout(run: Callable[..., Any]) -> Callable[..., Any]:
