@@ -38,7 +38,7 @@ def logits(params: Params, images: jax.Array) -> jax.Array:
     *hidden, last = params
     x = images
     for layer in hidden:
-        x = jax.nn.relu(x @ layer["w"] + layer["b"])
+        x = jax.nn.gelu(x @ layer["w"] + layer["b"])
     return x @ last["w"] + last["b"]
 
 

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-import orbax.checkpoint
 import pytest
 
 from adamx.__main__ import main
 from adamx.demo import training
-from tests.demo.support import same_to_rounding
+from tests.demo.support import final_arrays, same_to_rounding
 
 SHORT = ("--steps", "60", "--batch", "64")
 
@@ -23,14 +21,6 @@ def run(folder: Path, *options: str) -> dict[str, Any]:
     """The metrics of a run in this process."""
     assert main(["--output", str(folder), *SHORT, *options]) == 0
     return json.loads((folder / "metrics.json").read_text())
-
-
-def final_arrays(folder: Path, step: int) -> list[np.ndarray]:
-    """Parameters and optimizer state of a checkpoint, as they are in its files."""
-    with orbax.checkpoint.CheckpointManager(folder.resolve() / "checkpoints") as manager:
-        args = orbax.checkpoint.args.Composite(arrays=orbax.checkpoint.args.StandardRestore())
-        arrays = manager.restore(step, args=args)["arrays"]
-    return [np.asarray(x) for x in jax.tree.leaves((arrays["params"], arrays["state"]))]
 
 
 @pytest.fixture(scope="module")

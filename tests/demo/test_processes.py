@@ -18,7 +18,7 @@ import pytest
 
 from adamx.demo.options import Options, parse
 from adamx.demo.processes import LOST, command
-from tests.demo.support import same_to_rounding
+from tests.demo.support import final_arrays, same_to_rounding
 
 pytestmark = pytest.mark.slow
 SECONDS = 120
@@ -58,12 +58,12 @@ TWO = ("--devices", "8", "--processes", "2", "--checkpoint-every", "10")
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
-    """A run on two processes of four devices, and what it printed."""
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
+    """A run on two processes of four devices: its folder, its metrics and what it printed."""
     folder = tmp_path_factory.mktemp("two")
     done = subprocess.run(program(folder, *TWO), capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stderr
-    return metrics(folder), done.stdout
+    return folder, metrics(folder), done.stdout
 
 
 def test_two_processes_train_to_the_numbers_of_one(two: Any, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_two_processes_train_to_the_numbers_of_one(two: Any, tmp_path: Path) -> 
         check=True,
         capture_output=True,
     )
-    together, printed = two
+    _, together, printed = two
     same_to_rounding(metrics(tmp_path), together)
     assert (together["devices"], together["processes"]) == (8, 2)
     # One of the processes reports, the other is silent; Gloo's announcements are not seen.
@@ -92,9 +92,13 @@ def test_killed_in_the_middle_and_resumed_it_is_the_same_run_bit_for_bit(
             os.kill(pid, signal.SIGKILL)
     assert not (tmp_path / "metrics.json").exists()
     subprocess.run(program(tmp_path, *TWO, "--resume"), check=True, capture_output=True)
-    whole, killed = two[0], metrics(tmp_path)
+    folder, whole, _ = two
+    killed = metrics(tmp_path)
     assert killed["curves"] == whole["curves"]
     assert killed["results"] == whole["results"]
+    last = len(whole["curves"]["loss"])
+    for a, b in zip(final_arrays(tmp_path, last), final_arrays(folder, last), strict=True):
+        assert a.tobytes() == b.tobytes()
 
 
 LONG = ("--steps", "100000", "--devices", "2", "--processes", "2")
