@@ -60,17 +60,36 @@ def test_every_class(kind: str) -> None:
     assert keras.from_config(keras.get_config(tx), kind) == tx
     serialised = {"class_name": kind, "config": keras.get_config(tx), "module": "keras.optimizers"}
     assert keras.from_config(serialised) == tx
+    snake = {"AdamW": "adam_w"}.get(kind, kind.lower())
+    for name in (kind, kind.lower(), snake, f"{snake}_12"):
+        read = keras.from_config({**keras.get_config(tx), "name": name})
+        assert (read.kind, read.replace(scope=tx.name)) == (kind, tx)
+
+
+def test_the_class_is_told_and_never_guessed() -> None:
+    named = keras.get_config(keras.Lamb(0.1, name="mine"))
+    with pytest.raises(ValueError, match=r"name='mine'\) does not say .*say `class_name=`, one of"):
+        keras.from_config(named)
+    assert keras.from_config(named, "Lamb") == keras.Lamb(0.1, name="mine")
+    assert keras.from_config({"name": "mine", "amsgrad": False}).kind == "Adam"
+    for nothing in ({}, {"learning_rate": 0.1}, {"name": "sgd"}, {"name": None}):
+        with pytest.raises(ValueError, match="say `class_name=`"):
+            keras.from_config(nothing)
+    with pytest.raises(ValueError, match="unknown key 'amsgrad' for Nadam"):
+        keras.from_config({"name": "nadam_3", "amsgrad": False})
+    with pytest.raises(ValueError, match=r"is of class 'Lamb', but `class_name='Adam'`"):
+        keras.from_config({"class_name": "Lamb", "config": named}, "Adam")
 
 
 def test_unknown_keys_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"unknown key 'momentum' for Adam; known are .*beta_1"):
-        keras.from_config({"learning_rate": 0.1, "momentum": 0.9})
+        keras.from_config({"momentum": 0.9}, "Adam")
     with pytest.raises(ValueError, match="unknown key 'amsgrad' for Nadam"):
         keras.from_config({"amsgrad": True}, "Nadam")
     with pytest.raises(ValueError, match="unknown class 'SGD'; known are Adam"):
         keras.from_config({"class_name": "SGD", "config": {}})
     with pytest.raises(ValueError, match="unknown key 'preset'"):
-        keras.from_config({"preset": "legacy"})
+        keras.from_config({"preset": "legacy"}, "Adam")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +110,7 @@ def test_unknown_keys_are_refused_by_name() -> None:
 )
 def test_a_schedule_is_data_and_nothing_else(rate: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
-        keras.from_config({"learning_rate": rate})
+        keras.from_config({"learning_rate": rate}, "Adam")
 
 
 def test_what_is_no_configuration() -> None:
@@ -99,7 +118,7 @@ def test_what_is_no_configuration() -> None:
         with pytest.raises(TypeError, match="expected a dictionary"):
             keras.from_config(wrong)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="a dictionary of arguments"):
-        keras.from_config({"learning_rate": {**HALVING, "config": None}})
+        keras.from_config({"learning_rate": {**HALVING, "config": None}}, "Adam")
 
 
 @pytest.mark.parametrize(
@@ -128,12 +147,12 @@ def test_an_array_is_written_as_a_number() -> None:
 
 def test_the_preset_is_told_by_the_keys() -> None:
     """Keras 3 writes no `decay`, the current TensorFlow class marks itself."""
-    assert keras.from_config({}).preset == "keras"
-    assert keras.from_config({"is_legacy_optimizer": False}).preset == "tensorflow"
-    assert keras.from_config({"is_legacy_optimizer": True}).preset == "legacy"
-    assert keras.from_config({"decay": 0.0}).preset == "legacy"
-    assert keras.from_config({"lr": 0.1}) == keras.Adam(0.1, preset="legacy")
-    assert keras.from_config({"decay": 0.0}, preset="tensorflow").preset == "tensorflow"
+    assert keras.from_config({}, "Adam").preset == "keras"
+    assert keras.from_config({"is_legacy_optimizer": False}, "Adam").preset == "tensorflow"
+    assert keras.from_config({"is_legacy_optimizer": True}, "Adam").preset == "legacy"
+    assert keras.from_config({"decay": 0.0}, "Adam").preset == "legacy"
+    assert keras.from_config({"lr": 0.1}, "Adam") == keras.Adam(0.1, preset="legacy")
+    assert keras.from_config({"decay": 0.0}, "Adam", preset="tensorflow").preset == "tensorflow"
 
 
 def test_the_first_configurations() -> None:
@@ -147,4 +166,4 @@ def test_the_first_configurations() -> None:
         "amsgrad": False,
     }
     assert keras.from_config(config) == keras.Adam(0.01, epsilon=1e-8, decay=0.1, preset="legacy")
-    assert keras.from_config({"epsilon": None}) == keras.Adam(epsilon=1e-7)
+    assert keras.from_config({"name": "Adam", "epsilon": None}) == keras.Adam(epsilon=1e-7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -180,34 +181,63 @@ def _preset_of(config: Mapping[str, Any]) -> str:
     return "legacy" if {"decay", "lr"} & set(config) else "keras"
 
 
+def _class_of(config: Mapping[str, Any]) -> str:
+    """The class that a dictionary without `class_name` is of, where its name or its keys say so.
+
+    Keras names an optimizer after its class, with a number from the second one on: `adam_w_1`.
+    """
+    name = re.sub(r"_\d+$", "", str(config.get("name"))).lower().replace("_", "")
+    for known in _FACTORIES:
+        if known.lower() == name:
+            return known
+    if "amsgrad" in config:
+        return "Adam"  # AdamW has it too, and does the same with the same numbers
+    raise ValueError(
+        f"from_config: the dictionary (name={config.get('name')!r}) does not say of which class it "
+        f"is; say `class_name=`, one of {', '.join(_FACTORIES)}, or give what "
+        "`keras.optimizers.serialize(optimizer)` returns"
+    )
+
+
 def from_config(
-    config: Mapping[str, Any], class_name: str = "Adam", preset: str | None = None
+    config: Mapping[str, Any], class_name: str | None = None, preset: str | None = None
 ) -> KerasOptimizer:
     """The optimizer that a dictionary of Keras describes.
 
     Args:
       config: what `get_config` of an optimizer of Keras or TensorFlow, or the function here,
         returned; also what `keras.optimizers.serialize` returned, with the class in it.
-      class_name: Adam, AdamW, Nadam, Adamax or Lamb; the dictionary itself does not say.
+      class_name: Adam, AdamW, Nadam, Adamax or Lamb.  None takes it from what `serialize` wrote,
+        else from the name that Keras gives to an optimizer of that class (`lamb`, `lamb_1`); under
+        another name only Adam is known, by its key `amsgrad`.
       preset: see `Adam`; None to tell by the keys.
 
     Returns:
       The optimizer; the dictionary is not changed.
 
     Raises:
-      ValueError: an unknown class, an unknown key (named), or numbers outside their range.
+      ValueError: an unknown class, or none that could be told; an unknown key (named), or numbers
+        outside their range.
       TypeError: no dictionary, or an argument of the wrong kind.
 
     Example:
       >>> from adamx.interop import keras
-      >>> config = {"learning_rate": 0.01, "beta_1": 0.8}
+      >>> config = {"name": "Adam", "learning_rate": 0.01, "beta_1": 0.8}
       >>> keras.from_config(config) == keras.Adam(0.01, beta_1=0.8)
       True
     """
     if not isinstance(config, Mapping):
         raise TypeError(f"from_config: expected a dictionary, got {config!r}")
     if "class_name" in config:
-        class_name, config = config["class_name"], config.get("config", {})
+        serialised, config = config["class_name"], config.get("config", {})
+        if class_name not in (None, serialised):
+            raise ValueError(
+                f"from_config: the dictionary is of class {serialised!r}, but "
+                f"`class_name={class_name!r}`"
+            )
+        class_name = serialised
+    if class_name is None:
+        class_name = _class_of(config)
     if class_name not in _FACTORIES:
         raise ValueError(
             f"from_config: unknown class {class_name!r}; known are {', '.join(_FACTORIES)}"
