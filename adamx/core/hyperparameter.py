@@ -51,22 +51,26 @@ class CallableNumber(Schedule):
     """A function without arguments that is read on the host before every step.
 
     What it returned last is data, so that a new number needs no new program; the function itself
-    is static and compared by identity.
+    is static and compared by identity.  So are the hyperparameter that it is for and its range,
+    which every number is checked against.
     """
 
     function: Callable[[], Any] = fields.function(_READER)
+    place: Where = fields.static(lambda where, value: value)
+    interval: Interval = fields.static(lambda where, value: value)
     value: Number | None = fields.child(lambda where, value: value)  # None: not read yet
 
     def read(self) -> CallableNumber:
         """The same with the number that the function returns now."""
+        owner, argument = self.place
         number = fields.check_number(
-            Where("read_callables", repr(self)), self.function(), fields.REAL
+            Where(owner, f"{argument}={self!r}"), self.function(), self.interval
         )
         if isinstance(number, jax.core.Tracer):
             raise TypeError(f"read_callables: {self!r} must return a number, got {number!r}")
         # Of one dtype, whether it was a Python number or an array: another one needs no program.
         wide = jnp.asarray(number, jnp.promote_types(jnp.result_type(number), jnp.float32))
-        return CallableNumber(function=self.function, value=jnp.array(wide, wide.dtype))
+        return self.replace(value=jnp.array(wide, wide.dtype))
 
     def __call__(self, count: Count) -> chex.Array:
         if self.value is not None:
@@ -105,12 +109,12 @@ Hyperparameter: TypeAlias = float | chex.Array | Schedule
 ScalarOrSchedule: TypeAlias = float | chex.Array | Callable[[Any], Any]
 
 
-def as_schedule(where: Where, value: Any) -> Schedule:
-    """A schedule as it is, any other callable wrapped."""
+def as_schedule(where: Where, value: Any, interval: Interval = fields.REAL) -> Schedule:
+    """A schedule as it is, any other callable wrapped; `interval` holds for what is read."""
     if isinstance(value, Schedule):
         return value
     if callable(value) and _takes_nothing(value):
-        return CallableNumber.checked(function=value, value=None)
+        return CallableNumber.checked(function=value, place=where, interval=interval, value=None)
     return CallableSchedule.checked(function=fields.check_callable(where, value, _FUNCTION))
 
 
@@ -119,7 +123,7 @@ def hyperparameter(interval: Interval = fields.REAL) -> Any:
 
     def check(where: Where, value: Any) -> Any:
         if callable(value):
-            return as_schedule(where, value)
+            return as_schedule(where, value, interval)
         wanted = "a number, a scalar array or a schedule (a function of the step count)"
         return fields.check_number(where, value, interval, wanted)
 

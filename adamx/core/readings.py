@@ -38,6 +38,8 @@ def read_callables(tx: T) -> T:
 
     Raises:
       TypeError: a function that returns something else than a number, or a traced one.
+      ValueError: a number outside the hyperparameter's range, as if it had been given directly
+        (arrays are not looked at, there as here).
 
     Example:
       >>> import adamx, jax, jax.numpy as jnp
@@ -62,7 +64,7 @@ def with_readings(tx: T, values: Sequence[chex.Array | None]) -> T:
     def put(x: Any) -> Any:
         if not _is_reader(x):
             return x
-        return CallableNumber(function=x.function, value=next(remaining))
+        return x.replace(value=next(remaining))
 
     changed: T = jax.tree.map(put, tx, is_leaf=_is_reader)
     return changed

@@ -8,10 +8,12 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import adamx
 from adamx.core.hyperparameter import CallableNumber, CallableSchedule
+from adamx.interop import keras
 
 
 class Dial:
@@ -24,6 +26,9 @@ class Dial:
     def __call__(self) -> Any:
         self.reads += 1
         return self.number
+
+    def __repr__(self) -> str:
+        return "Dial"
 
 
 def loss(w: Any) -> Any:
@@ -135,11 +140,43 @@ def test_what_it_returns_must_be_one_number() -> None:
     w = jnp.zeros(2)
     for wrong, match in (
         (jnp.ones(2), "must be a scalar"),
-        ("fast", "must be a number, got 'fast'"),
+        ("fast", "`learning_rate=Dial` must be a number, got 'fast'"),
     ):
         tx = adamx.adam(Dial(wrong))
         with pytest.raises((TypeError, ValueError), match=match):
             adamx.make_step(loss, tx)(w, tx.init(w))
+
+
+@pytest.mark.parametrize(
+    ("make", "wrong", "match"),
+    [
+        (adamx.adamw, -1.0, r"`learning_rate=Dial` must be in \[0, inf\), got -1\.0"),
+        (adamx.adamw, np.float32("nan"), r"`learning_rate=Dial` must be in \[0, inf\), got .*nan"),
+        (lambda f: adamx.adam(0.1, b1=f), 1.0, r"scale_by_adam: `b1=Dial` must be in \[0, 1\)"),
+        (
+            adamx.clip_by_global_norm,
+            0,
+            r"clip_by_global_norm: `max_norm=Dial` .* \(0, inf\), got 0",
+        ),
+        (
+            lambda f: keras.Adam(f, gradient_accumulation_steps=2),
+            -0.5,
+            r"`schedule=Dial` must be in \[0, inf\), got -0\.5",
+        ),
+    ],
+    ids=["learning_rate", "nan", "b1", "max_norm", "of micro-batches"],
+)
+def test_what_it_returns_must_be_in_the_hyperparameter_s_range(
+    make: Any, wrong: Any, match: str
+) -> None:
+    dial = Dial(0.5)
+    tx, w = make(dial), jnp.ones(2)
+    step = adamx.make_step(loss, tx, donate=False)
+    w, state, _ = step(w, tx.init(w))
+    dial.number = wrong
+    for late in (lambda: step(w, state), lambda: adamx.read_callables(tx)):
+        with pytest.raises(ValueError, match=match):
+            late()
 
 
 def test_it_is_compared_by_identity_and_printed_by_name() -> None:

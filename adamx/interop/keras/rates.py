@@ -246,7 +246,9 @@ class DecayedRate(Schedule):
 class LastMicroBatch(Schedule):
     """schedule(every * count + every - 1): a schedule that counts micro-batches, once per step."""
 
-    schedule: Schedule = fields.child(as_schedule)
+    schedule: Schedule = fields.child(
+        lambda where, value: as_schedule(where, value, fields.NONNEGATIVE)
+    )
     every: int = fields.count(1)
 
     def __call__(self, count: Count) -> chex.Array:
