@@ -9,6 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.random import define_prng_impl
 
 from adamx.core import numerics, tree
 from adamx.core.fields import Where
@@ -23,15 +24,48 @@ Tables: TypeAlias = Mapping[str, Callable[..., Any]]
 _OWNER = "sparse.value_and_grad"
 
 
+def _no_key(*args: Any) -> Any:
+    raise TypeError("the row ids of a Lookup are no random key; write table[ids]")
+
+
+# A dtype that JAX carries through all of its transformations and never computes with: as int32, ids
+# would be rounded where all of the parameters are cast, and added where all of them are summed.
+_IDS = define_prng_impl(
+    key_shape=(1,),
+    seed=_no_key,
+    split=_no_key,
+    random_bits=_no_key,
+    fold_in=_no_key,
+    name="adamx.sparse.Lookup",
+    tag="row ids of a sparse.Lookup: cast floating leaves only, write table[ids]",
+)
+
+
+def _sealed(ids: chex.Array) -> chex.Array:
+    """Ids with which nothing can be computed."""
+    return jax.random.wrap_key_data(ids.astype(jnp.uint32)[..., None], impl=_IDS)
+
+
+def _opened(ids: chex.Array) -> chex.Array:
+    """The int32 of which `_sealed` was made."""
+    return jax.random.key_data(ids)[..., 0].astype(jnp.int32)
+
+
 @jax.tree_util.register_pytree_with_keys_class
 class Lookup:
     """What a loss gets in the place of a table: `table[ids]` reads rows, and nothing else works.
 
     Ids may be integers of any dtype and shape.  An id outside of the table reads a row of zeros,
     and no gradient goes back to it: -1 pads.  An id that was not announced reads NaNs.
+
+    It is a pytree, so that parameters can be arguments of `vmap`, `scan` and `jax.checkpoint`.  Its
+    leaves are the rows and their sealed ids, which are no numbers for JAX: a cast of every leaf or
+    a sum over all of them, a penalty for example, raises.  Cast floating leaves only, or the table
+    by `table.astype(dtype)`, or what was read; and let a penalty on whole tables be weight decay.
     """
 
     def __init__(self, ids: chex.Array, rows: chex.Array, num_rows: int) -> None:
+        """`ids` are sealed."""
         self._ids, self._rows, self._num_rows = ids, rows, num_rows
 
     def tree_flatten_with_keys(self) -> tuple[Any, Any]:
@@ -60,6 +94,10 @@ class Lookup:
         """That of the table."""
         return self._rows.dtype
 
+    def astype(self, dtype: Any) -> Lookup:
+        """What reads rows in another dtype."""
+        return Lookup(self._ids, self._rows.astype(dtype), self._num_rows)
+
     def __getitem__(self, ids: Any) -> chex.Array:
         if isinstance(ids, (tuple, slice)) or ids is None or ids is Ellipsis:
             raise TypeError(f"Lookup: a table is read as table[ids] with integers, got {ids!r}")
@@ -67,25 +105,28 @@ class Lookup:
         if not jnp.issubdtype(ids.dtype, np.integer):
             raise TypeError(f"Lookup: ids must be integers, got {ids.dtype.name}{list(ids.shape)}")
         wanted = positions(ids, self._num_rows)
-        if not len(self._ids):
+        announced = _opened(self._ids)
+        if not len(announced):
             place, known = jnp.zeros_like(wanted), jnp.zeros_like(wanted, bool)
             rows = jnp.zeros((*wanted.shape, *self._rows.shape[1:]), self.dtype)
         else:
-            place = jnp.minimum(find(self._ids, wanted), len(self._ids) - 1)
-            known = (gather(self._ids, place) == wanted) & (wanted < self._num_rows)
+            place = jnp.minimum(find(announced, wanted), len(announced) - 1)
+            known = (gather(announced, place) == wanted) & (wanted < self._num_rows)
             rows = gather(self._rows, place)
         otherwise = jnp.where(wanted < self._num_rows, jnp.nan, 0.0).astype(self.dtype)
         known, otherwise = (x.reshape(x.shape + (1,) * (self.ndim - 1)) for x in (known, otherwise))
         return jnp.where(known, rows, otherwise)
 
-    def __iter__(self) -> Any:
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(self._refusal())
 
-    def __jax_array__(self) -> Any:
-        raise TypeError(self._refusal())
-
-    def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(self._refusal())
+    __iter__ = __bool__ = __array__ = __jax_array__ = _refuse
+    __neg__ = __pos__ = __abs__ = __invert__ = _refuse
+    __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = _refuse
+    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = _refuse
+    __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __divmod__ = __rdivmod__ = _refuse
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
+    __hash__ = None  # type: ignore[assignment]
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name if name.startswith("_") else self._refusal())
@@ -170,7 +211,8 @@ def value_and_grad(
 
     Raises:
       TypeError: `loss_fn` or a function of `tables` not callable; ids that are no integers; in the
-        loss, a table read otherwise than by `table[ids]`.
+        loss, a table read otherwise than by `table[ids]`, or every leaf of the parameters cast or
+        summed: cast floating leaves only, and let the optimizer decay weights.
       ValueError: a pattern that is no regular expression, or is found in no path.
 
     Example:
@@ -209,7 +251,7 @@ def value_and_grad(
 
         def loss_of_rows(leaves: list[Any]) -> Any:
             given = [
-                Lookup(ids[i], leaf, shapes[i][0]) if i in ids else leaf
+                Lookup(_sealed(ids[i]), leaf, shapes[i][0]) if i in ids else leaf
                 for i, leaf in enumerate(leaves)
             ]
             return loss_fn(structure.unflatten(given), *batch)

@@ -7,6 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import adamx
@@ -68,6 +69,27 @@ def conditional(params: Any, tokens: jax.Array) -> jax.Array:
     )
 
 
+def all_are_arguments(params: Any, tokens: jax.Array) -> jax.Array:
+    """Parameters are the carry of a scan and arguments of compiled and checkpointed functions."""
+    once = jax.checkpoint(jax.jit(plain))
+
+    def body(params: Any, row: jax.Array) -> Any:
+        return params, once(params, row)
+
+    return jnp.sum(jax.lax.scan(body, params, tokens)[1])
+
+
+def in_half(params: Any, tokens: jax.Array) -> jax.Array:
+    """Floating leaves are cast, as mixed precision does, in a tree and one table by itself."""
+
+    def cast(x: Any) -> Any:
+        return x.astype(jnp.bfloat16) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    half = jax.tree.map(cast, params)
+    table = params["embed"]["tokens"].astype(jnp.bfloat16)
+    return (plain(half, tokens) + jnp.sum(table[tokens] ** 2)).astype(jnp.float32)
+
+
 def with_scalar_ids(params: Any, tokens: jax.Array) -> jax.Array:
     return jnp.sum(params["embed"]["tokens"][tokens[0, 1]] ** 2) + jnp.sum(
         params["embed"]["tokens"][4] ** 2
@@ -97,10 +119,21 @@ def assert_same(loss: Callable[..., Any], tables: Any, *batch: Any) -> Any:
         (mapped_over_params, lambda t: t),
         (scanned, lambda t: t),
         (conditional, lambda t: t),
+        (all_are_arguments, lambda t: t),
         (with_scalar_ids, lambda t: {"some": t, "one": 4}),
         (plain, lambda t: jnp.arange(V)),
     ],
-    ids=["plain", "several", "vmap", "vmap_params", "scan", "cond", "scalars", "more_than_read"],
+    ids=[
+        "plain",
+        "several",
+        "vmap",
+        "vmap_params",
+        "scan",
+        "cond",
+        "arguments",
+        "scalars",
+        "more_than_read",
+    ],
 )
 def test_the_gradient_is_that_of_jax(loss: Any, announced: Any) -> None:
     grads = assert_same(loss, {"tokens": announced}, TOKENS)
@@ -110,6 +143,71 @@ def test_the_gradient_is_that_of_jax(loss: Any, announced: Any) -> None:
     assert rows.shape == (V, D)
     assert (np.diff(rows.indices) > 0).all()
     assert isinstance(grads["w"], jax.Array)
+
+
+def test_floating_leaves_can_be_cast() -> None:
+    """Beyond id 256, which bfloat16 would round."""
+    rows = jnp.asarray(RNG.normal(size=(1000, D)), jnp.float32)
+    params, tokens = {**PARAMS, "embed": {"tokens": rows}}, jnp.array([[777, 778], [3, 999]])
+    value, grads = adamx.sparse.value_and_grad(in_half, TABLES)(params, tokens)
+    wanted, dense = jax.value_and_grad(in_half)(params, tokens)
+    np.testing.assert_allclose(value, wanted, rtol=1e-6)
+    np.testing.assert_allclose(grads["w"], dense["w"], rtol=1e-2, atol=1e-4)
+    rows, wanted = grads["embed"]["tokens"].to_dense(), dense["embed"]["tokens"]
+    np.testing.assert_allclose(rows, wanted, rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize(
+    "whole",
+    [
+        lambda p: jax.tree.map(lambda x: x.astype(jnp.bfloat16), p),
+        lambda p: jax.tree.map(lambda x: 2 * x, p),
+        lambda p: optax.tree.cast(p, jnp.bfloat16),
+        lambda p: sum(jnp.sum(x**2) for x in jax.tree.leaves(p)),
+        lambda p: sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(p)),
+        lambda p: sum(jnp.sum(jnp.abs(x)) for x in jax.tree.leaves(p)),
+        lambda p: optax.tree.norm(p),
+        lambda p: optax.tree.norm(p, squared=True),
+    ],
+    ids=["cast", "scaled", "optax_cast", "power", "square", "abs", "norm", "squared_norm"],
+)
+def test_ids_are_never_computed_with(whole: Any, compiled: bool) -> None:
+    """They are leaves beside the rows: nothing is rounded, nothing is added to a loss."""
+
+    def loss(params: Any, tokens: jax.Array) -> jax.Array:
+        made = whole(params)
+        return plain(params, tokens) + (made if isinstance(made, jax.Array) else 0.0)
+
+    run = adamx.sparse.value_and_grad(loss, TABLES)
+    message = "row ids of a sparse.Lookup|abstract method"
+    with pytest.raises((TypeError, ValueError, NotImplementedError), match=message):
+        (jax.jit(run) if compiled else run)(PARAMS, TOKENS)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda t: t + 1,
+        lambda t: 1 - t,
+        lambda t: t * 2.0,
+        lambda t: jnp.ones(D) * t,
+        lambda t: t / 2,
+        lambda t: t**2,
+        lambda t: t @ jnp.ones(D),
+        lambda t: -t,
+        lambda t: abs(t),
+        lambda t: t == 0,
+        lambda t: t < 0,
+        lambda t: 1.0 if t else 0.0,
+        lambda t: jnp.square(t),
+        lambda t: t.astype(jnp.bfloat16) * 2,
+    ],
+)
+def test_a_table_is_no_array(use: Any) -> None:
+    run = adamx.sparse.value_and_grad(lambda p, _: jnp.sum(use(p["embed"]["tokens"])), TABLES)
+    with pytest.raises(TypeError, match=r"shape \(12, 3\).*write table\[ids\]"):
+        run(PARAMS, TOKENS)
 
 
 def test_padding_reads_zeros_and_gets_no_gradient() -> None:
