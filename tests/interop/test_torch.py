@@ -241,6 +241,78 @@ def test_without_names_the_order_is_that_of_the_leaves_or_given() -> None:
     np.testing.assert_array_equal(as_list[0].mu[0], unnamed()["state"][0]["exp_avg"])
 
 
+W = jnp.zeros((3, 2))
+
+
+@pytest.mark.parametrize(
+    ("params", "transposed", "which"),
+    [
+        ({"first": W, "second": W}, None, "'first' and 'second'"),
+        ({"x": {"w": W, "b": jnp.zeros(2)}, "y": {"w": W}}, None, "'x/w' and 'y/w'"),
+        ([{"k": [W], "v": W}], None, "'0/k/0' and '0/v'"),
+        ({"a": W, "b": W.T}, {"a": False, "b": True}, "'a' and 'b'"),
+        ([W, {"w": W}], None, None),
+        ([{"w": W, "b": jnp.zeros(2)}, {"w": W, "b": jnp.zeros(2)}], None, None),
+        ({"w": (W, W)}, None, None),
+        ({"a": W, "b": W.T}, None, None),
+        ({"a": W, "n": jnp.zeros((3, 2), int)}, None, None),
+        (W, None, None),
+    ],
+    ids=["dict", "nested", "lists", "transposed", "list", "blocks", "tuple", "shapes", "n", "leaf"],
+)
+def test_leaves_that_could_be_mixed_up_must_be_named(
+    params: Any, transposed: Any, which: str | None
+) -> None:
+    """Each moment holds the number of its parameter."""
+    leaves = [x for x in jax.tree.leaves(params) if x.dtype == "float32"]
+    flips = jax.tree.leaves(transposed) or [False] * len(leaves)
+    state = {}
+    for i, (leaf, flip) in enumerate(zip(leaves, flips, strict=True)):
+        moment = np.full(leaf.shape[::-1] if flip else leaf.shape, i, np.float32)
+        state[i] = {"step": 1.0, "exp_avg": moment, "exp_avg_sq": moment}
+    given = {"state": state, "param_groups": [{"params": [*state]}]}
+    tx = torch.Adam()
+    if which is not None:
+        for call in (
+            lambda: from_state_dict(tx, given, params, transposed=transposed),
+            lambda: to_state_dict(tx, tx.init(params), given, params, transposed=transposed),
+        ):
+            with pytest.raises(ValueError, match=rf"{which} have one shape.*`names=`"):
+                call()
+        if len(leaves) == 2:
+            backwards = adamx.leaf_paths(params)[::-1]
+            moved = from_state_dict(tx, given, params, backwards, transposed=transposed)
+            assert [int(x.ravel()[0]) for x in jax.tree.leaves(moved[0].mu)] == [1, 0]
+        return
+    moved = from_state_dict(tx, given, params, transposed=transposed)
+    assert [int(x.ravel()[0]) for x in jax.tree.leaves(moved[0].mu)] == [*state]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "shown"),
+    [
+        ({"optimizer": {}, "model": {}}, "a dictionary of 'optimizer', 'model'"),
+        (PARAMS, "a dictionary of 'b', 'w'"),
+        ({"state": {}}, "a dictionary of 'state'"),
+        ([1], "list"),
+    ],
+    ids=["checkpoint", "parameters", "no groups", "list"],
+)
+def test_what_is_no_state_dict_is_refused(wrong: Any, shown: str) -> None:
+    tx = torch.Adam()
+    with pytest.raises(ValueError, match=f"`state_dict` must be .*'param_groups', got .*{shown}"):
+        from_state_dict(tx, wrong, PARAMS)
+    with pytest.raises(ValueError, match=f"`template` must be .*'param_groups', got .*{shown}"):
+        to_state_dict(tx, tx.init(PARAMS), wrong, PARAMS)
+
+
+def test_a_whole_state_dict_is_no_group() -> None:
+    with pytest.raises(ValueError, match=r"whole `state_dict`.*\[\"param_groups\"\]\[0\]`$"):
+        from_param_group(torch.Adam, state_dict("Adam-plain"))
+    with pytest.raises(ValueError, match=r"no 'momenta' \(here \[0, 1, 2, 3, 4, 5, \.\.\.\]\)"):
+        from_param_group(torch.Adam, {"momenta": [*range(100)]})
+
+
 def test_torch_s_dotted_names_are_paths() -> None:
     given = state_dict("Adam-plain")
     given["param_groups"][0]["param_names"] = ["layer.w", "layer.b"]

@@ -9,6 +9,7 @@ up to the 1e-6 that torch adds to the norm.
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -287,6 +288,11 @@ def from_param_group(optimizer: Callable[..., Chain], group: Mapping[str, Any]) 
       >>> torch.from_param_group(torch.Adamax, group) == torch.Adamax(0.1, (0.9, 0.99))
       True
     """
+    if "param_groups" in group:
+        raise ValueError(
+            "from_param_group: got a whole `state_dict`; give one of its groups: "
+            '`state_dict["param_groups"][0]`'
+        )
     takes = inspect.signature(optimizer).parameters
     name = optimizer.__name__
     arguments = {}
@@ -297,8 +303,8 @@ def from_param_group(optimizer: Callable[..., Chain], group: Mapping[str, Any]) 
             arguments[key] = _plain(value)
         elif not (key == "decoupled_weight_decay" and optimizer is AdamW and value):
             raise ValueError(
-                f"from_param_group: {name} has no {key!r} (here {value!r}); is the group that of "
-                f"another optimizer? {near_misses(key, takes)}"
+                f"from_param_group: {name} has no {key!r} (here {reprlib.repr(value)}); is the "
+                f"group that of another optimizer? {near_misses(key, takes)}"
             )
     return optimizer(**arguments)
 

@@ -28,7 +28,7 @@ from adamx.core.transformation import GradientTransformation, Params, State
 from adamx.interop.leaves import by_path, check_paths, fit, to_numpy
 from adamx.interop.states import Node, check_ignored, class_name, map_nodes, parts
 from adamx.sparse.adam import SparseAdam, SparseAdamTransformation
-from adamx.transforms.paths import leaf_paths
+from adamx.transforms.paths import leaf_paths, path_string
 
 _ADAM = {"mu": "exp_avg", "nu": "exp_avg_sq"}
 # torch's keys by the fields of our states; a key of a field that is a number is a number there.
@@ -63,7 +63,8 @@ def from_state_dict(
 
     Which parameter is which is told by `names`; without, by the `param_names` that torch keeps if
     it was given named parameters (`layer.0.bias` is `layer/0/bias`); without those, the order is
-    that of the leaves.  Note that dictionaries are sorted here and torch's modules are not.
+    that of the leaves.  Dictionaries are sorted here and torch's modules are not, so `names` must
+    be given if two leaves of one shape could change places unnoticed.
 
     Args:
       tx: the transformation to go on with, made of a preset of this module or its core.
@@ -80,8 +81,8 @@ def from_state_dict(
       A state for `tx.update`, placed as `tx.init(params)` is.
 
     Raises:
-      ValueError: parameters or keys on one side only; another shape; parameters at different
-        steps; a transformation that torch has not.
+      ValueError: no `state_dict`; parameters or keys on one side only; another shape; leaves that
+        could be mixed up; parameters at different steps; a transformation that torch has not.
       TypeError: another kind of dtype.
 
     Example:
@@ -97,8 +98,9 @@ def from_state_dict(
     keys = _keys(owner, tx)
     fresh = tx.init(params)
     check_ignored(owner, ignore, fresh)
+    _check_state_dict(owner, "state_dict", state_dict)
     flipped = _transposed(owner, transposed, params)
-    numbers = _identifiers(owner, state_dict["param_groups"], params, names)
+    numbers = _identifiers(owner, state_dict["param_groups"], params, names, flipped)
     for i in state_dict["state"]:
         if i not in numbers.values():
             raise ValueError(f"{owner}: the state has a parameter {i!r}, no param_group has it")
@@ -188,13 +190,14 @@ def to_state_dict(
     owner = "to_state_dict"
     keys = _keys(owner, tx)
     check_ignored(owner, ignore, state)
+    _check_state_dict(owner, "template", template)
     for group in template["param_groups"]:
         if group.get("amsgrad", "nu_max" in keys) != ("nu_max" in keys):
             raise ValueError(
                 f"{owner}: torch's `amsgrad` is {group['amsgrad']}, that of `tx` is not"
             )
     flipped = _transposed(owner, transposed, params)
-    identifiers = _identifiers(owner, template["param_groups"], params, names)
+    identifiers = _identifiers(owner, template["param_groups"], params, names, flipped)
     counts: dict[str, int] = {}
     moments: dict[str, dict[str, np.ndarray]] = {}
 
@@ -250,15 +253,51 @@ def _keys(owner: str, tx: Any) -> dict[str, str]:
     return _KEYS[known[0]]
 
 
+def _check_state_dict(owner: str, argument: str, given: Any) -> None:
+    """Raises unless it has the two entries of a `state_dict` of an optimizer of torch."""
+    if isinstance(given, Mapping) and {"state", "param_groups"} <= set(given):
+        return
+    keys = ", ".join(repr(key) for key in [*given][:5]) if isinstance(given, Mapping) else ""
+    shown = f"a dictionary of {keys or 'nothing'}" if isinstance(given, Mapping) else type(given)
+    raise ValueError(
+        f"{owner}: `{argument}` must be what `torch_optimizer.state_dict()` returned, with 'state' "
+        f"and 'param_groups', got {shown}; from a checkpoint of a whole run take the optimizer's "
+        "entry"
+    )
+
+
+def _check_order(owner: str, params: Params, flipped: Mapping[str, bool]) -> None:
+    """Raises for two leaves of one shape in torch whose order is that of sorted keys."""
+    seen: dict[tuple[int, ...], list[tuple[Any, ...]]] = {}
+    for keys, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        path = path_string(keys)
+        shape = np.shape(leaf)[::-1] if flipped[path] else np.shape(leaf)
+        for others in seen.setdefault(shape, []):
+            pairs = zip(others, keys, strict=False)
+            if isinstance(next(a for a, b in pairs if a != b), jax.tree_util.DictKey):
+                raise ValueError(
+                    f"{owner}: {path_string(others)!r} and {path!r} have one shape, and nothing "
+                    "says which of them comes first in torch: dictionaries are sorted here and "
+                    "modules there are not; give the paths in torch's order: `names=`"
+                )
+        seen[shape].append(keys)
+
+
 def _identifiers(
-    owner: str, groups: Sequence[Mapping[str, Any]], params: Params, names: Sequence[str] | None
+    owner: str,
+    groups: Sequence[Mapping[str, Any]],
+    params: Params,
+    names: Sequence[str] | None,
+    flipped: Mapping[str, bool],
 ) -> dict[str, Any]:
     """torch's number of each trained parameter, by path."""
     numbers = [i for group in groups for i in group["params"]]
-    paths = list(by_path(owner, tree.trained(params, params)))
+    trained = tree.trained(params, params)
+    paths = list(by_path(owner, trained))
     if names is None and all("param_names" in group for group in groups):
         names = [name.replace(".", "/") for group in groups for name in group["param_names"]]
     if names is None:
+        _check_order(owner, trained, flipped)
         names = paths
     if len(numbers) != len(names):
         raise ValueError(
