@@ -81,6 +81,22 @@ class LinkedTransformation(GradientTransformation, abstract=True):
 
     links: tuple[GradientTransformation, ...] = fields.child(_check_links)
 
+    def check_together(self) -> None:
+        late: GradientTransformation | None = None
+        for i, link in enumerate(self.links):
+            if late is not None and not link.keeps_updates():
+                raise ValueError(
+                    f"{self.public_name}: link {i}, {link!r}, changes the updates of "
+                    f"{late.public_name}, whose tables in mode `exact` make up for rows later and "
+                    f"by themselves; put {link.public_name} in front of {late.public_name}, or a "
+                    "factor into its learning rate"
+                )
+            if link.puts_off_updates():
+                late = link
+
+    def keeps_updates(self) -> bool:
+        return all(link.keeps_updates() for link in self.links)
+
     def split(self, state: State) -> list[State]:
         """The links' states, in order."""
         raise NotImplementedError(type(self).__name__)
@@ -171,6 +187,7 @@ def chain(*links: Any) -> Chain:
 
     Raises:
       TypeError: a link without `init` and `update`.
+      ValueError: a link that changes updates behind an optimizer with tables in mode `exact`.
 
     Example:
       >>> import adamx
@@ -191,7 +208,8 @@ def named_chain(*links: tuple[str, Any]) -> NamedChain:
 
     Raises:
       TypeError: something else than a pair, a name that is no string, a link without `update`.
-      ValueError: a name used twice.
+      ValueError: a name used twice; a link that changes updates behind an optimizer with tables in
+        mode `exact`.
 
     Example:
       >>> import adamx

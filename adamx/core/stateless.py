@@ -12,6 +12,9 @@ from adamx.core.transformation import GradientTransformation, Params, State, Upd
 class Identity(GradientTransformation):
     """Returns the updates as they are."""
 
+    def keeps_updates(self) -> bool:
+        return True
+
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import chex
+import jax
 
 from adamx.core import tree
 from adamx.core.apply import apply_updates
@@ -62,6 +63,22 @@ class GradientTransformation(Value, abstract=True):
         updates, state = self.update(grads, state, params, **extra)
         updates = tree.with_dtypes_of("apply_updates", "parameters", params, updates)
         return apply_updates(params, updates), state
+
+    def keeps_updates(self) -> bool:
+        """Whether `update` always returns the updates that it was given."""
+        return False
+
+    def puts_off_updates(self) -> bool:
+        """Whether a part of a step is left out of the updates, and comes with those of later ones.
+
+        A link behind would neither see that part in time nor change what is made up for later.
+        """
+
+        def is_part(node: Any) -> bool:
+            return node is not self and isinstance(node, GradientTransformation)
+
+        parts = filter(is_part, jax.tree.leaves(self, is_leaf=is_part))
+        return any(part.puts_off_updates() for part in parts)
 
     def __iter__(self) -> Iterator[Callable[..., Any]]:
         """Unpacks like optax's pair: `init, update = tx`."""

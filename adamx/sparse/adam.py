@@ -102,6 +102,11 @@ class SparseAdamTransformation(HasLearningRate, abstract=True):
         for name in dict.fromkeys(names):
             MODES[name](self.amsgrad).check(self.public_name, self.b1, self.b2, self.eps_root)
 
+    def puts_off_updates(self) -> bool:
+        return "exact" in (
+            [self.modes] if isinstance(self.modes, str) else dict(self.modes).values()
+        )
+
     def weight_decay_at(self, count: chex.Array) -> Any:
         """The decoupled weight decay at the 0-based step `count`; exactly 0.0 for none."""
         return 0.0
@@ -257,6 +262,7 @@ def adam(
 
     A gradient that is an array touches every row: that is the ordinary Adam, except in `rowwise`.
     It is a whole optimizer, learning rate and decay included; links that clip go in front of it.
+    With mode `exact`, no link that changes updates may be behind it.
 
     Args:
       learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.

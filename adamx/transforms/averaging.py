@@ -84,6 +84,9 @@ class EmaParams(GradientTransformation):
                 "`only_updated`"
             )
 
+    def keeps_updates(self) -> bool:
+        return self.overwrite_every is None
+
     def init(self, params: Params) -> State:
         def start(p: Any, selected: bool) -> chex.Array | None:
             if not (numerics.is_inexact(p) and selected):

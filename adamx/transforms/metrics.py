@@ -61,6 +61,9 @@ class RecordMetrics(GradientTransformation):
                 f"{self.inner.public_name} has no `scale_by_learning_rate`"
             )
 
+    def keeps_updates(self) -> bool:
+        return self.inner.keeps_updates()
+
     def init(self, params: Params) -> State:
         rates = learning_rate_names(self.inner) if "learning_rate" in self.names else []
         names = [*(name for name in self.names if name != "learning_rate"), *rates]

@@ -11,6 +11,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import adamx
@@ -158,3 +159,31 @@ def test_ids_of_any_integer_dtype(mode: str, kind: str, array: Any) -> None:
         rows = SparseRows(array(ids), values, V).coalesce()
     assert rows.indices.dtype == jnp.int32
     assert_equal(stepped(mode, rows.indices, np.asarray(rows.values)), wanted)
+
+
+@pytest.mark.parametrize("modes", ["exact", {"embed": "lazy", "head": "exact"}], ids=["all", "one"])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda tx: adamx.chain(tx, adamx.scale(0.5)),
+        lambda tx: adamx.named_chain(("tx", tx), ("half", adamx.scale(0.5))),
+        lambda tx: adamx.chain(adamx.chain(tx), adamx.identity(), adamx.scale(0.5)),
+        lambda tx: adamx.chain(adamx.apply_if_finite(tx), adamx.scale(0.5)),
+        lambda tx: adamx.chain(adamx.sparse.ema_params(tx, 0.9), adamx.scale(0.5)),
+        lambda tx: adamx.chain(adamx.chain(tx, adamx.identity()), adamx.chain(adamx.scale(0.5))),
+        lambda tx: adamx.chain(tx, optax.scale(0.5)),
+        lambda tx: adamx.chain(tx, adamx.ema_params(0.5, overwrite_every=3)),
+    ],
+    ids=["chain", "named", "nested", "guarded", "averaged", "two_chains", "optax", "overwriting"],
+)
+def test_a_link_behind_a_table_that_is_put_off_is_refused(build: Any, modes: Any) -> None:
+    """It would change a row's own step, and not what is made up for between its steps."""
+    with pytest.raises(ValueError, match=r"link \d, .*, changes the updates of .* in front of"):
+        build(adamx.sparse.adamw(0.1, modes))
+
+
+def test_links_that_change_nothing_may_be_behind() -> None:
+    tx = adamx.sparse.adamw(0.1, "exact")
+    adamx.chain(adamx.clip(1.0), tx, adamx.identity(), adamx.ema_params(0.5))
+    adamx.chain(tx, adamx.chain(adamx.record_metrics(adamx.identity(), "grad_norm")))
+    adamx.chain(adamx.sparse.adamw(0.1, {"embed": "lazy"}), adamx.scale(0.5))
