@@ -213,8 +213,8 @@ def _check_inner(where: Where, value: Any) -> GradientTransformation:
     if not isinstance(value, GradientTransformation) or _optimizers(value) != 1:
         raise where.error(
             TypeError,
-            "an optimizer of `adamx.sparse` or a chain that ends with one; guards, groups and "
-            "accumulation go around `sparse.ema_params`",
+            "an optimizer of `adamx.sparse` or a chain that ends with one, as in "
+            "`sparse.ema_params(optimizer, 0.9)`; guards, groups and accumulation go around it",
             value,
         )
     return value
@@ -280,7 +280,9 @@ class SparseEmaParams(GradientTransformation, name="sparse.ema_params"):
         return structure.unflatten(changes), state
 
 
-def ema_params(inner: GradientTransformation, decay: float | chex.Array) -> SparseEmaParams:
+def ema_params(
+    inner: GradientTransformation, decay: float | chex.Array | None = None
+) -> SparseEmaParams:
     """Keeps an average of the parameters, tables at the cost of the rows that are touched.
 
         ema <- decay * ema + (1 - decay) * p        the parameters p after every step

@@ -165,6 +165,13 @@ def test_what_is_around_what(inner: Any) -> None:
         adamx.sparse.ema_params(inner(), 0.9)
 
 
+def test_a_decay_alone_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"`sparse.ema_params\(optimizer, 0.9\)`.* got 0.9"):
+        adamx.sparse.ema_params(0.9)
+    with pytest.raises(TypeError, match=r"`decay` must be a number.* got None"):
+        adamx.sparse.ema_params(adamx.sparse.adam(0.1))
+
+
 def test_a_scheduled_decay_is_refused() -> None:
     with pytest.raises(TypeError, match="`decay` must be a number"):
         adamx.sparse.ema_params(adamx.sparse.adam(0.1), adamx.linear_schedule(0.5, 0.9, 10))
