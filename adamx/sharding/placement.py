@@ -46,8 +46,44 @@ def _specification(
     )
 
 
+def _check_transformation(owner: str, tx: Any) -> None:
+    if not callable(getattr(tx, "init", None)):
+        raise TypeError(
+            f"{owner}: the transformation comes first and the parameters second, got "
+            f"{type(tx).__name__} as the transformation"
+        )
+
+
+def _check_shardings(owner: str, state: State, shardings: Any) -> None:
+    """Raises unless there is one sharding for every leaf of the state."""
+    structure: Any = jax.tree.structure(shardings)
+    if structure == jax.tree.structure(state):
+        return
+    if isinstance(shardings, Sharding):
+        raise ValueError(
+            f"{owner}: `shardings` must be a tree like the state, got one sharding, {shardings}; "
+            "leave it out, or write `jax.tree.map(lambda _: sharding, state_sharding(tx, params))`"
+        )
+    given, wanted = (
+        [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(x)[0]]
+        for x in (shardings, state)
+    )
+    differ = [
+        f"{what} {path or '<the whole state>'}"
+        for what, ones, others in (("nothing for", wanted, given), ("unexpected", given, wanted))
+        for path in ones
+        if path not in others
+    ]
+    raise ValueError(
+        f"{owner}: `shardings` has another structure than the state of `tx` "
+        f"({'; '.join(differ[:4]) or 'other containers'}); was it made for another transformation? "
+        "Make it with `state_sharding(tx, params)`"
+    )
+
+
 def places(owner: str, tx: GradientTransformation, params: Params) -> tuple[list[Place], Any]:
     """Where every leaf of the state of `tx` goes, and the structure of the state."""
+    _check_transformation(owner, tx)
     parameters = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         name = jax.tree_util.keystr(path) or "<the whole tree>"
@@ -96,7 +132,7 @@ def state_sharding(tx: GradientTransformation, params: Params) -> Any:
       A tree of shardings with the structure of `tx.init(params)`.
 
     Raises:
-      TypeError: a parameter that is nowhere, such as a NumPy array.
+      TypeError: a parameter that is nowhere, such as a NumPy array; no transformation.
       ValueError: parameters on different meshes, or cut unevenly; no parameters at all.
 
     Example:
@@ -125,7 +161,7 @@ def abstract_state(tx: GradientTransformation, params: Params, shardings: Any = 
       A tree of `jax.ShapeDtypeStruct`s with the structure of `tx.init(params)`.
 
     Raises:
-      TypeError, ValueError: as `state_sharding`.
+      TypeError, ValueError: as `state_sharding`; `shardings` with another structure than the state.
 
     Example:
       >>> import adamx, jax
@@ -136,11 +172,14 @@ def abstract_state(tx: GradientTransformation, params: Params, shardings: Any = 
       >>> nu.dtype.name, nu.sharding.spec
       ('float32', P('data',))
     """
+    _check_transformation("abstract_state", tx)
+    state = jax.eval_shape(tx.init, params)
     if shardings is None:
         shardings = state_sharding(tx, params)
+    _check_shardings("abstract_state", state, shardings)
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        jax.eval_shape(tx.init, params),
+        state,
         shardings,
     )
 
@@ -161,7 +200,7 @@ def init(tx: GradientTransformation, params: Params, shardings: Any = None) -> S
       The state.
 
     Raises:
-      TypeError, ValueError: as `state_sharding`.
+      TypeError, ValueError: as `state_sharding`; `shardings` with another structure than the state.
 
     Example:
       >>> import adamx, jax, jax.numpy as jnp
@@ -171,8 +210,11 @@ def init(tx: GradientTransformation, params: Params, shardings: Any = None) -> S
       >>> state.mu.sharding.shard_shape(state.mu.shape), state.count.sharding.is_fully_replicated
       ((128, 2), True)
     """
+    _check_transformation("init", tx)
     if shardings is None:
         shardings = state_sharding(tx, params)
+    else:
+        _check_shardings("init", jax.eval_shape(tx.init, params), shardings)
     # Not `jit(tx.init)`: JAX would keep the program for as long as `tx` lives.
     made: State = jax.jit(lambda params: tx.init(params), out_shardings=shardings)(params)
     return made

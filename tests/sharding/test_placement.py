@@ -219,3 +219,28 @@ def test_nothing_is_made_whole_on_one_device() -> None:
 def test_what_cannot_be_placed(params: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         state_sharding(adamx.adam(0.1), params)
+
+
+@pytest.mark.parametrize("call", [init, abstract_state, state_sharding])
+def test_transformation_and_parameters_in_their_order(call: Any) -> None:
+    with pytest.raises(TypeError, match=r"the transformation comes first .* got dict as"):
+        call(placed(), adamx.adam(0.1))
+
+
+@pytest.mark.parametrize("call", [init, abstract_state])
+def test_shardings_of_another_structure_are_refused(call: Any) -> None:
+    params = {"w": jnp.ones((8, 4), device=on(mesh(), "data"))}
+    tx, everywhere = adamx.adam(0.1), on(mesh())
+    with pytest.raises(ValueError, match=r"must be a tree like the state, got one sharding, Named"):
+        call(tx, params, everywhere)
+    same = jax.tree.map(lambda _: everywhere, state_sharding(tx, params))
+    chex.assert_trees_all_equal_structs(call(tx, params, same), tx.init(params))
+    for other, shown in (
+        (state_sharding(adamx.amsgrad(0.1), params), r"unexpected \[0\]\.nu_max\['w'\]"),
+        (state_sharding(adamx.ema_params(0.9), params), r"nothing for \[0\]\.count"),
+        ([*state_sharding(tx, params)], "other containers"),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"{call.__name__}: .*{shown}.*another transformation"
+        ):
+            call(tx, params, other)
