@@ -100,7 +100,7 @@ def save(path: FilePath, contents: chex.ArrayTree, config: dict[str, Any] | None
 
     Raises:
       ValueError: another suffix; otherwise as `to_flat`.
-      TypeError: as `to_flat`; a `config` that JSON cannot hold.
+      TypeError: as `to_flat`; a `config` that is no dictionary or that JSON cannot hold.
       ModuleNotFoundError: safetensors is not installed.
 
     Example:
@@ -115,6 +115,7 @@ def save(path: FilePath, contents: chex.ArrayTree, config: dict[str, Any] | None
       >>> same, int(state[0].count)
       (True, 0)
     """
+    _check_config("save", config)
     arrays, leaves = {}, {}
     for name, leaf in by_path("save", contents).items():
         array = _to_numpy("save", name, leaf)
@@ -142,6 +143,7 @@ def load(path: FilePath, like: chex.ArrayTree, config: dict[str, Any] | None = N
       FileNotFoundError: no such file.
       ValueError: a truncated or altered file, or one of another version or kind; another `config`,
         with the first entry that differs; paths, shapes or dtypes that differ from `like`.
+      TypeError: a `config` that is no dictionary.
 
     Example:
       >>> import jax.numpy as jnp, tempfile
@@ -151,6 +153,7 @@ def load(path: FilePath, like: chex.ArrayTree, config: dict[str, Any] | None = N
       ...     export.load(f"{folder}/a.npz", {"w": jnp.zeros(3, int)})
       {'w': Array([0, 1, 2], dtype=int32)}
     """
+    _check_config("load", config)
     contents = flat_files.read("load", path)
     saved = contents.header["config"]
     difference = None if config is None else _difference(saved, json.loads(json.dumps(config)))
@@ -185,6 +188,14 @@ def load_config(path: FilePath) -> dict[str, Any] | None:
     """
     config: dict[str, Any] | None = flat_files.read("load_config", path).header["config"]
     return config
+
+
+def _check_config(owner: str, config: Any) -> None:
+    """Raises for what is no dictionary, such as the transformation itself."""
+    if config is None or isinstance(config, dict):
+        return
+    hint = "; give `adamx.get_config(tx)`" if hasattr(config, "update") else ""
+    raise TypeError(f"{owner}: `config` must be a dictionary, got {type(config).__name__}{hint}")
 
 
 def _is_key(leaf: Any) -> bool:

@@ -354,6 +354,22 @@ def test_another_configuration_is_refused_by_the_entry_that_differs(tmp_path: Pa
         export.load(path, SMALL, {"lr": 0.1})
 
 
+def test_a_transformation_is_no_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with pytest.raises(
+        TypeError, match=r"save: `config` must .*Chain; give `adamx.get_config\(tx\)`"
+    ):
+        export.save(path, SMALL, adamx.adam(0.1))  # type: ignore[arg-type]
+    assert not path.exists()
+    export.save(path, SMALL)
+    with pytest.raises(
+        TypeError, match=r"load: `config` must .*Chain; give `adamx.get_config\(tx\)`"
+    ):
+        export.load(path, SMALL, adamx.adam(0.1))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"`config` must be a dictionary, got str$"):
+        export.save(path, SMALL, "adam")  # type: ignore[arg-type]
+
+
 def test_what_is_no_array_is_refused_and_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     export.save(path, SMALL)
