@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import chex
@@ -103,6 +103,11 @@ def first_match(owner: str, patterns: tuple[str, ...], paths: list[str]) -> list
 def split_rules(owner: str, rules: Iterable[Any], second: str) -> tuple[list[Any], list[Any]]:
     """Pairs `(pattern, ...)` as two lists."""
     rules = list(rules)
+    if any(isinstance(rule, Mapping) for rule in rules):
+        raise TypeError(
+            f"{owner}: rules are pairs (pattern, {second}), got a dictionary; write "
+            f"`{owner}(*rules.items())`"
+        )
     for rule in rules:
         if not (isinstance(rule, (tuple, list)) and len(rule) == 2):
             raise TypeError(f"{owner}: rules are pairs (pattern, {second}), got {rule!r}")

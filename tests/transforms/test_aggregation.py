@@ -107,7 +107,10 @@ def test_a_gradient_that_jax_has_summed_already_is_refused(link: Any) -> None:
     def step(w: jax.Array, x: jax.Array) -> Any:
         return link.update({"w": jax.grad(loss)(w, x)}, ())[0]
 
-    message = r"gradient at \['w'\] is the same on all devices of axis 'data' already.*pcast"
+    message = (
+        r"gradient at \['w'\] is the same on all devices of axis 'data' already.*pcast.*"
+        "with `make_step`, give it `axis_name=`"
+    )
     with pytest.raises(ValueError, match=message):
         mapped(step, "tracked", (WHOLE, CUT))(jnp.ones(4), X)
 

@@ -418,6 +418,11 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     ),
     "no_expression": (label(("(", "a")), ValueError, r"`patterns` must be a regular expression"),
     "no_pair": (label("kernel"), TypeError, r"pairs \(pattern, label\), got 'kernel'"),
+    "dictionary": (
+        label({"kernel": "a"}),
+        TypeError,
+        r"got a dictionary; write `label_by_path\(\*rules\.items\(\)\)`",
+    ),
     "no_label": (label(("kernel", 3)), TypeError, r"`labels` must be a string, got 3 \(int\)"),
     "no_default": (label(("kernel", "a"), default=1), TypeError, "`default` must be a string"),
     "multiplier_without_parameter": (
@@ -430,6 +435,11 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
         scale(("layers", 0.5), ("embed", -2.0)),
         ValueError,
         r"scale_by_path: `multipliers\[1\]` must be in \[0, inf\), got -2.0",
+    ),
+    "multipliers_in_a_dictionary": (
+        scale({"layers": 0.5}),
+        TypeError,
+        r"\(pattern, multiplier\), got a dictionary; write `scale_by_path\(\*rules\.items",
     ),
     "no_multiplier": (scale(("layers", "fast")), TypeError, r"`multipliers\[0\]` must be a number"),
     "label_without_transformation": (
