@@ -45,7 +45,8 @@ def make_step(
       has_aux: whether `loss_fn` returns something besides the loss; the step then returns
         `(params, state, loss, aux)`.
       donate: update parameters and state in place.  The arrays passed in are gone afterwards;
-        go on with the ones returned.
+        go on with the ones returned.  An array that is two leaves at once cannot be given away
+        twice: copy it (`jnp.copy`), or say `donate=False`.
       axis_name: named axes of an enclosing `shard_map` or `pmap` to average over; `loss_fn` then
         returns each device's own loss.
       tables: which parameters are tables, and the ids that are looked up in them: a dict from

@@ -132,8 +132,8 @@ def parser() -> Parser:
     result.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the last complete checkpoint in the output folder, with the options of "
-        "the run that wrote it, on any devices (default: start anew)",
+        help="go on from the last complete checkpoint in the output folder; repeat the options of "
+        "the run that wrote it (except --devices, --processes) (default: start anew)",
     )
     result.add_argument(
         "--devices",
