@@ -61,7 +61,8 @@ class Lookup:
     It is a pytree, so that parameters can be arguments of `vmap`, `scan` and `jax.checkpoint`.  Its
     leaves are the rows and their sealed ids, which are no numbers for JAX: a cast of every leaf or
     a sum over all of them, a penalty for example, raises.  Cast floating leaves only, or the table
-    by `table.astype(dtype)`, or what was read; and let a penalty on whole tables be weight decay.
+    by `table.astype(dtype)`, or what was read; and let a penalty on whole tables be weight decay:
+    a sum over floating leaves only, as `adamx.global_norm` makes it, is of the announced rows.
     """
 
     def __init__(self, ids: chex.Array, rows: chex.Array, num_rows: int) -> None:
