@@ -103,7 +103,7 @@ def number(interval: Interval = REAL) -> Any:
 
 
 def check_count(where: Where, value: Any, minimum: int) -> Any:
-    """A whole number of at least `minimum`, `1e5` included, as an int; an integer array as it is."""
+    """A whole number of at least `minimum`, also `1e5`, as an int; an integer array as it is."""
     if isinstance(value, (jax.Array, np.ndarray)) and value.dtype.kind in "iu":
         return value
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
