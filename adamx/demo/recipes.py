@@ -29,7 +29,7 @@ CHOICES = {
     "nadamw": Choice(adamx.nadamw, 0.005, decays_weights=True),
     "adamax": Choice(adamx.adamax, 0.01),
     "adamaxw": Choice(adamx.adamaxw, 0.01, decays_weights=True),
-    "radam": Choice(adamx.radam, 0.01),
+    "radam": Choice(adamx.radam, 0.02),
     "adabelief": Choice(adamx.adabelief, 0.005),
     "yogi": Choice(adamx.yogi, 0.01),
     "lamb": Choice(adamx.lamb, 0.01, decays_weights=True),
