@@ -19,7 +19,8 @@ from adamx.core.mask import mask as mask_field
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import Params, State, Updates
 from adamx.sparse.exact import Exact
-from adamx.sparse.modes import Dense, Lazy, LeafState, Mode, Rowwise, Step
+from adamx.sparse.modes import Dense, Lazy, Mode, Rowwise, Step
+from adamx.sparse.pieces import LeafState
 from adamx.transforms.paths import check_patterns, first_match, leaf_paths, near_misses
 from adamx.transforms.scaling import HasLearningRate
 

@@ -16,7 +16,8 @@ from adamx.core.rows import SparseRows, gather
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.sparse.adam import SparseAdamState, SparseAdamTransformation
 from adamx.sparse.exact import Behind, Rows, beside, drift
-from adamx.sparse.modes import Gradient, LeafState, put, take
+from adamx.sparse.modes import Gradient
+from adamx.sparse.pieces import LeafState, put, take
 
 
 class Rate(NamedTuple):

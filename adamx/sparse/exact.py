@@ -37,7 +37,8 @@ import jax.numpy as jnp
 from adamx.core import hyperparameter, numerics
 from adamx.core.hyperparameter import Hyperparameter, Number, Schedule
 from adamx.core.rows import SparseRows, gather, zero_rows
-from adamx.sparse.modes import Gradient, Lazy, LeafState, Step, put, take
+from adamx.sparse.modes import Gradient, Lazy, Step
+from adamx.sparse.pieces import LeafState, move_rows, take
 
 # Where A is known, in units of y_0; chosen for the smallest error at b2 = 0.95.
 _PLACES = (0.25, 1.0, 5.0, 30.0)
@@ -186,14 +187,13 @@ class Behind(NamedTuple):
         )
 
     def rows(self, table: chex.Array, mu: chex.Array, nu: chex.Array, ids: chex.Array) -> Rows:
-        """Some rows as they are stored; ids are distinct, sorted, and may be past the end."""
-        # Such a row has nu = 1, so that its step is 0 also without epsilon.
+        """Some rows as they are stored, read as `move_rows` reads them, so that XLA reads once."""
         return Rows(
             table=take(table, ids, 0),
             mu=take(mu, ids, 0),
             nu=take(nu, ids, 1),
             nu_max=None if self.nu_max is None else take(self.nu_max, ids, 1),
-            last=take(self.last, ids, 0),
+            last=take(self.last, ids, 1),
         )
 
     def read(
@@ -287,33 +287,33 @@ class Exact(Lazy):
     ) -> tuple[Gradient, LeafState]:
         step = step.in_precision_of(table)
         behind: Behind = state.memory
-        is_sparse = isinstance(gradient, SparseRows)
-        if is_sparse:
+
+        def move(g: chex.Array, p: chex.Array, old: LeafState) -> tuple[chex.Array, LeafState]:
+            nu_max, last = old.memory
+            missed, now = behind.catch_up(Rows(p, old.mu, old.nu, nu_max, last))
+            old = LeafState(now.mu, now.nu, now.nu_max)
+            u, new = self.move(step, g, old, now.table if step.decays else None)
+            last = jnp.maximum(last, step.count)
+            return missed + u, LeafState(new.mu, new.nu, (new.memory, last))
+
+        stored = LeafState(state.mu, state.nu, (behind.nu_max, behind.last))
+        change: Gradient
+        if isinstance(gradient, SparseRows):
             touched = _with_turn(gradient.coalesce(), step.count, len(behind.ages.unit))
-            ids, g = touched.indices, numerics.widen(touched.values)
-            rows = behind.rows(table, state.mu, state.nu, ids)
+            change, after = move_rows(move, touched, table, stored)
         else:
-            g = numerics.widen(gradient)
-            stored = Rows(table, state.mu, state.nu, behind.nu_max, behind.last)
-            rows = jax.tree.map(numerics.widen, stored)
-
-        change, rows = behind.catch_up(rows)
-        old = LeafState(rows.mu, rows.nu, rows.nu_max)
-        u, new = self.move(step, g, old, rows.table if step.decays else None)
-        change = change + u
-        last = jnp.maximum(rows.last, step.count)
-
-        def store(x: chex.Array, changed: chex.Array) -> chex.Array:
-            return put(x, ids, changed) if is_sparse else changed.astype(x.dtype)
+            wide = jax.tree.map(numerics.widen, (gradient, table, stored))
+            change, after = move(*wide)
+            after = jax.tree.map(lambda x, old: x.astype(old.dtype), after, stored)
 
         c, real = step.corrections, behind.log_b1.dtype
-        after = Behind(
+        nu_max, last = after.memory
+        behind = Behind(
             count=step.count,
-            last=store(behind.last, last),
+            last=last,
             ages=_advance(behind.ages, step, self.amsgrad),
             log_b1=jnp.asarray(_log(c.b1), real),
             log_b2=jnp.asarray(_log(c.b2), real),
-            nu_max=None if behind.nu_max is None else store(behind.nu_max, new.memory),
+            nu_max=nu_max,
         )
-        state = LeafState(store(state.mu, new.mu), store(state.nu, new.nu), after)
-        return (touched.replace(values=change) if is_sparse else change), state
+        return change, LeafState(after.mu, after.nu, behind)

@@ -8,8 +8,7 @@ one step, with which the dense one is
     table <- table - step.learning_rate * (d + step.weight_decay * table)
 
 ("epsilon hat" is already in `c.eps`).  Nothing but the touched rows may be read, computed or
-copied, and an array must be gathered from before it is scattered into: so that a compiled and
-donated step works in place.
+copied: see `move_rows`.
 
 A table may be behind: rows that would have moved, and have not yet.  Then its memory has two more
 methods, so that everything else works without knowing the mode or its numbers:
@@ -30,7 +29,8 @@ import numpy as np
 from adamx.adam.formula import Corrections, adam_direction, average
 from adamx.core import numerics
 from adamx.core.hyperparameter import Hyperparameter, Number, as_dtype
-from adamx.core.rows import SparseRows, gather, scatter
+from adamx.core.rows import SparseRows
+from adamx.sparse.pieces import LeafState, move_rows_in_pieces
 
 Gradient: TypeAlias = chex.Array | SparseRows
 
@@ -52,14 +52,6 @@ class Step(NamedTuple):
     def decays(self) -> bool:
         """Whether the table itself has to be read."""
         return not (isinstance(self.weight_decay, float) and self.weight_decay == 0.0)
-
-
-class LeafState(NamedTuple):
-    """What is remembered about one table."""
-
-    mu: chex.Array  # first moment, like the table
-    nu: chex.Array  # second moment, like the table but real; shape (num_rows,) in mode `rowwise`
-    memory: Any = None
 
 
 class Mode:
@@ -133,14 +125,10 @@ class Lazy(Mode):
             u, new = self.move(step, numerics.widen(gradient), wide, p)
             return u, jax.tree.map(lambda x, old: x.astype(old.dtype), new, state)
 
-        rows = gradient.coalesce()
-        old = jax.tree.map(lambda x: take(x, rows.indices, 0), state)
-        # A row outside the table has nu = 1, so that its step is 0 also without epsilon.
-        old = old._replace(nu=take(state.nu, rows.indices, 1))
-        p = take(table, rows.indices, 0) if step.decays else None
-        u, new = self.move(step, numerics.widen(rows.values), old, p)
-        state = jax.tree.map(lambda x, changed: put(x, rows.indices, changed), state, new)
-        return rows.replace(values=u), state
+        def move(g: chex.Array, p: chex.Array, old: LeafState) -> tuple[chex.Array, LeafState]:
+            return self.move(step, g, old, p if step.decays else None)
+
+        return move_rows_in_pieces(move, gradient.coalesce(), table, state)
 
 
 class Dense(Lazy):
@@ -165,13 +153,3 @@ class Rowwise(Lazy):
 
     def beside(self, nu: chex.Array, g: chex.Array) -> chex.Array:
         return nu.reshape(nu.shape + (1,) * (g.ndim - nu.ndim))
-
-
-def take(x: chex.Array, ids: chex.Array, fill: float) -> chex.Array:
-    """Rows of `x`, at least float32; `fill` for ids past its end.  Ids are distinct and sorted."""
-    return numerics.widen(gather(x, ids, fill, indices_are_sorted=True, unique_indices=True))
-
-
-def put(x: chex.Array, ids: chex.Array, rows: chex.Array) -> chex.Array:
-    """`x` with some rows replaced; ids past its end are dropped.  Ids are distinct and sorted."""
-    return scatter(x, ids, rows, indices_are_sorted=True, unique_indices=True)

@@ -38,15 +38,20 @@ def tracked(axis_name: AxisName) -> frozenset[str]:
     return frozenset(name for name in names_of(axis_name) if name in varying(_index(name)))
 
 
+def _vary(x: Any, axes: frozenset[str]) -> Any:
+    missing = tuple(axes - varying(x)) if axes else ()
+    return jax.lax.pcast(x, missing, to="varying") if missing else x
+
+
 def own_copies(params: chex.ArrayTree, axis_name: AxisName) -> Any:
     """The parameters as each device's own copies, so that `jax.grad` adds up nothing by itself."""
     known = tracked(axis_name)
+    return jax.tree.map(lambda x: _vary(x, known), params)
 
-    def own(x: Any) -> Any:
-        missing = tuple(known - varying(x)) if known else ()
-        return jax.lax.pcast(x, missing, to="varying") if missing else x
 
-    return jax.tree.map(own, params)
+def vary_like(values: chex.ArrayTree, others: chex.ArrayTree) -> Any:
+    """Arrays as what differs where others do: a loop asks that of what it begins with."""
+    return jax.tree.map(lambda x, other: _vary(x, varying(other)), values, others)
 
 
 def everywhere(condition: jax.Array, axis_name: AxisName) -> jax.Array:

@@ -27,10 +27,10 @@ def loss(params: Any, ids: jax.Array) -> jax.Array:
     return jnp.sum((params["table"][ids] @ params["bias"]) ** 2)
 
 
-def compiled(tx: adamx.GradientTransformation) -> Any:
+def compiled(tx: adamx.GradientTransformation, ids: int = N) -> Any:
     step = adamx.make_step(loss, tx, tables={"table": lambda ids: ids})
     state = jax.eval_shape(tx.init, PARAMS)
-    return step.lower(PARAMS, state, jax.ShapeDtypeStruct((N,), jnp.int32)).compile()
+    return step.lower(PARAMS, state, jax.ShapeDtypeStruct((ids,), jnp.int32)).compile()
 
 
 def recipe(name: str, mode: str) -> adamx.GradientTransformation:
@@ -43,6 +43,7 @@ def recipe(name: str, mode: str) -> adamx.GradientTransformation:
         "guarded": lambda: adamx.apply_if_finite(
             adamx.chain(adamx.clip(1.0), adamx.clip_by_global_norm(1.0), adamw())
         ),
+        "averaged": lambda: adamx.sparse.ema_params(adamw(), 0.99),
         "grouped": lambda: adamx.multi_transform(
             {"table": adamw(), "rest": adamx.adam(1e-3)},
             adamx.label_by_path(("table", "table"), default="rest"),
@@ -61,6 +62,15 @@ def test_a_step_makes_nothing_of_the_size_of_the_table(name: str, mode: str) -> 
     assert memory.temp_size_in_bytes < TABLE_BYTES / 10
     moments = 1 if mode == "rowwise" else 2
     assert memory.alias_size_in_bytes >= (1 + moments) * TABLE_BYTES
+    made = rf"= f32\[{V}(,{D})?\]\S* (copy|broadcast|select|multiply|add|transpose)\("
+    assert not re.findall(made, program.as_text())
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ["adamw", "guarded", "averaged"])
+def test_nor_does_a_step_of_many_rows(name: str, mode: str) -> None:
+    """Of so many that they are worked through in pieces."""
+    program = compiled(recipe(name, mode), 20_000)
     made = rf"= f32\[{V}(,{D})?\]\S* (copy|broadcast|select|multiply|add|transpose)\("
     assert not re.findall(made, program.as_text())
 

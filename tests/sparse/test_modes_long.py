@@ -17,7 +17,8 @@ from adamx.adam.formula import corrections
 from adamx.core.rows import SparseRows
 from adamx.sparse import exact
 from adamx.sparse.exact import Exact
-from adamx.sparse.modes import Dense, Lazy, LeafState, Mode, Rowwise, Step
+from adamx.sparse.modes import Dense, Lazy, Mode, Rowwise, Step
+from adamx.sparse.pieces import LeafState
 from tests.oracles import sparse as oracles
 
 V, D, N, STEPS, WARMUP = 96, 5, 12, 2000, 100
