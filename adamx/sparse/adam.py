@@ -20,7 +20,7 @@ from adamx.core.rows import SparseRows
 from adamx.core.transformation import Params, State, Updates
 from adamx.sparse.exact import Exact
 from adamx.sparse.modes import Dense, Lazy, Mode, Rowwise, Step
-from adamx.sparse.pieces import LeafState
+from adamx.sparse.pieces import Gradient, LeafState
 from adamx.transforms.paths import check_patterns, first_match, leaf_paths, near_misses
 from adamx.transforms.scaling import HasLearningRate
 
@@ -175,8 +175,17 @@ class SparseAdamTransformation(HasLearningRate, abstract=True):
         )
 
     def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+        self,
+        updates: Updates,
+        state: State,
+        params: Params | None = None,
+        *,
+        before_writing: Callable[[int, Gradient], Gradient] | None = None,
+        **extra: Any,
     ) -> tuple[Updates, State]:
+        """As everywhere.  `before_writing(i, gradient)` sees the rows that the step will write of
+        parameter i, counted as the tree's leaves are, and may return the same made otherwise.
+        """
         owner = self.public_name
         tree.check_state(owner, state, SparseAdamState)
         tree.require_params(owner, params)
@@ -195,7 +204,9 @@ class SparseAdamTransformation(HasLearningRate, abstract=True):
                 continue
             self._check_leaf(params, i, modes[i], leaf)
             table = jnp.asarray(p)
-            g = g if isinstance(g, SparseRows) else jnp.asarray(g)
+            g = modes[i].touched(g, leaf) if isinstance(g, SparseRows) else jnp.asarray(g)
+            if before_writing is not None:
+                g = before_writing(i, g)
             own = step if decaying[i] else step._replace(weight_decay=0.0)
             change, leaf = modes[i].update(own, g, leaf, table)
             results.append((change.astype(jnp.promote_types(g.dtype, table.dtype)), *leaf))

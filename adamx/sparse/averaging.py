@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import chex
 import jax
@@ -16,8 +16,7 @@ from adamx.core.rows import SparseRows, gather
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.sparse.adam import SparseAdamState, SparseAdamTransformation
 from adamx.sparse.exact import Behind, Rows, beside, drift
-from adamx.sparse.modes import Gradient
-from adamx.sparse.pieces import LeafState, put, take
+from adamx.sparse.pieces import Gradient, LeafState, put, take
 
 
 class Rate(NamedTuple):
@@ -60,11 +59,18 @@ class LateEma(NamedTuple):
         return LateEma(now, jnp.full_like(self.last, count))
 
     def update(
-        self, rate: Rate, count: chex.Array, change: Any, p: chex.Array, *leaves: LeafState
+        self,
+        rate: Rate,
+        count: chex.Array,
+        change: Any,
+        p: chex.Array,
+        old: LeafState,
+        new: LeafState,
+        read: None,
     ) -> tuple[Any, LateEma]:
         """The change of the parameter as it is, and the average after this step, the `count`-th."""
         if not isinstance(change, SparseRows):
-            now = self.now(rate.log, count - 1, p, *leaves[:1])
+            now = self.now(rate.log, count - 1, p, old)
             ema = rate.step(now, _after(numerics.widen(p), change, p.dtype))
             return change, LateEma(ema, jnp.full_like(self.last, count))
         change = change.coalesce()
@@ -112,6 +118,16 @@ class ExactEma(NamedTuple):
         """With nothing left to be paid, together with the table."""
         return self._replace(ema=now)
 
+    def read(self, gradient: SparseRows, p: chex.Array, leaf: LeafState) -> tuple[SparseRows, Rows]:
+        """The rows that a step will write as they are before it, and the gradient."""
+        rows = leaf.memory.rows(p, leaf.mu, leaf.nu, gradient.indices)
+        # No row is like this.  But XLA does not know, so it reads before the gradient is used, and
+        # the optimizer, which uses it, writes in place.
+        never = (rows.nu < 0.0) & (rows.mu == rows.table) | beside(rows.last < 0, rows.mu)
+        if rows.nu_max is not None:
+            never = never | (rows.nu_max < 0.0)
+        return gradient.replace(values=jnp.where(never, jnp.nan, gradient.values)), rows
+
     def update(
         self,
         rate: Rate,
@@ -120,12 +136,11 @@ class ExactEma(NamedTuple):
         p: chex.Array,
         old: LeafState,
         new: LeafState,
+        read: Rows | None,
     ) -> tuple[Gradient, ExactEma]:
         """The change of the table as it is, and the average after this step."""
         if isinstance(change, SparseRows):
-            # The same reads as the optimizer's own, so that they come before it writes.
-            ids = change.indices
-            rows = old.memory.rows(p, old.mu, old.nu, ids)
+            ids, rows = change.indices, cast(Rows, read)
             now = self._rows(rate.log, take(self.ema, ids, 0), rows, old.memory)
             ema = put(self.ema, ids, rate.step(now, _after(rows.table, change.values, p.dtype)))
         else:
@@ -260,20 +275,29 @@ class SparseEmaParams(GradientTransformation, name="sparse.ema_params"):
     ) -> tuple[Updates, State]:
         tree.require_params(self.public_name, params)
         tree.check_state(self.public_name, state, SparseEmaState)
-        old = _leaves(state.inner, params)
-        updates, inner = self.inner.update(updates, state.inner, params, **extra)
         leaves, structure = tree.flatten(params)
-        changes, averages = structure.flatten_up_to(updates), structure.flatten_up_to(state.ema)
+        averages, old = structure.flatten_up_to(state.ema), _leaves(state.inner, params)
+        reads: list[Rows | None] = [None] * len(leaves)
+
+        def read(i: int, gradient: Gradient) -> Gradient:
+            if isinstance(averages[i], ExactEma) and isinstance(gradient, SparseRows):
+                gradient, reads[i] = averages[i].read(gradient, jnp.asarray(leaves[i]), old[i])
+            return gradient
+
+        updates, inner = self.inner.update(
+            updates, state.inner, params, before_writing=read, **extra
+        )
+        changes = structure.flatten_up_to(updates)
         count, rate = numerics.safe_increment(state.count), self._rate()
         results = []
-        for p, u, ema, *both in zip(
-            leaves, changes, averages, old, _leaves(inner, params), strict=True
+        for p, u, ema, *others in zip(
+            leaves, changes, averages, old, _leaves(inner, params), reads, strict=True
         ):
             if ema is None or not numerics.is_inexact(u):
                 # Without an update the parameter stands still, and its average is paid later.
                 results.append((u, ema))
                 continue
-            results.append(ema.update(_cast(rate, ema.ema), count, u, jnp.asarray(p), *both))
+            results.append(ema.update(_cast(rate, ema.ema), count, u, jnp.asarray(p), *others))
         changes, averages = zip(*results, strict=True) if results else ((), ())
         state = SparseEmaState(
             inner=inner, count=count, log_decay=rate.log, ema=structure.unflatten(averages)

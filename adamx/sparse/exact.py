@@ -37,8 +37,8 @@ import jax.numpy as jnp
 from adamx.core import hyperparameter, numerics
 from adamx.core.hyperparameter import Hyperparameter, Number, Schedule
 from adamx.core.rows import SparseRows, gather, zero_rows
-from adamx.sparse.modes import Gradient, Lazy, Step
-from adamx.sparse.pieces import LeafState, move_rows, take
+from adamx.sparse.modes import Lazy, Step
+from adamx.sparse.pieces import Gradient, LeafState, move_rows, take
 
 # Where A is known, in units of y_0; chosen for the smallest error at b2 = 0.95.
 _PLACES = (0.25, 1.0, 5.0, 30.0)
@@ -282,6 +282,11 @@ class Exact(Lazy):
         )
         return LeafState(mu, nu, behind)
 
+    def touched(self, rows: SparseRows, state: LeafState) -> SparseRows:
+        behind: Behind = state.memory
+        step = numerics.safe_increment(behind.count)
+        return _with_turn(rows.coalesce(), step, len(behind.ages.unit))
+
     def update(
         self, step: Step, gradient: Gradient, state: LeafState, table: chex.Array
     ) -> tuple[Gradient, LeafState]:
@@ -297,15 +302,7 @@ class Exact(Lazy):
             return missed + u, LeafState(new.mu, new.nu, (new.memory, last))
 
         stored = LeafState(state.mu, state.nu, (behind.nu_max, behind.last))
-        change: Gradient
-        if isinstance(gradient, SparseRows):
-            touched = _with_turn(gradient.coalesce(), step.count, len(behind.ages.unit))
-            change, after = move_rows(move, touched, table, stored)
-        else:
-            wide = jax.tree.map(numerics.widen, (gradient, table, stored))
-            change, after = move(*wide)
-            after = jax.tree.map(lambda x, old: x.astype(old.dtype), after, stored)
-
+        change, after = move_rows(move, gradient, table, stored)
         c, real = step.corrections, behind.log_b1.dtype
         nu_max, last = after.memory
         behind = Behind(

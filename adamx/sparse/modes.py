@@ -19,7 +19,7 @@ methods, so that everything else works without knowing the mode or its numbers:
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -30,9 +30,7 @@ from adamx.adam.formula import Corrections, adam_direction, average
 from adamx.core import numerics
 from adamx.core.hyperparameter import Hyperparameter, Number, as_dtype
 from adamx.core.rows import SparseRows
-from adamx.sparse.pieces import LeafState, move_rows_in_pieces
-
-Gradient: TypeAlias = chex.Array | SparseRows
+from adamx.sparse.pieces import Gradient, LeafState, move_rows
 
 
 class Step(NamedTuple):
@@ -64,13 +62,17 @@ class Mode:
         """Before the first step; also for a `ShapeDtypeStruct` under `eval_shape`."""
         raise NotImplementedError(type(self).__name__)
 
+    def touched(self, rows: SparseRows, state: LeafState) -> Gradient:
+        """The same gradient with all rows that the next step writes, each once."""
+        return rows.coalesce()
+
     def update(
         self, step: Step, gradient: Gradient, state: LeafState, table: chex.Array
     ) -> tuple[Gradient, LeafState]:
         """What to add to the table, and the new state.
 
-        `gradient` may be an array: one that touches every row.  The change is then an array too,
-        else `SparseRows` that are coalesced, with zeros in the rows that are not needed.
+        `gradient` is what `touched` returns, or an array, one that touches every row.  The change
+        is an array where it is one, else the same rows, with zeros where they are not needed.
         """
         raise NotImplementedError(type(self).__name__)
 
@@ -119,27 +121,18 @@ class Lazy(Mode):
         self, step: Step, gradient: Gradient, state: LeafState, table: chex.Array
     ) -> tuple[Gradient, LeafState]:
         step = step.in_precision_of(jnp.promote_types(gradient.dtype, table.dtype))
-        if not isinstance(gradient, SparseRows):
-            wide = jax.tree.map(numerics.widen, state)
-            p = numerics.widen(table) if step.decays else None
-            u, new = self.move(step, numerics.widen(gradient), wide, p)
-            return u, jax.tree.map(lambda x, old: x.astype(old.dtype), new, state)
 
         def move(g: chex.Array, p: chex.Array, old: LeafState) -> tuple[chex.Array, LeafState]:
             return self.move(step, g, old, p if step.decays else None)
 
-        return move_rows_in_pieces(move, gradient.coalesce(), table, state)
+        return move_rows(move, gradient, table, state)
 
 
 class Dense(Lazy):
     """Every row takes the ordinary step, touched or not."""
 
-    def update(
-        self, step: Step, gradient: Gradient, state: LeafState, table: chex.Array
-    ) -> tuple[Gradient, LeafState]:
-        if isinstance(gradient, SparseRows):
-            gradient = gradient.to_dense()
-        return super().update(step, gradient, state, table)
+    def touched(self, rows: SparseRows, state: LeafState) -> Gradient:
+        return rows.to_dense()
 
 
 class Rowwise(Lazy):

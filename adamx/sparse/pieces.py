@@ -1,9 +1,10 @@
 """Changing the rows of a table that a gradient touches, in place.
 
 A gradient has as many places as a batch has ids, and often few are needed: of 65,536 tokens about
-14,000 are distinct.  How many is not known to the compiler.  So `move_rows_in_pieces` works through
-the rows, of which the needed ones are in front, in pieces, and passes over those in which none is
-needed; also, what is computed for a piece stays in the cache.
+14,000 are distinct.  How many is not known to the compiler.  So on CPU the rows, of which the
+needed ones are in front, are worked through in pieces, and those in which none is needed are passed
+over; also, what is computed for a piece stays in the cache.  On GPU and TPU, where many small steps
+take longer than one large, all are computed at once.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class LeafState(NamedTuple):
     memory: Any = None
 
 
+Gradient: TypeAlias = chex.Array | SparseRows
+
 # From rows of the gradient, of the table and of its state, all in at least float32: what to add to
 # the rows of the table, and the rows of the new state.
 Move: TypeAlias = Callable[[chex.Array, chex.Array, LeafState], tuple[chex.Array, LeafState]]
@@ -65,33 +68,11 @@ def _store(ids: chex.Array, rows: LeafState, state: LeafState) -> LeafState:
     return after
 
 
-def move_rows(
-    move: Move, gradient: SparseRows, table: chex.Array, state: LeafState
-) -> tuple[SparseRows, LeafState]:
-    """What to add to the rows of a coalesced gradient, and the state with these rows changed.
-
-    Whoever else wants these rows as they were may `take` them: XLA reads them once, before it
-    writes, so that nothing need be copied.
-    """
-    g = numerics.widen(gradient.values)
-    change, rows = _move(move, gradient.indices, g, table, state)
-    return gradient.replace(values=change), _store(gradient.indices, rows, state)
-
-
-def move_rows_in_pieces(
-    move: Move, gradient: SparseRows, table: chex.Array, state: LeafState
-) -> tuple[SparseRows, LeafState]:
-    """The same on CPU at the cost of the rows that are needed, if nobody reads the state besides.
-
-    On GPU and TPU, where many small steps take longer than one large, it is `move_rows`.
-    """
+def _move_pieces(
+    move: Move, size: int, gradient: SparseRows, table: chex.Array, state: LeafState
+) -> tuple[chex.Array, LeafState]:
+    """The same in pieces of `size` rows, without those in which none is needed."""
     ids, n = gradient.indices, len(gradient.indices)
-    wide = numerics.widen(gradient.values)
-    g = wide.astype(jnp.promote_types(wide.dtype, numerics.widen(table).dtype))
-    size = max(_PIECE // math.prod(g.shape[1:], start=1), 1) if g.size else n
-    if size >= n:
-        return move_rows(move, gradient, table, state)
-    pieces = -(-n // size)
 
     def change_piece(i: int, carry: tuple[chex.Array, LeafState]) -> tuple[chex.Array, LeafState]:
         g, state = carry
@@ -113,14 +94,40 @@ def move_rows_in_pieces(
         # The change of a row takes the place of its gradient; it is 0 where that is not needed.
         return put(g, places, change), _store(rows, moved, state)
 
-    def in_pieces(g: chex.Array, state: LeafState) -> tuple[chex.Array, LeafState]:
-        carry = vary_like((g, state), jax.eval_shape(partial(change_piece, 0), (g, state)))
-        changed: tuple[chex.Array, LeafState] = jax.lax.fori_loop(0, pieces, change_piece, carry)
-        return changed
+    carry = (gradient.values, state)
+    carry = vary_like(carry, jax.eval_shape(partial(change_piece, 0), carry))
+    changed: tuple[chex.Array, LeafState] = jax.lax.fori_loop(0, -(-n // size), change_piece, carry)
+    return changed
 
-    def at_once(g: chex.Array, state: LeafState) -> tuple[chex.Array, LeafState]:
-        change, state = move_rows(move, gradient.replace(values=g), table, state)
-        return change.values, state
 
-    change, state = jax.lax.platform_dependent(g, state, cpu=in_pieces, default=at_once)
+def move_rows(
+    move: Move, gradient: Gradient, table: chex.Array, state: LeafState
+) -> tuple[Gradient, LeafState]:
+    """What to add to the table, and its new state, in place if both may be overwritten.
+
+    A gradient that is an array moves all rows; `SparseRows` have to be coalesced.
+    """
+    wide = numerics.widen(gradient.values if isinstance(gradient, SparseRows) else gradient)
+    if not isinstance(gradient, SparseRows):
+        change, new = move(wide, *jax.tree.map(numerics.widen, (table, state)))
+        return change, jax.tree.map(lambda x, old: x.astype(old.dtype), new, state)
+
+    # Changes take the place of gradients.
+    wide = wide.astype(jnp.promote_types(wide.dtype, numerics.widen(table).dtype))
+    given = gradient.replace(values=wide)
+
+    def at_once(
+        given: SparseRows, table: chex.Array, state: LeafState
+    ) -> tuple[chex.Array, LeafState]:
+        change, rows = _move(move, given.indices, given.values, table, state)
+        return change, _store(given.indices, rows, state)
+
+    size = max(_PIECE // math.prod(wide.shape[1:], start=1), 1) if wide.size else len(wide)
+    if size >= len(wide):
+        change, state = at_once(given, table, state)
+    else:
+        in_pieces = partial(_move_pieces, move, size)
+        change, state = jax.lax.platform_dependent(
+            given, table, state, cpu=in_pieces, default=at_once
+        )
     return gradient.replace(values=change), state

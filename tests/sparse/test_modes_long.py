@@ -83,7 +83,7 @@ def run(
         ids, values, rate = x
         count = count + 1
         scalars = corrections(count, b1, b2, eps, 0.0, **switches)
-        gradient = SparseRows(ids, values, len(table))
+        gradient = mode.touched(SparseRows(ids, values, len(table)), state)
         numbers = Step(count, scalars, rate, weight_decay)
         change, new = mode.update(numbers, gradient, state, table)
         after = change.add_to(table) if isinstance(change, SparseRows) else table + change

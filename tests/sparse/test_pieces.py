@@ -21,6 +21,9 @@ TX = {
     "rowwise": adamx.sparse.adam(0.1, "rowwise"),
     "decaying": adamx.sparse.adamw(0.1, "lazy", weight_decay=0.1),
     "amsgrad": adamx.sparse.amsgrad(0.1, "lazy"),
+    "exact": adamx.sparse.adamw(0.1, "exact", weight_decay=0.1),
+    "exact amsgrad": adamx.sparse.amsgrad(0.1, "exact"),
+    "exact, averaged": adamx.sparse.ema_params(adamx.sparse.adam(0.1, "exact"), 0.9),
     "no epsilon": adamx.sparse.adam(0.1, "lazy", eps=0.0),
     "bfloat16": adamx.sparse.adam(0.1, "lazy", mu_dtype="bfloat16"),
 }
