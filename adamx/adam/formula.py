@@ -34,6 +34,11 @@ class Corrections(NamedTuple):
     eps: Number
     eps_root: Number
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether the gradient has a share in the numerator."""
+        return not (isinstance(self.g_scale, float) and self.g_scale == 0.0)
+
 
 def corrections(
     count: chex.Array,
@@ -75,9 +80,7 @@ def average(b: Number, one_minus_b: Number, old: chex.Array, new: chex.Array) ->
 def look_ahead(s: Corrections, mu: chex.Array, g: chex.Array) -> chex.Array:
     """The numerator: the corrected first moment, plus the gradient's share with Nesterov."""
     m_hat = s.mu_scale * mu
-    if isinstance(s.g_scale, float) and s.g_scale == 0.0:
-        return m_hat
-    return m_hat + s.g_scale * g
+    return m_hat + s.g_scale * g if s.looks_ahead else m_hat
 
 
 def denominator(s: Corrections, nu_hat: chex.Array) -> chex.Array:
@@ -97,4 +100,5 @@ def adam_direction(s: Corrections, mu: chex.Array, g: chex.Array, nu_hat: chex.A
     largest float before the division, and infinity over infinity is not a number.
     """
     below = denominator(s, nu_hat)
-    return look_ahead(s, mu / below, g / below)
+    u = s.mu_scale * (mu / below)
+    return u + s.g_scale * (g / below) if s.looks_ahead else u

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import chex
@@ -18,7 +19,7 @@ def safe_increment(count: chex.Array) -> chex.Array:
 
 def widen(x: chex.Array) -> chex.Array:
     """Floats narrower than 32 bits as float32; everything else as it is."""
-    if jnp.issubdtype(x.dtype, np.floating) and x.dtype.itemsize < 4:
+    if x.dtype.itemsize < 4 and _is_kind(x.dtype, np.floating):
         return x.astype(jnp.float32)
     return x
 
@@ -29,14 +30,25 @@ def real_dtype(x: Any) -> np.dtype:
     return np.dtype(f"f{own.itemsize // 2}") if own.kind == "c" else own
 
 
+@functools.cache
+def _is_kind(dtype: Any, kind: type[np.generic]) -> bool:
+    """`jnp.issubdtype`, which is asked many times for every leaf of a program."""
+    return bool(jnp.issubdtype(dtype, kind))
+
+
+def _dtype(x: Any) -> Any:
+    """The dtype of an array, or that which a number gets as an array."""
+    return x.dtype if hasattr(x, "dtype") else jax.dtypes.result_type(x)
+
+
 def is_inexact(x: Any) -> bool:
     """True for leaves an optimizer moves: real or complex floating arrays and numbers."""
-    return x is not None and bool(jnp.issubdtype(jax.dtypes.result_type(x), np.inexact))
+    return x is not None and _is_kind(_dtype(x), np.inexact)
 
 
 def is_complex(x: Any) -> bool:
     """True for complex arrays and numbers."""
-    return bool(jnp.issubdtype(jax.dtypes.result_type(x), np.complexfloating))
+    return _is_kind(_dtype(x), np.complexfloating)
 
 
 def moment_dtype(parameter: Any, wanted: str | None) -> np.dtype:
