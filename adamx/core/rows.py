@@ -36,7 +36,7 @@ def distinct(ids: chex.Array, num_rows: int) -> chex.Array:
     At least as many as there are, at most `num_rows`.
     """
     n, size = len(ids), min(len(ids), num_rows)
-    ordered = jnp.sort(everywhere(ids))
+    ordered = jnp.sort(everywhere(ids), stable=False)
     is_first = jnp.concatenate([ordered[:1] >= 0, ordered[1:] != ordered[:-1]])
     rank = jnp.where(ordered < num_rows, jnp.cumsum(is_first) - 1, n)
     unused = num_rows + jnp.arange(size, dtype=jnp.int32)
