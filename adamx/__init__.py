@@ -6,19 +6,11 @@ In reading order: composing, the family, what goes around it, schedules, and val
 from adamx import sharding as sharding
 from adamx import sparse as sparse
 from adamx.adam.adabelief import adabelief, scale_by_belief
-from adamx.adam.adam import (
-    ScaleByAmsgradState,
-    adam,
-    adamw,
-    amsgrad,
-    nadam,
-    nadamw,
-    scale_by_adam,
-    scale_by_amsgrad,
-)
+from adamx.adam.adam import adam, adamw, nadam, nadamw, scale_by_adam
 from adamx.adam.adamax import adamax, adamaxw, scale_by_adamax
 from adamx.adam.ademamix import ScaleByAdemamixState, ademamix, scale_by_ademamix
 from adamx.adam.adopt import adopt, scale_by_adopt
+from adamx.adam.amsgrad import ScaleByAmsgradState, amsgrad, scale_by_amsgrad
 from adamx.adam.lamb import lamb
 from adamx.adam.moments import ScaleByAdamState
 from adamx.adam.nadam import ScaleByNadamState, scale_by_nadam

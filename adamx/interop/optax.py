@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.adam.adam import ScaleByAmsgrad
 from adamx.adam.adamax import ScaleByAdamax
+from adamx.adam.amsgrad import ScaleByAmsgrad
 from adamx.core import numerics
 from adamx.core.chain import as_transformation
 from adamx.core.fields import Where

@@ -13,8 +13,9 @@ import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from adamx.adam.adam import scale_by_adam, scale_by_amsgrad
+from adamx.adam.adam import scale_by_adam
 from adamx.adam.adamax import scale_by_adamax
+from adamx.adam.amsgrad import scale_by_amsgrad
 from adamx.adam.nadam import scale_by_nadam
 from adamx.adam.radam import scale_by_radam
 from adamx.core.chain import Chain, chain

@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.adam.adam import ScaleByAdam, ScaleByAmsgrad
+from adamx.adam.adam import ScaleByAdam
 from adamx.adam.adamax import ScaleByAdamax
+from adamx.adam.amsgrad import ScaleByAmsgrad
 from adamx.adam.moments import MomentTransformation
 from adamx.adam.nadam import ScaleByNadam
 from adamx.adam.radam import ScaleByRadam

@@ -1,0 +1,185 @@
+"""AMSGrad: the largest second moment so far in place of the average."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import chex
+import jax.numpy as jnp
+
+from adamx.adam.formula import Corrections, adam_direction, average, corrections
+from adamx.adam.moments import MomentTransformation, second_moment
+from adamx.core import fields, numerics, tree
+from adamx.core.chain import Chain, chain
+from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule, hyperparameter
+from adamx.core.transformation import Params, State, Updates
+from adamx.transforms.scaling import scale_by_learning_rate
+
+
+class ScaleByAmsgradState(NamedTuple):
+    """The moments of Adam, and the largest second moment so far."""
+
+    count: chex.Array  # int32[], steps taken
+    mu: Updates  # first moment
+    nu: Updates  # second moment
+    nu_max: Updates  # elementwise maximum of the second moments, corrected or not
+
+
+def _amsgrad(
+    s: Corrections, g: chex.Array, mu: chex.Array, nu: chex.Array, nu_max: chex.Array
+) -> tuple[chex.Array, chex.Array, chex.Array, chex.Array]:
+    mu = average(s.b1, s.one_minus_b1, mu, g)
+    nu = average(s.b2, s.one_minus_b2, nu, numerics.squared_magnitude(g))
+    nu_max = jnp.maximum(nu_max, s.nu_scale * nu)
+    return adam_direction(s, mu, g, nu_max), mu, nu, nu_max
+
+
+def _amsgrad_raw(
+    s: Corrections, g: chex.Array, mu: chex.Array, nu: chex.Array, nu_max: chex.Array
+) -> tuple[chex.Array, chex.Array, chex.Array, chex.Array]:
+    mu = average(s.b1, s.one_minus_b1, mu, g)
+    nu = average(s.b2, s.one_minus_b2, nu, numerics.squared_magnitude(g))
+    nu_max = jnp.maximum(nu_max, nu)
+    return adam_direction(s, mu, g, s.nu_scale * nu_max), mu, nu, nu_max
+
+
+class ScaleByAmsgrad(MomentTransformation):
+    """u = m_hat / (sqrt(max over time of v_hat + eps_root) + eps)."""
+
+    eps_root: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
+    bias_correction_mu: bool = fields.switch(True)
+    bias_correction_nu: bool = fields.switch(True)
+    raw_maximum: bool = fields.switch()
+    eps_hat: bool = fields.switch()
+
+    def init(self, params: Params) -> State:
+        adam = super().init(params)
+        return ScaleByAmsgradState(**adam._asdict(), nu_max=second_moment(params, self.nu_dtype))
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        tree.check_state(self.public_name, state, ScaleByAmsgradState)
+        numbers = (self.at(name, state.count) for name in ("b1", "b2", "eps", "eps_root"))
+        s = corrections(
+            numerics.safe_increment(state.count),
+            *numbers,
+            eps_hat=self.eps_hat,
+            correct_mu=self.bias_correction_mu,
+            correct_nu=self.bias_correction_nu,
+        )
+        rule = _amsgrad_raw if self.raw_maximum else _amsgrad
+        return self.advance(rule, s, updates, state, params, ("mu", "nu", "nu_max"))
+
+
+def scale_by_amsgrad(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: bool = True,
+    *,
+    nu_dtype: Any = None,
+    raw_maximum: bool = False,
+    eps_hat: bool = False,
+) -> ScaleByAmsgrad:
+    """Adam with the largest second moment seen so far in the denominator.
+
+        n_t = max(n_{t-1}, v_hat)
+        u_t = m_hat / (sqrt(n_t + eps_root) + eps)
+
+    m_hat and v_hat as in `scale_by_adam`; without its bias correction each is the raw moment.
+    With `raw_maximum`, as in torch and Keras, the maximum is that of the raw v and is corrected
+    where it is used:
+
+        n_t = max(n_{t-1}, v_t)
+        u_t = m_hat / (sqrt(n_t / (1 - b2**t) + eps_root) + eps)
+
+    Args:
+      b1, b2, eps, eps_root, mu_dtype, nu_dtype: as in `scale_by_adam`.
+      bias_correction_mu: correct m; False is the paper's algorithm.
+      bias_correction_nu: correct v before the maximum; False is the paper's algorithm.
+      raw_maximum: take the maximum of the raw v and correct it afterwards.
+      eps_hat: as in `scale_by_adam`, with n in place of v.
+
+    Returns:
+      A transformation with state `ScaleByAmsgradState(count, mu, nu, nu_max)`.
+
+    Raises:
+      ValueError, TypeError: as `scale_by_adam`.
+
+    Reference:
+      Reddi, Kale & Kumar, On the Convergence of Adam and Beyond, 2018, Algorithm 2.
+
+    Example:
+      >>> import adamx
+      >>> adamx.scale_by_amsgrad(b2=0.99)
+      scale_by_amsgrad(b1=0.9, b2=0.99, eps=1e-08, eps_root=0.0)
+    """
+    return ScaleByAmsgrad.checked(
+        b1=b1,
+        b2=b2,
+        eps=eps,
+        eps_root=eps_root,
+        mu_dtype=mu_dtype,
+        nu_dtype=nu_dtype,
+        bias_correction_mu=bias_correction_mu,
+        bias_correction_nu=bias_correction_nu,
+        raw_maximum=raw_maximum,
+        eps_hat=eps_hat,
+    )
+
+
+def amsgrad(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: bool = True,
+    *,
+    nu_dtype: Any = None,
+    raw_maximum: bool = False,
+    eps_hat: bool = False,
+) -> Chain:
+    """AMSGrad: Adam whose effective learning rate never grows.
+
+        p <- p - learning_rate * m_hat / (sqrt(max over time of v_hat + eps_root) + eps)
+
+    The chain `scale_by_amsgrad`, `scale_by_learning_rate`.
+
+    Args:
+      learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
+      b1, b2, eps, eps_root, mu_dtype, nu_dtype: see `scale_by_adam`.
+      bias_correction_mu, bias_correction_nu, raw_maximum, eps_hat: see `scale_by_amsgrad`.
+
+    Raises:
+      ValueError, TypeError: as `scale_by_adam`.
+
+    Reference:
+      Reddi, Kale & Kumar, On the Convergence of Adam and Beyond, 2018, Algorithm 2.
+
+    Example:
+      >>> import adamx
+      >>> [link.public_name for link in adamx.amsgrad(1e-3).links]
+      ['scale_by_amsgrad', 'scale_by_learning_rate']
+    """
+    return chain(
+        scale_by_amsgrad(
+            b1,
+            b2,
+            eps,
+            eps_root,
+            mu_dtype,
+            bias_correction_mu,
+            bias_correction_nu,
+            nu_dtype=nu_dtype,
+            raw_maximum=raw_maximum,
+            eps_hat=eps_hat,
+        ),
+        scale_by_learning_rate(learning_rate),
+    )
