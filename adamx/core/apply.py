@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import numerics, tree
-from adamx.core.rows import SparseRows, gather, scatter
+from adamx.core.indexing import gather, scatter
+from adamx.core.rows import SparseRows
 
 
 def apply_updates(params: chex.ArrayTree, updates: chex.ArrayTree) -> chex.ArrayTree:

@@ -12,7 +12,8 @@ from adamx.core import fields, hyperparameter, numerics, tree
 from adamx.core.chain import LinkedTransformation
 from adamx.core.fields import Where
 from adamx.core.hyperparameter import Number, as_dtype
-from adamx.core.rows import SparseRows, gather
+from adamx.core.indexing import gather
+from adamx.core.rows import SparseRows
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.sparse.adam import SparseAdamState, SparseAdamTransformation
 from adamx.sparse.exact import Behind, Rows, beside, drift

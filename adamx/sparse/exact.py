@@ -36,7 +36,8 @@ import jax.numpy as jnp
 
 from adamx.core import hyperparameter, numerics
 from adamx.core.hyperparameter import Hyperparameter, Number, Schedule
-from adamx.core.rows import SparseRows, gather, zero_rows
+from adamx.core.indexing import gather, zero_rows
+from adamx.core.rows import SparseRows
 from adamx.sparse.modes import Lazy, Step
 from adamx.sparse.pieces import Gradient, LeafState, move_rows, take
 

@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import numerics
-from adamx.core.rows import SparseRows, gather, scatter
+from adamx.core.indexing import gather, scatter
+from adamx.core.rows import SparseRows
 from adamx.transforms.mapped_axes import vary_like
 
 # Elements of one array in a piece: 512 kB of float32, of which a core's cache holds a few.

@@ -1,0 +1,94 @@
+"""Numbers of rows, and reading and writing the rows of an array wherever its parts lie.
+
+A number past the end stands for no row: it is read as a constant, and what is written there is
+dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+
+
+def positions(ids: chex.Array, num_rows: int) -> chex.Array:
+    """Integers of any dtype as int32, with `num_rows` in place of those outside of a table."""
+    if ids.dtype.itemsize < 4:
+        ids = ids.astype(jnp.int32)
+    inside = (ids >= 0) & (ids < num_rows)
+    return jnp.where(inside, ids, num_rows).astype(jnp.int32)
+
+
+def distinct(ids: chex.Array, num_rows: int) -> chex.Array:
+    """The different ones among `positions`, in order; place i, if it is left, has `num_rows + i`.
+
+    At least as many as there are, at most `num_rows`.
+    """
+    n, size = len(ids), min(len(ids), num_rows)
+    ordered = jnp.sort(everywhere(ids), stable=False)
+    is_first = jnp.concatenate([ordered[:1] >= 0, ordered[1:] != ordered[:-1]])
+    rank = jnp.where(ordered < num_rows, jnp.cumsum(is_first) - 1, n)
+    unused = num_rows + jnp.arange(size, dtype=jnp.int32)
+    return unused.at[rank].set(ordered, mode="drop")
+
+
+def find(ordered: chex.Array, ids: chex.Array) -> chex.Array:
+    """The place of each id among ordered ones, or that of the next larger one."""
+    place: chex.Array = jnp.searchsorted(ordered, everywhere(ids))
+    cut = _cut(ids, slice(None))
+    return place if cut is None else jax.sharding.reshard(place, cut.spec)
+
+
+def everywhere(ids: chex.Array) -> chex.Array:
+    """The same ids on all devices, where the type says that each has some of them."""
+    cut = _cut(ids, slice(None))
+    whole: chex.Array = ids if cut is None else jax.sharding.reshard(ids, PartitionSpec())
+    return whole
+
+
+def zero_rows(like: chex.Array, n: int) -> chex.Array:
+    """Zeros in the place of `n` rows, whose columns lie where those of `like` do."""
+    sharding: Any = jax.typeof(like).sharding
+    columns = PartitionSpec(None, *sharding.spec[1:])
+    where = NamedSharding(sharding.mesh, columns) if _cut(like, slice(1, None)) else None
+    return jnp.zeros_like(like, shape=(n, *like.shape[1:]), out_sharding=where)
+
+
+def gather(table: chex.Array, ids: chex.Array, fill: float = 0, **facts: bool) -> chex.Array:
+    """Rows of a table; `fill` for ids past its end.  `facts` about the ids are those of `.at`."""
+    return table.at[ids].get(
+        mode="fill", fill_value=fill, out_sharding=_where_read(table, ids), **facts
+    )
+
+
+def scatter(table: chex.Array, ids: chex.Array, rows: chex.Array, **facts: bool) -> chex.Array:
+    """The table with some rows replaced; ids past its end are dropped."""
+    return table.at[ids].set(
+        rows.astype(table.dtype), mode="drop", out_sharding=_cut(table), **facts
+    )
+
+
+def scatter_add(table: chex.Array, ids: chex.Array, rows: chex.Array, **facts: bool) -> chex.Array:
+    """The table with something added to some rows; ids past its end are dropped."""
+    return table.at[ids].add(
+        rows.astype(table.dtype), mode="drop", out_sharding=_cut(table), **facts
+    )
+
+
+def _cut(x: chex.Array, axes: slice = slice(0, 1)) -> NamedSharding | None:
+    """The sharding of what is cut along these axes, where shardings are part of the type."""
+    sharding: Any = jax.typeof(x).sharding
+    is_cut = any(axis is not None for axis in sharding.spec[axes])
+    return sharding if is_cut else None
+
+
+def _where_read(table: chex.Array, ids: chex.Array) -> NamedSharding | None:
+    """Where rows go that are read: where their ids are.  JAX asks if either is cut."""
+    cut = _cut(table) or _cut(ids, slice(None))
+    if cut is None:
+        return None
+    specs: list[Any] = [jax.typeof(x).sharding.spec for x in (ids, table)]
+    return NamedSharding(cut.mesh, PartitionSpec(*specs[0], *specs[1][1:]))
