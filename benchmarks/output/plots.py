@@ -72,7 +72,7 @@ def _draw_lines(axes: Any, panel: list[Row], measure: _Measure, colours: dict[st
     axes.set_xscale("log")
     axes.set_yscale("log")
     sizes = sorted({row.size for row in panel})
-    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=20, ha="right")
     axes.minorticks_off()
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
