@@ -124,7 +124,8 @@ def move_rows(
         return change, _store(given.indices, rows, state)
 
     size = max(_PIECE // math.prod(wide.shape[1:], start=1), 1) if wide.size else len(wide)
-    if size >= len(wide):
+    # Outside of `jit` every call would compile the loop anew.
+    if size >= len(wide) or not isinstance(wide, jax.core.Tracer):
         change, state = at_once(given, table, state)
     else:
         in_pieces = partial(_move_pieces, move, size)
