@@ -47,8 +47,8 @@ class ScaleByAdopt(MomentTransformation):
     """u = m, the average of clip(g / max(sqrt(v), eps)) with the v of the step before."""
 
     nesterov: bool = fields.switch()
-    use_clipping: bool = fields.switch(True)
-    clip_value_fn: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
+    use_clipping: bool = fields.switch(default=True)
+    clip_value_fn: Hyperparameter = hyperparameter(fields.NONNEGATIVE, kw_only=True)
 
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any

@@ -47,8 +47,8 @@ class ScaleByAmsgrad(MomentTransformation):
     """u = m_hat / (sqrt(max over time of v_hat + eps_root) + eps)."""
 
     eps_root: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
-    bias_correction_mu: bool = fields.switch(True)
-    bias_correction_nu: bool = fields.switch(True)
+    bias_correction_mu: bool = fields.switch(default=True)
+    bias_correction_nu: bool = fields.switch(default=True)
     raw_maximum: bool = fields.switch()
     eps_hat: bool = fields.switch()
 

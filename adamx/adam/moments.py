@@ -37,8 +37,8 @@ class MomentTransformation(GradientTransformation, abstract=True):
     b1: Hyperparameter = hyperparameter(fields.DECAY_RATE)
     b2: Hyperparameter = hyperparameter(fields.DECAY_RATE)
     eps: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
-    mu_dtype: str | None = fields.dtype()
-    nu_dtype: str | None = fields.dtype()
+    mu_dtype: str | None = fields.dtype(kw_only=True)
+    nu_dtype: str | None = fields.dtype(kw_only=True)
 
     def init(self, params: Params) -> State:
         return ScaleByAdamState(

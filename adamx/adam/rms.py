@@ -45,7 +45,7 @@ class ScaleByRms(GradientTransformation):
     decay: Hyperparameter = hyperparameter(fields.DECAY_RATE)
     eps: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
     initial_scale: Number = fields.number(fields.NONNEGATIVE)
-    eps_in_sqrt: bool = fields.switch(True)
+    eps_in_sqrt: bool = fields.switch(default=True)
     bias_correction: bool = fields.switch()
     nu_dtype: str | None = fields.dtype()
 

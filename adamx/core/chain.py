@@ -51,9 +51,9 @@ def as_transformation(where: Where, value: Any) -> GradientTransformation:
     return Foreign(transformation=_check_foreign(where, value))
 
 
-def transformation() -> Any:
+def transformation(*, default: Any = fields.REQUIRED, kw_only: bool = False) -> Any:
     """A data field holding one transformation."""
-    return fields.child(as_transformation)
+    return fields.child(as_transformation, default=default, kw_only=kw_only)
 
 
 def _check_links(where: Where, value: Any) -> tuple[GradientTransformation, ...]:

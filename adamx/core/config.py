@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax
 import numpy as np
 
 from adamx.core.mask import FrozenTree
-from adamx.core.value import REGISTRY, Value
+from adamx.core.value import REGISTRY, Value, check_names
 
 _NAME = "name"
 _ARRAY = "array"
@@ -107,4 +108,8 @@ def _decode(item: Any) -> Any:
             f"from_config: unknown name {name!r}; known are {', '.join(sorted(REGISTRY))}"
         )
     arguments = {key: _decode(x) for key, x in item.items() if key != _NAME}
-    return REGISTRY[name].checked(**arguments)
+    check_names(REGISTRY[name], arguments)
+    for field in dataclasses.fields(REGISTRY[name]):
+        if field.name not in arguments and field.default is dataclasses.MISSING:
+            raise TypeError(f"{name}: missing argument {field.name!r}")
+    return REGISTRY[name](**arguments)

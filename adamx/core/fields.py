@@ -2,8 +2,10 @@
 
 Numbers are *data*: they become pytree leaves, so they may be traced and vmapped over.
 Everything else -- switches, dtypes, names, functions -- is *static*: it decides which program
-is compiled.  Checks run in the factories only (`Value.checked`); a pytree that is being
-rebuilt inside `jit` bypasses them.
+is compiled.  A field's check runs where a value is made; a pytree that is being rebuilt inside
+`jit` bypasses it.
+
+Every specifier takes `default=` (none: the argument is required) and `kw_only=`.
 """
 
 from __future__ import annotations
@@ -57,14 +59,17 @@ class Where(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """How one field behaves: static or data, and the check its factory applies."""
+    """How one field behaves: static or data, and the check of what it is given."""
 
     static: bool
     check: Callable[[Where, Any], Any]
 
 
-def _field(kind: Kind, default: Any = dataclasses.MISSING) -> Any:
-    return dataclasses.field(default=default, metadata={KIND: kind})
+REQUIRED: Any = dataclasses.MISSING
+
+
+def _field(kind: Kind, default: Any, kw_only: bool) -> Any:
+    return dataclasses.field(default=default, kw_only=kw_only, metadata={KIND: kind})
 
 
 def check_number(where: Where, value: Any, interval: Interval, wanted: str = "a number") -> Any:
@@ -92,14 +97,18 @@ def check_callable(where: Where, value: Any, wanted: str) -> Callable[..., Any]:
     return called
 
 
-def function(wanted: str) -> Any:
+def function(wanted: str, *, default: Any = REQUIRED, kw_only: bool = False) -> Any:
     """A static field holding a function, described by `wanted` in errors."""
-    return _field(Kind(True, lambda where, value: check_callable(where, value, wanted)))
+    return static(
+        lambda where, value: check_callable(where, value, wanted), default=default, kw_only=kw_only
+    )
 
 
-def number(interval: Interval = REAL) -> Any:
+def number(interval: Interval = REAL, *, default: Any = REQUIRED, kw_only: bool = False) -> Any:
     """A field holding one number or a scalar array."""
-    return _field(Kind(False, lambda where, value: check_number(where, value, interval)))
+    return child(
+        lambda where, value: check_number(where, value, interval), default=default, kw_only=kw_only
+    )
 
 
 def check_count(where: Where, value: Any, minimum: int) -> Any:
@@ -115,12 +124,14 @@ def check_count(where: Where, value: Any, minimum: int) -> Any:
     return int(value)
 
 
-def count(minimum: int) -> Any:
+def count(minimum: int, *, default: Any = REQUIRED, kw_only: bool = False) -> Any:
     """A field holding a whole number of steps, at least `minimum`, as data."""
-    return _field(Kind(False, lambda where, value: check_count(where, value, minimum)))
+    return child(
+        lambda where, value: check_count(where, value, minimum), default=default, kw_only=kw_only
+    )
 
 
-def switch(default: bool = False) -> Any:
+def switch(*, default: bool = False, kw_only: bool = False) -> Any:
     """A static field holding True or False."""
 
     def check(where: Where, value: Any) -> bool:
@@ -128,10 +139,10 @@ def switch(default: bool = False) -> Any:
             raise where.error(TypeError, "True or False", value)
         return bool(value)
 
-    return _field(Kind(True, check), default)
+    return static(check, default=default, kw_only=kw_only)
 
 
-def dtype() -> Any:
+def dtype(*, default: Any = None, kw_only: bool = False) -> Any:
     """A static field holding the name of a floating dtype, or None for the default rule."""
 
     def check(where: Where, value: Any) -> str | None:
@@ -145,7 +156,7 @@ def dtype() -> Any:
             raise where.error(ValueError, "a floating dtype or None", name)
         return name
 
-    return _field(Kind(True, check), None)
+    return static(check, default=default, kw_only=kw_only)
 
 
 AxisName: TypeAlias = str | tuple[str, ...] | None
@@ -160,12 +171,12 @@ def check_axis_name(where: Where, value: Any) -> AxisName:
     return names
 
 
-def axis_name() -> Any:
+def axis_name(*, default: Any = None, kw_only: bool = False) -> Any:
     """A static field naming the mapped axes to reduce over: one name, several, or None."""
-    return _field(Kind(True, check_axis_name), None)
+    return static(check_axis_name, default=default, kw_only=kw_only)
 
 
-def limit() -> Any:
+def limit(*, default: Any = None, kw_only: bool = False) -> Any:
     """A static field holding a whole number of steps, at least 1, or None for no limit."""
 
     def check(where: Where, value: Any) -> int | None:
@@ -176,14 +187,18 @@ def limit() -> Any:
         limit: int = check_count(where, value, 1)
         return limit
 
-    return _field(Kind(True, check), None)
+    return static(check, default=default, kw_only=kw_only)
 
 
-def static(check: Callable[[Where, Any], Hashable], default: Any = dataclasses.MISSING) -> Any:
+def static(
+    check: Callable[[Where, Any], Hashable], *, default: Any = REQUIRED, kw_only: bool = False
+) -> Any:
     """A static field with a check of its own."""
-    return _field(Kind(True, check), default)
+    return _field(Kind(True, check), default, kw_only)
 
 
-def child(check: Callable[[Where, Any], Any]) -> Any:
-    """A data field holding another value (a transformation, a schedule) or several."""
-    return _field(Kind(False, check))
+def child(
+    check: Callable[[Where, Any], Any], *, default: Any = REQUIRED, kw_only: bool = False
+) -> Any:
+    """A data field with a check of its own: a number, another value or several."""
+    return _field(Kind(False, check), default, kw_only)

@@ -5,10 +5,13 @@ Every transformation and every schedule is a `Value`.  Subclassing is all it tak
     class Scale(GradientTransformation):
         step_size: Hyperparameter = hyperparameter()
 
-gives a frozen keyword-only dataclass, registered as a pytree (numbers are leaves, switches are
-static), with a public name derived from the class name (`scale`), under which it is printed,
-stored in configurations and offered as a lower-case factory.  Where the factory is not in the
-top namespace, `class Adam(..., name="sparse.adam")` says where it is.
+gives a frozen dataclass, registered as a pytree (numbers are leaves, switches are static), with a
+public name derived from the class name (`scale`), under which it is printed, stored in
+configurations and offered to users: `scale = Scale`.  Its fields are its arguments, in their
+order.  Where it is not in the top namespace, `class Adam(..., name="sparse.adam")` says where.
+
+Arguments are checked where a value is made.  JAX rebuilds values with other things than numbers
+in their leaves, so rebuilding a pytree checks nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import textwrap
-from typing import Any, Self, TypeVar, dataclass_transform
+from collections.abc import Iterable, Sequence
+from typing import Any, Self, dataclass_transform
 
 import jax
 import numpy as np
@@ -25,8 +29,6 @@ from adamx.core import fields
 
 REGISTRY: dict[str, type[Value]] = {}
 _LINE = 88
-
-T = TypeVar("T", bound="Value")
 
 
 def _public_name(cls: type) -> str:
@@ -37,6 +39,16 @@ def _public_name(cls: type) -> str:
     return f"{cls.__module__}.{name}"
 
 
+def check_names(of: type[Value] | Value, names: Iterable[str]) -> None:
+    """Raises TypeError for a name that is no argument."""
+    known = [field.name for field in _fields_of(of)]
+    for name in names:
+        if name not in known:
+            raise TypeError(
+                f"{of.public_name}: unknown argument {name!r}; it takes {', '.join(known)}"
+            )
+
+
 def _fields_of(value: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(value)
 
@@ -44,7 +56,6 @@ def _fields_of(value: Any) -> tuple[dataclasses.Field[Any], ...]:
 @dataclass_transform(
     frozen_default=True,
     eq_default=False,
-    kw_only_default=True,
     field_specifiers=(
         fields.number,
         fields.count,
@@ -64,56 +75,57 @@ class Value:
 
     def __init_subclass__(cls, abstract: bool = False, name: str | None = None) -> None:
         super().__init_subclass__()
-        dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)(cls)
+        dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
         if abstract:
             return
-        kinds = {f.name: f.metadata[fields.KIND] for f in _fields_of(cls)}
-        jax.tree_util.register_dataclass(
-            cls,
-            data_fields=[name for name, kind in kinds.items() if not kind.static],
-            meta_fields=[name for name, kind in kinds.items() if kind.static],
+        jax.tree_util.register_pytree_with_keys(
+            cls, cls._flatten_with_keys, cls._rebuild, cls._flatten
         )
         cls.public_name = name or _public_name(cls)
         REGISTRY[cls.public_name] = cls
 
+    def __post_init__(self) -> None:
+        for field in _fields_of(self):
+            where = fields.Where(self.public_name, field.name)
+            checked = field.metadata[fields.KIND].check(where, getattr(self, field.name))
+            object.__setattr__(self, field.name, checked)
+        self.check_together()
+
+    def _flatten(self) -> tuple[list[Any], tuple[Any, ...]]:
+        """The numbers, and everything else."""
+        data, static = [], []
+        for field in _fields_of(self):
+            kept = static if field.metadata[fields.KIND].static else data
+            kept.append(getattr(self, field.name))
+        return data, tuple(static)
+
+    def _flatten_with_keys(self) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+        data, static = self._flatten()
+        names = [f.name for f in _fields_of(self) if not f.metadata[fields.KIND].static]
+        keys = map(jax.tree_util.GetAttrKey, names)
+        return list(zip(keys, data, strict=True)), static
+
+    @classmethod
+    def _rebuild(cls, static: tuple[Any, ...], data: Sequence[Any]) -> Self:
+        self = object.__new__(cls)
+        remaining, fixed = iter(data), iter(static)
+        for field in _fields_of(cls):
+            kept = fixed if field.metadata[fields.KIND].static else remaining
+            object.__setattr__(self, field.name, next(kept))
+        return self
+
     @classmethod
     def checked(cls, **arguments: Any) -> Self:
-        """Builds the value after checking every argument.
-
-        Raises:
-          TypeError: an argument of the wrong kind, an unknown or a missing one.
-          ValueError: a number outside its allowed range.
-        """
-        known = {f.name: f for f in _fields_of(cls)}
-        unknown = [name for name in arguments if name not in known]
-        if unknown:
-            raise TypeError(
-                f"{cls.public_name}: unknown argument {unknown[0]!r}; it takes {', '.join(known)}"
-            )
-        missing = [
-            name
-            for name, f in known.items()
-            if name not in arguments and f.default is dataclasses.MISSING
-        ]
-        if missing:
-            raise TypeError(f"{cls.public_name}: missing argument {missing[0]!r}")
-        built = cls(
-            **{
-                name: known[name]
-                .metadata[fields.KIND]
-                .check(fields.Where(cls.public_name, name), argument)
-                for name, argument in arguments.items()
-            }
-        )
-        built.check_together()
-        return built
+        """The value with these arguments."""
+        return cls(**arguments)
 
     def check_together(self) -> None:
         """Checks that involve several fields; the base has none."""
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed, checked like the factory's arguments."""
-        return self.checked(**{**self.field_values(), **changes})
+        """A copy with some fields changed, checked like arguments."""
+        check_names(self, changes)
+        return dataclasses.replace(self, **changes)
 
     def field_values(self) -> dict[str, Any]:
         """The fields by name, in order of declaration."""

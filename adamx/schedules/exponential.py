@@ -28,7 +28,7 @@ class ExponentialDecay(Schedule):
     decay_rate: Number = fields.number(fields.POSITIVE)
     transition_begin: int = fields.count(0)
     staircase: bool = fields.switch()
-    end_value: Number | None = fields.child(_check_bound)
+    end_value: Number | None = fields.child(_check_bound, kw_only=True)
 
     def __call__(self, count: Count) -> chex.Array:
         passed = periods(
@@ -49,7 +49,7 @@ class WarmupExponentialDecaySchedule(WarmupSchedule):
     decay_rate: Number = fields.number(fields.POSITIVE)
     transition_begin: int = fields.count(0)
     staircase: bool = fields.switch()
-    end_value: Number | None = fields.child(_check_bound)
+    end_value: Number | None = fields.child(_check_bound, kw_only=True)
 
     def after_warmup(self, count: chex.Array, peak: Number) -> Number:
         decay = ExponentialDecay(

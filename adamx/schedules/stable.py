@@ -16,7 +16,7 @@ class WarmupStableDecaySchedule(WarmupSchedule):
     stable_steps: int = fields.count(0)
     cooldown_steps: int = fields.count(1)
     end_value: Number = fields.number()
-    cooldown: str = fields.static(shape_name("linear", "cosine", "1-sqrt"), "linear")
+    cooldown: str = fields.static(shape_name("linear", "cosine", "1-sqrt"), default="linear")
 
     def after_warmup(self, count: chex.Array, peak: Number) -> Number:
         fall = straight(count, self.warmup_steps + self.stable_steps, self.cooldown_steps)

@@ -235,7 +235,7 @@ class SparseAmsgrad(SparseAdamTransformation, name="sparse.amsgrad"):
 class SparseAdamw(SparseAdamTransformation, name="sparse.adamw"):
     """As `sparse.adam`, with decoupled weight decay of the rows that step."""
 
-    weight_decay: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
+    weight_decay: Hyperparameter = hyperparameter(fields.NONNEGATIVE, kw_only=True)
     mask: Mask = mask_field()
 
     def weight_decay_at(self, count: chex.Array) -> Any:

@@ -60,7 +60,7 @@ class MultiSteps(GradientTransformation):
 
     inner: GradientTransformation = transformation()
     every_k_schedule: int | Schedule = fields.child(_check_every)
-    use_grad_mean: bool = fields.switch(True)
+    use_grad_mean: bool = fields.switch(default=True)
 
     def init(self, params: Params) -> State:
         return MultiStepsState(

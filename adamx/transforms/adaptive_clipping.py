@@ -104,7 +104,7 @@ class AdaptiveGradClip(Clipping):
     report_type = AdaptiveGradClipReport
     clipping: Hyperparameter = hyperparameter(fields.POSITIVE)
     eps: Number = fields.number(fields.NONNEGATIVE)
-    axis: Axis = fields.static(_check_axis, None)
+    axis: Axis = fields.static(_check_axis, default=None)
 
     def _check_units(self, updates: Updates, pieces: Pieces) -> None:
         for path, u in tree.flatten_with_paths(updates):

@@ -70,12 +70,12 @@ class EmaParams(GradientTransformation):
     """ema <- decay * ema + (1 - decay) * (p + u), the parameters after this step."""
 
     decay: Hyperparameter = hyperparameter(fields.DECAY_RATE)
-    debias: bool = fields.switch(False)
-    start_step: int = fields.count(0)
-    every: int = fields.count(1)
+    debias: bool = fields.switch()
+    start_step: int = fields.count(0, kw_only=True)
+    every: int = fields.count(1, kw_only=True)
     overwrite_every: int | None = fields.limit()
     mask: Mask = mask_field()
-    only_updated: bool = fields.switch(False)
+    only_updated: bool = fields.switch()
 
     def check_together(self) -> None:
         if self.debias and self.only_updated:

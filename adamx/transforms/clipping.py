@@ -99,8 +99,8 @@ class Clipping(GradientTransformation, abstract=True):
     limit: ClassVar[str]  # the name of the field that holds it
     report_type: ClassVar[type[ClipReport]] = ClipReport
 
-    axis_name: AxisName = fields.axis_name()
-    report: bool = fields.switch(False)
+    axis_name: AxisName = fields.axis_name(kw_only=True)
+    report: bool = fields.switch(kw_only=True)
 
     def clip(
         self, updates: Updates, limit: Number, params: Params | None

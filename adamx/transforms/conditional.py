@@ -46,7 +46,7 @@ class Conditional(GradientTransformation, abstract=True):
 
     inner: GradientTransformation = transformation()
     should_transform_fn: Callable[..., Any] = fields.function(_CONDITION)
-    forward_extra_args: bool = fields.switch(False)
+    forward_extra_args: bool = fields.switch()
 
     def decide(self, step: chex.Array, extra: dict[str, Any]) -> chex.Array:
         """The condition at this step, as a boolean scalar."""

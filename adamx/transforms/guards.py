@@ -50,8 +50,8 @@ class Guard(GradientTransformation, abstract=True):
     """Runs `inner` where `judge` accepts the gradient, and nothing at all where it does not."""
 
     inner: GradientTransformation = transformation()
-    max_consecutive_errors: int | None = fields.limit()
-    axis_name: AxisName = fields.axis_name()
+    max_consecutive_errors: int | None = fields.limit(kw_only=True)
+    axis_name: AxisName = fields.axis_name(kw_only=True)
 
     def start(self) -> Any:
         """What the guard remembers before the first step."""

@@ -74,7 +74,7 @@ class InjectHyperparams(GradientTransformation):
     """Runs `inner` with the numbers in the state."""
 
     inner: GradientTransformation = fields.child(_check_inner)
-    names: tuple[str, ...] | None = fields.static(_check_names, None)
+    names: tuple[str, ...] | None = fields.static(_check_names, default=None)
 
     def check_together(self) -> None:
         known = self._hyperparameters(None)

@@ -34,7 +34,7 @@ class LabelByPath(Value):
 
     patterns: tuple[str, ...] = fields.static(check_patterns)
     labels: tuple[str, ...] = fields.static(check_strings)
-    default: str | None = fields.static(_check_default, None)
+    default: str | None = fields.static(_check_default, default=None)
 
     def check_together(self) -> None:
         check_pairs(self.public_name, self.patterns, "labels", self.labels)

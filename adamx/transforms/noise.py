@@ -44,7 +44,7 @@ class AddNoise(GradientTransformation):
     eta: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
     gamma: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
     key: int | chex.Array = fields.child(_check_key)  # a seed, or the data of a key
-    impl: str | None = fields.static(_check_impl, None)  # whose data; None for the default
+    impl: str | None = fields.static(_check_impl, default=None)  # whose data; None for the default
 
     def init(self, params: Params) -> State:
         if jnp.ndim(self.key):

@@ -132,7 +132,7 @@ class MaskByPath(Value):
     """True for the leaves whose path contains one of the patterns, or with `exclude` none."""
 
     patterns: tuple[str, ...] = fields.static(check_patterns)
-    exclude: bool = fields.switch(False)
+    exclude: bool = fields.switch()
 
     def __call__(self, params: chex.ArrayTree) -> chex.ArrayTree:
         paths = leaf_paths(params)

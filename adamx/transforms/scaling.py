@@ -68,7 +68,7 @@ class HasLearningRate(GradientTransformation, abstract=True):
 class ScaleByLearningRate(HasLearningRate):
     """u * -learning_rate, or u * learning_rate without the flip of sign."""
 
-    flip_sign: bool = fields.switch(True)
+    flip_sign: bool = fields.switch(default=True)
 
     def goes_downhill(self) -> bool:
         return self.flip_sign

@@ -65,7 +65,7 @@ class Cautious(GradientTransformation):
     """The update of `inner`, 0 where its sign is not that of the gradient."""
 
     inner: GradientTransformation = transformation()
-    flip_sign: bool = fields.switch(False)
+    flip_sign: bool = fields.switch()
 
     def check_together(self) -> None:
         if _flips(self.inner) and not self.flip_sign:

@@ -55,7 +55,7 @@ class ClipSpikes(GradientTransformation):
     decay: Hyperparameter = hyperparameter(fields.DECAY_RATE)
     warmup_steps: int = fields.count(1)
     axis_name: AxisName = fields.axis_name()
-    report: bool = fields.switch(False)
+    report: bool = fields.switch()
 
     def init(self, params: Params) -> State:
         return ClipSpikesState(

@@ -45,7 +45,7 @@ class Ema(GradientTransformation):
     """ema <- decay * ema + (1 - decay) * u, with its bias corrected."""
 
     decay: Hyperparameter = hyperparameter(fields.DECAY_RATE)
-    debias: bool = fields.switch(True)
+    debias: bool = fields.switch(default=True)
     accumulator_dtype: str | None = fields.dtype()
 
     def init(self, params: Params) -> State:
@@ -87,7 +87,7 @@ class Trace(GradientTransformation):
     """trace <- u + decay * trace."""
 
     decay: Number = fields.number(fields.DECAY_RATE)
-    nesterov: bool = fields.switch(False)
+    nesterov: bool = fields.switch()
     accumulator_dtype: str | None = fields.dtype()
 
     def init(self, params: Params) -> State:

@@ -345,7 +345,7 @@ class Own(adamx.GradientTransformation):
 
 
 def test_ranges_of_other_transformations() -> None:
-    own = state_of(Own.checked(learning_rate=-1.0, own_rate=1.0))
+    own = state_of(Own(learning_rate=-1.0, own_rate=1.0))
     with pytest.raises(ValueError, match=r"`own_rate` must be in \(0, inf\), got 0.0"):
         adamx.set_hyperparams(own, own_rate=0.0)
     assert float(adamx.set_hyperparams(own, own_rate=2.0).hyperparams["own_rate"]) == 2.0

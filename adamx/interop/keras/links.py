@@ -104,7 +104,7 @@ class FixedLossScale(GradientTransformation):
 class DecayThenTrustRatio(ScaleByLearningRate):
     """p <- (1 - rate * decay) p first, and then p <- p - rate * (||p|| / ||u||) u."""
 
-    weight_decay: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
+    weight_decay: Hyperparameter = hyperparameter(fields.NONNEGATIVE, kw_only=True)
 
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any

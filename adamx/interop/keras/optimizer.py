@@ -56,10 +56,10 @@ class KerasOptimizer(GradientTransformation):
 
     kind: str = fields.static(_one_of(*KINDS))
     scope: str = fields.static(_check_name)
-    preset: str = fields.static(_one_of(*PRESETS), "keras")
-    jit_compile: bool = fields.switch(True)
-    mesh: jax.sharding.Mesh | None = fields.static(_check_mesh, None)
-    chain: NamedChain = transformation()
+    preset: str = fields.static(_one_of(*PRESETS), default="keras")
+    jit_compile: bool = fields.switch(default=True)
+    mesh: jax.sharding.Mesh | None = fields.static(_check_mesh, default=None)
+    chain: NamedChain = transformation(kw_only=True)
 
     @property
     def name(self) -> str:
