@@ -5,34 +5,39 @@ In reading order: composing, the family, what goes around it, schedules, and val
 
 from adamx import sharding as sharding
 from adamx import sparse as sparse
-from adamx.adam.adabelief import adabelief, scale_by_belief
-from adamx.adam.adam import adam, adamw, nadam, nadamw, scale_by_adam
-from adamx.adam.adamax import adamax, adamaxw, scale_by_adamax
-from adamx.adam.ademamix import ScaleByAdemamixState, ademamix, scale_by_ademamix
-from adamx.adam.adopt import adopt, scale_by_adopt
-from adamx.adam.amsgrad import ScaleByAmsgradState, amsgrad, scale_by_amsgrad
-from adamx.adam.lamb import lamb
-from adamx.adam.moments import ScaleByAdamState
-from adamx.adam.nadam import ScaleByNadamState, scale_by_nadam
-from adamx.adam.radam import radam, scale_by_radam
-from adamx.adam.rms import ScaleByRmsState, ScaleByRmsWithCountState, scale_by_rms
-from adamx.adam.schedule_free import (
+from adamx.core.chain import chain, named_chain
+from adamx.core.config import from_config, get_config
+from adamx.core.evaluation import eval_params
+from adamx.core.format import Float, Format
+from adamx.core.hyperparameter import Schedule
+from adamx.core.link import Link, PerLeaf, ScaleByScheduleState, View
+from adamx.core.norms import global_norm
+from adamx.core.observer import Observer
+from adamx.core.readings import read_callables
+from adamx.core.rows import SparseRows
+from adamx.core.slot import Slot
+from adamx.core.stateless import identity, stateless, stateless_with_tree_map
+from adamx.core.transformation import EmptyState, GradientTransformation
+from adamx.core.wrapper import Wrapper
+from adamx.core.writer import apply_updates
+from adamx.family.adabelief import adabelief, scale_by_belief
+from adamx.family.adam import adam, adamw, nadam, nadamw, scale_by_adam
+from adamx.family.adamax import adamax, adamaxw, scale_by_adamax
+from adamx.family.ademamix import ScaleByAdemamixState, ademamix, scale_by_ademamix
+from adamx.family.adopt import adopt, scale_by_adopt
+from adamx.family.amsgrad import ScaleByAmsgradState, amsgrad, scale_by_amsgrad
+from adamx.family.lamb import lamb
+from adamx.family.moments import Core, ScaleByAdamState
+from adamx.family.nadam import ScaleByNadamState, scale_by_nadam
+from adamx.family.radam import radam, scale_by_radam
+from adamx.family.rms import ScaleByRmsState, ScaleByRmsWithCountState, scale_by_rms
+from adamx.family.schedule_free import (
     ScheduleFreeState,
     schedule_free,
     schedule_free_adamw,
     schedule_free_eval_params,
 )
-from adamx.adam.yogi import scale_by_yogi, yogi
-from adamx.core.apply import apply_updates
-from adamx.core.chain import chain, named_chain
-from adamx.core.config import from_config, get_config
-from adamx.core.evaluation import eval_params
-from adamx.core.hyperparameter import Schedule
-from adamx.core.norms import global_norm
-from adamx.core.readings import read_callables
-from adamx.core.rows import SparseRows
-from adamx.core.stateless import identity, stateless, stateless_with_tree_map
-from adamx.core.transformation import EmptyState, GradientTransformation
+from adamx.family.yogi import scale_by_yogi, yogi
 from adamx.schedules.constant import constant_schedule
 from adamx.schedules.cosine import cosine_decay_schedule, warmup_cosine_decay_schedule
 from adamx.schedules.exponential import exponential_decay, warmup_exponential_decay_schedule
@@ -95,7 +100,6 @@ from adamx.transforms.norm_statistics import NormStatistics
 from adamx.transforms.path_scaling import scale_by_path
 from adamx.transforms.paths import leaf_paths, mask_by_path
 from adamx.transforms.scaling import (
-    ScaleByScheduleState,
     scale,
     scale_by_learning_rate,
     scale_by_schedule,
@@ -117,6 +121,17 @@ __all__ = [
     # Composing and applying.
     "GradientTransformation",
     "EmptyState",
+    # Writing your own.
+    "Link",
+    "Core",
+    "Observer",
+    "Wrapper",
+    "Slot",
+    "Format",
+    "Float",
+    "View",
+    "PerLeaf",
+    # Composing.
     "chain",
     "named_chain",
     "identity",

@@ -21,7 +21,7 @@ LAYERS = [
     {"core"},
     {"schedules"},
     {"transforms"},
-    {"adam"},
+    {"family"},
     {"sparse", "sharding"},
     {"interop", "training"},
     {"demo"},

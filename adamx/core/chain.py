@@ -2,58 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 
 from adamx.core import fields, tree
 from adamx.core.fields import Where
+from adamx.core.foreign import as_transformation
+from adamx.core.link import Link, run
+from adamx.core.observer import Observer
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
-
-
-def _check_foreign(where: Where, value: Any) -> Any:
-    if not (callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))):
-        raise where.error(TypeError, "a gradient transformation (with `init` and `update`)", value)
-    return value
-
-
-class Foreign(GradientTransformation):
-    """A transformation of another library (an optax one), used as a link; compared by identity."""
-
-    transformation: Any = fields.static(_check_foreign)
-
-    def init(self, params: Params) -> State:
-        return self.transformation.init(params)
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        update = self.transformation.update
-        updates = tree.densified(updates)  # Another library would take them for two leaves.
-        parameters = inspect.signature(update).parameters.values()
-        takes_extra = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        result: tuple[Updates, State] = update(
-            updates, state, params, **(extra if takes_extra else {})
-        )
-        return result
-
-    def __repr__(self) -> str:
-        update = self.transformation.update
-        made_by = getattr(update, "__qualname__", type(update).__qualname__).partition(".")[0]
-        return f"<{update.__module__}.{made_by}>"
-
-
-def as_transformation(where: Where, value: Any) -> GradientTransformation:
-    """A transformation of ours as it is, another library's wrapped as `Foreign`."""
-    if isinstance(value, GradientTransformation):
-        return value
-    return Foreign(transformation=_check_foreign(where, value))
-
-
-def transformation(*, default: Any = fields.REQUIRED, kw_only: bool = False) -> Any:
-    """A data field holding one transformation."""
-    return fields.child(as_transformation, default=default, kw_only=kw_only)
+from adamx.core.writer import write
 
 
 def _check_links(where: Where, value: Any) -> tuple[GradientTransformation, ...]:
@@ -75,27 +36,40 @@ def _check_names(where: Where, value: Any) -> tuple[str, ...]:
 class LinkedTransformation(GradientTransformation, abstract=True):
     """Links applied from first to last; how their states are kept together is the subclass's.
 
-    Between the links 16-bit updates are float32: what a gradient of 1e5 becomes after the learning
-    rate fits into float16, the gradient does not.
+    Between the links updates are float32 at least: what a gradient of 1e5 becomes after the
+    learning rate fits into float16, the gradient does not.
     """
 
     links: tuple[GradientTransformation, ...] = fields.child(_check_links)
 
-    def check_together(self) -> None:
-        late: GradientTransformation | None = None
+    def _check_deferred(self) -> None:
+        deferring: GradientTransformation | None = None
         for i, link in enumerate(self.links):
-            if late is not None and not link.keeps_updates():
+            if deferring is not None and not link.keeps_updates():
                 raise ValueError(
                     f"{self.public_name}: link {i}, {link!r}, changes the updates of "
-                    f"{late.public_name}, whose tables in mode `exact` make up for rows later and "
-                    f"by themselves; put {link.public_name} in front of {late.public_name}, or a "
-                    "factor into its learning rate"
+                    f"{deferring.public_name}, whose tables in mode `exact` make up for rows later "
+                    f"and by themselves; put {link.public_name} in front of "
+                    f"{deferring.public_name}, or a factor into its learning rate"
                 )
-            if link.puts_off_updates():
-                late = link
+            if link.defers_updates():
+                deferring = link
 
     def keeps_updates(self) -> bool:
         return all(link.keeps_updates() for link in self.links)
+
+    def names_of_links(self) -> Sequence[str]:
+        """What the links are called: by position, if they have no names."""
+        return [str(i) for i in range(len(self.links))]
+
+    def children(self) -> dict[str, GradientTransformation]:
+        return dict(zip(self.names_of_links(), self.links, strict=True))
+
+    def child_states(self, state: State) -> dict[str, State]:
+        return dict(zip(self.names_of_links(), self.split(state), strict=True))
+
+    def with_child_states(self, state: State, states: dict[str, State]) -> State:
+        return self.join([states[name] for name in self.names_of_links()])
 
     def split(self, state: State) -> list[State]:
         """The links' states, in order."""
@@ -111,29 +85,63 @@ class LinkedTransformation(GradientTransformation, abstract=True):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        states = self.split(state)
-        given, updates = updates, tree.widened(updates)
-        for i, link in enumerate(self.links):
-            with jax.named_scope(link.public_name):
-                updates, states[i] = link.update(updates, states[i], params, **extra)
-        like, reference = ("gradients", given) if params is None else ("parameters", params)
-        updates = tree.with_dtypes_of(self.public_name, like, reference, updates)
-        return updates, self.join(states)
+        new, states = run_links(self.links, updates, self.split(state), params, extra)
+        like, reference = ("gradients", updates) if params is None else ("parameters", params)
+        return tree.with_dtypes_of(self.public_name, like, reference, new), self.join(states)
 
     def step(
         self, grads: Updates, state: State, params: Params, **extra: Any
     ) -> tuple[Params, State]:
-        """All links but the last update; the last one steps, in place if it can."""
-        if not self.links:
-            return super().step(grads, state, params, **extra)
-        states = self.split(state)
-        grads = tree.widened(grads)
-        for i, link in enumerate(self.links[:-1]):
-            with jax.named_scope(link.public_name):
-                grads, states[i] = link.update(grads, states[i], params, **extra)
-        with jax.named_scope(self.links[-1].public_name):
-            params, states[-1] = self.links[-1].step(grads, states[-1], params, **extra)
+        """The links that make the updates, the writer, and behind it the observers.
+
+        A last maker that is no `Link` steps itself: it may write under a condition of its own.
+        """
+        states, links = self.split(state), self.links
+        makers = len(links)
+        while (
+            makers and isinstance(links[makers - 1], Observer) and links[makers - 1].keeps_updates()
+        ):
+            makers -= 1
+        if makers and not isinstance(links[makers - 1], Link):
+            last = makers - 1
+            updates, states[:last] = run_links(links[:last], grads, states[:last], params, extra)
+            with jax.named_scope(links[last].public_name):
+                params, states[last] = links[last].step(updates, states[last], params, **extra)
+        else:
+            updates, states[:makers] = run_links(
+                links[:makers], grads, states[:makers], params, extra
+            )
+            params = write(self.public_name, params, updates)
+        for i in range(makers, len(links)):
+            with jax.named_scope(links[i].public_name):
+                states[i] = links[i].observe(params, states[i], grads)
         return params, self.join(states)
+
+
+def run_links(
+    links: Sequence[GradientTransformation],
+    updates: Updates,
+    states: Sequence[State],
+    params: Params | None,
+    extra: dict[str, Any],
+) -> tuple[Updates, list[State]]:
+    """Links one after the other, those with rules in one pass; at least float32 in between."""
+    updates, after = tree.widened(updates), list(states)
+    for is_link, group in itertools.groupby(range(len(links)), lambda i: _has_rule(links[i])):
+        some = [*group]
+        if is_link:
+            own = [after[i] for i in some]
+            updates, new = run([links[i] for i in some], updates, own, params, extra)
+            after[some[0] : some[-1] + 1] = new
+            continue
+        for i in some:
+            with jax.named_scope(links[i].public_name):
+                updates, after[i] = links[i].update(updates, after[i], params, **extra)
+    return updates, after
+
+
+def _has_rule(link: GradientTransformation) -> bool:
+    return isinstance(link, Link) and not isinstance(link, Observer)
 
 
 class Chain(LinkedTransformation):
@@ -159,6 +167,9 @@ class NamedChain(LinkedTransformation):
     """The state is a dict from the links' names to their states."""
 
     names: tuple[str, ...] = fields.static(_check_names)
+
+    def names_of_links(self) -> Sequence[str]:
+        return self.names
 
     def split(self, state: State) -> list[State]:
         if not isinstance(state, dict) or set(state) != set(self.names):
@@ -194,7 +205,7 @@ def chain(*links: Any) -> Chain:
       >>> adamx.chain(adamx.clip_by_global_norm(1.0), adamx.scale_by_learning_rate(0.1))
       chain(clip_by_global_norm(max_norm=1.0), scale_by_learning_rate(learning_rate=0.1))
     """
-    return Chain.checked(links=links)
+    return Chain(links)
 
 
 def named_chain(*links: tuple[str, Any]) -> NamedChain:
@@ -220,4 +231,4 @@ def named_chain(*links: tuple[str, Any]) -> NamedChain:
     for link in links:
         if not (isinstance(link, tuple) and len(link) == 2):
             raise TypeError(f"named_chain: links are pairs (name, transformation), got {link!r}")
-    return NamedChain.checked(names=[name for name, _ in links], links=[link for _, link in links])
+    return NamedChain([link for _, link in links], [name for name, _ in links])

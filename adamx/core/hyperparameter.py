@@ -114,8 +114,8 @@ def as_schedule(where: Where, value: Any, interval: Interval = fields.REAL) -> S
     if isinstance(value, Schedule):
         return value
     if callable(value) and _takes_nothing(value):
-        return CallableNumber.checked(function=value, place=where, interval=interval, value=None)
-    return CallableSchedule.checked(function=fields.check_callable(where, value, _FUNCTION))
+        return CallableNumber(function=value, place=where, interval=interval, value=None)
+    return CallableSchedule(function=fields.check_callable(where, value, _FUNCTION))
 
 
 def hyperparameter(
@@ -163,6 +163,14 @@ def _scalar_array(value: Any, what: str) -> jax.Array:
 def resolve(value: Hyperparameter, count: Count, what: str) -> Number:
     """The hyperparameter at this step; Python numbers stay exact Python floats."""
     return scalar(value(count) if callable(value) else value, what)
+
+
+def is_exactly_zero(x: Any) -> bool:
+    """Whether a number is Python's 0.0, so that a term with it is left out of the program.
+
+    An array is not, whatever it holds: its number may change.
+    """
+    return isinstance(x, float) and x == 0.0
 
 
 def log(b: Number) -> Number:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import chex
-import jax
 
-from adamx.core import tree
-from adamx.core.apply import apply_updates
+from adamx.core.slot import Slot
 from adamx.core.value import Value
+from adamx.core.writer import write
 
 Params: TypeAlias = chex.ArrayTree
 Updates: TypeAlias = chex.ArrayTree
@@ -50,7 +49,7 @@ class GradientTransformation(Value, abstract=True):
     ) -> tuple[Params, State]:
         """One whole step: `update`, then `apply_updates`. Returns `(params, state)`.
 
-        The updates are rounded to the parameters' dtypes before they are added.
+        Parameters plus updates are rounded to the parameters' dtypes once.
 
         To update in place, jit a function that takes and returns parameters and state in the same
         order and donate both; JAX pairs donated buffers with results by their order:
@@ -61,26 +60,79 @@ class GradientTransformation(Value, abstract=True):
                 return tx.step(grads, state, params)
         """
         updates, state = self.update(grads, state, params, **extra)
-        updates = tree.with_dtypes_of("apply_updates", "parameters", params, updates)
-        return apply_updates(params, updates), state
+        return write("apply_updates", params, updates), state
+
+    def slots(self) -> tuple[Slot, ...]:
+        """The fields of the state that are trees like the parameters."""
+        return ()
+
+    def children(self) -> dict[str, GradientTransformation]:
+        """The transformations inside this one, by name; together with `child_states` the one
+        relation by which everything walks transformations and states."""
+        return {}
+
+    def child_states(self, state: State) -> dict[str, State]:
+        """The states of the children in the state of this transformation."""
+        return {}
+
+    def with_child_states(self, state: State, states: dict[str, State]) -> State:
+        """The state with others in the place of `child_states`."""
+        return state
 
     def keeps_updates(self) -> bool:
-        """Whether `update` always returns the updates that it was given."""
+        """Whether the updates of the children reach the parameters unchanged, or not at all.
+
+        A table in mode `exact` moves its rows later and by itself, so nothing may change what
+        it returns.
+        """
         return False
 
-    def puts_off_updates(self) -> bool:
-        """Whether a part of a step is left out of the updates, and comes with those of later ones.
+    def defers_updates(self) -> bool:
+        """Whether a part of a step is left out of the updates, and comes with those of later ones,
+        as in mode `exact`."""
+        return any(child.defers_updates() for child in self.children().values())
 
-        A link behind would neither see that part in time nor change what is made up for later.
-        """
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_deferred()
 
-        def is_part(node: Any) -> bool:
-            return node is not self and isinstance(node, GradientTransformation)
-
-        parts = filter(is_part, jax.tree.leaves(self, is_leaf=is_part))
-        return any(part.puts_off_updates() for part in parts)
+    def _check_deferred(self) -> None:
+        if self.keeps_updates():
+            return
+        for child in self.children().values():
+            if child.defers_updates():
+                raise ValueError(
+                    f"{self.public_name}: it changes the updates of {child.public_name}, whose "
+                    "tables in mode `exact` make up for rows later and by themselves; put "
+                    f"{self.public_name} in front of it, or choose another mode"
+                )
 
     def __iter__(self) -> Iterator[Callable[..., Any]]:
         """Unpacks like optax's pair: `init, update = tx`."""
         yield self.init
         yield self.update
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Callable[..., Any]:
+        """`tx[0]` is `init` and `tx[1]` is `update`, as of optax's pair."""
+        return (self.init, self.update)[index]
+
+
+class Visit(NamedTuple):
+    """A transformation inside another one."""
+
+    names: tuple[str, ...]  # of the children on the way to it
+    transformation: GradientTransformation
+    state: State  # None if it is not known
+
+
+def walk(
+    root: GradientTransformation, state: State = None, names: tuple[str, ...] = ()
+) -> Iterator[Visit]:
+    """A transformation and everything inside it, from the outside in."""
+    yield Visit(names, root, state)
+    states = {} if state is None else root.child_states(state)
+    for name, child in root.children().items():
+        yield from walk(child, states.get(name), (*names, name))

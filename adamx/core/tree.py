@@ -103,7 +103,37 @@ def where_trained(tree: chex.ArrayTree, like: chex.ArrayTree) -> Any:
 
 def widened(tree: chex.ArrayTree) -> Any:
     """Leaves narrower than 32 bits as float32."""
-    return map_rows(lambda x: numerics.widen(jnp.asarray(x)), tree, linear=True)
+    return jax.tree.map(
+        lambda x: widen_leaf(x) if numerics.is_inexact(x) else x, tree, is_leaf=is_leaf
+    )
+
+
+def widen_leaf(x: Any) -> Any:
+    """A floating array, or the values of sparse rows, in at least float32."""
+    if isinstance(x, SparseRows):
+        return x.replace(values=numerics.widen(x.values))
+    return numerics.widen(jnp.asarray(x))
+
+
+def rounded(updates: chex.ArrayTree, like: chex.ArrayTree, wider: chex.ArrayTree | None) -> Any:
+    """Updates in the dtypes of `like`, or the wider of those and those of `wider`."""
+
+    def cast(u: Any, x: Any, *others: Any) -> Any:
+        if not numerics.is_inexact(u):
+            return u
+        return round_leaf(
+            u, jnp.result_type(jax.dtypes.result_type(x), *map(jnp.result_type, others))
+        )
+
+    rest = (like,) if wider is None else (like, wider)
+    return jax.tree.map(cast, updates, *rest, is_leaf=is_leaf)
+
+
+def round_leaf(u: Any, dtype: np.dtype) -> Any:
+    """An update in another dtype; sums of sparse rows are rounded once, as in the dense array."""
+    if not isinstance(u, SparseRows):
+        return jnp.asarray(u).astype(dtype)
+    return u if u.dtype == dtype else u.coalesce().astype(dtype)
 
 
 def with_dtypes_of(
@@ -117,13 +147,7 @@ def with_dtypes_of(
     check_match(owner, "updates", updates, like, reference)
 
     def cast(u: Any, x: Any) -> Any:
-        if not numerics.is_inexact(x):
-            return u
-        dtype = jax.dtypes.result_type(x)
-        if not isinstance(u, SparseRows):
-            return jnp.asarray(u).astype(dtype)
-        # Sums are rounded once, as in the dense array.
-        return u if u.dtype == dtype else u.coalesce().astype(dtype)
+        return round_leaf(u, jax.dtypes.result_type(x)) if numerics.is_inexact(x) else u
 
     return jax.tree.map(
         lambda u, x: cast(u, x) if numerics.is_inexact(u) else u,

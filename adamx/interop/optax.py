@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.adam.adamax import ScaleByAdamax
-from adamx.adam.amsgrad import ScaleByAmsgrad
 from adamx.core import numerics
-from adamx.core.chain import as_transformation
 from adamx.core.fields import Where
+from adamx.core.foreign import as_transformation
 from adamx.core.transformation import GradientTransformation, Params, State
+from adamx.family.adamax import ScaleByAdamax
+from adamx.family.amsgrad import ScaleByAmsgrad
 from adamx.interop.leaves import check_paths, fit, fit_tree
 from adamx.interop.states import (
     Move,

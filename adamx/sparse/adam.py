@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.adam.formula import corrections
 from adamx.core import fields, numerics, tree
 from adamx.core.fields import Where
-from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule, hyperparameter, resolve
-from adamx.core.mask import Mask, resolve_mask
+from adamx.core.hyperparameter import ScalarOrSchedule, hyperparameter
+from adamx.core.link import Link, PerLeaf, View
 from adamx.core.mask import mask as mask_field
 from adamx.core.rows import SparseRows
+from adamx.core.slot import Slot
 from adamx.core.transformation import Params, State, Updates
-from adamx.sparse.exact import Exact
-from adamx.sparse.modes import Dense, Lazy, Mode, Rowwise, Step
-from adamx.sparse.pieces import Gradient, LeafState
+from adamx.family.adam import ScaleByAdam
+from adamx.family.amsgrad import ScaleByAmsgrad
+from adamx.sparse.exact import Exact, StaleRows
+from adamx.sparse.policies import Average, Dense, Lazy, LeafState, RowRule, Rowwise
 from adamx.transforms.paths import check_patterns, first_match, leaf_paths, near_misses
-from adamx.transforms.scaling import HasLearningRate
+from adamx.transforms.scaling import HasLearningRate, ScaleByLearningRate
+from adamx.transforms.weight_decay import AddDecayedWeights
 
-MODES: dict[str, Callable[[bool], Mode]] = {
-    "dense": Dense,
-    "lazy": Lazy,
-    "exact": Exact,
-    "rowwise": Rowwise,
-}
+MODES: dict[str, Lazy] = {policy.name: policy for policy in (Dense(), Lazy(), Exact(), Rowwise())}
 
 Modes: TypeAlias = str | tuple[tuple[str, str], ...]
 
@@ -66,155 +63,153 @@ class SparseAdamState(NamedTuple):
     nu: Updates  # second moment, like the parameters but real; [num_rows] in mode `rowwise`
     memory: Any  # per parameter: the mode's own, None if it needs nothing
 
+    def leaves(self, structure: Any) -> list[LeafState]:
+        """What is remembered about every parameter, in order."""
+        columns = map(structure.flatten_up_to, self[1:])
+        return [LeafState(*column) for column in zip(*columns, strict=True)]
+
+    def with_leaves(self, structure: Any, leaves: Sequence[LeafState]) -> SparseAdamState:
+        """The state with others."""
+        columns = zip(*leaves, strict=True) if leaves else ([], [], [])
+        return SparseAdamState(self.count, *map(structure.unflatten, columns))
+
     def flush(self, params: Params) -> tuple[Params, SparseAdamState]:
-        """Parameters and state with nothing left to be paid."""
+        """Parameters and state without stale rows."""
         leaves, structure = tree.flatten(params)
-        rows = []
-        for p, *column in zip(leaves, *map(structure.flatten_up_to, self[1:]), strict=True):
-            leaf = LeafState(*column)
-            if hasattr(leaf.memory, "flush"):
-                p, leaf = leaf.memory.flush(jnp.asarray(p), leaf.mu, leaf.nu)
-            rows.append((p, *leaf))
-        columns = zip(*rows, strict=True) if rows else [()] * 4
-        params, *moments = map(structure.unflatten, columns)
-        return params, SparseAdamState(self.count, *moments)
+        pairs = [
+            leaf.memory.flush(jnp.asarray(p), leaf.mu, leaf.nu)
+            if isinstance(leaf.memory, StaleRows)
+            else (p, leaf)
+            for p, leaf in zip(leaves, self.leaves(structure), strict=True)
+        ]
+        state = self.with_leaves(structure, [leaf for _, leaf in pairs])
+        return structure.unflatten([p for p, _ in pairs]), state
 
     def current_params(self, params: Params) -> Params:
         """The parameters as they would be in mode `dense`, where the mode is `exact`."""
         return self.flush(params)[0]
 
 
-class SparseAdamTransformation(HasLearningRate, abstract=True):
-    """Every parameter steps in the mode that is chosen by its path; learning rate included."""
+class RowsTransformation(HasLearningRate, abstract=True):
+    """Links whose rules run on the rows that a policy chooses, parameter by parameter."""
 
-    amsgrad: ClassVar[bool] = False
+    @property
+    def modes(self) -> Modes:
+        """The name of a policy, or pairs of a pattern and a name: a field of every optimizer."""
+        raise NotImplementedError(type(self).__name__)
 
-    modes: Modes = fields.static(_check_modes)
-    b1: Hyperparameter = hyperparameter(fields.DECAY_RATE)
-    b2: Hyperparameter = hyperparameter(fields.DECAY_RATE)
-    eps: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
-    eps_root: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
-    mu_dtype: str | None = fields.dtype()
-    nu_dtype: str | None = fields.dtype()
-    eps_hat: bool = fields.switch()
+    def links(self) -> tuple[Link, ...]:
+        """What a row goes through, from its gradient to its change."""
+        raise NotImplementedError(type(self).__name__)
 
     def check_together(self) -> None:
-        names = [self.modes] if isinstance(self.modes, str) else [name for _, name in self.modes]
-        for name in dict.fromkeys(names):
-            MODES[name](self.amsgrad).check(self.public_name, self.b1, self.b2, self.eps_root)
+        for name in dict.fromkeys(self._names()):
+            MODES[name].check(self.public_name, self.links())
 
-    def puts_off_updates(self) -> bool:
-        return "exact" in (
-            [self.modes] if isinstance(self.modes, str) else dict(self.modes).values()
-        )
+    def _names(self) -> list[str]:
+        return [self.modes] if isinstance(self.modes, str) else [name for _, name in self.modes]
 
-    def weight_decay_at(self, count: chex.Array) -> Any:
-        """The decoupled weight decay at the 0-based step `count`; exactly 0.0 for none."""
-        return 0.0
+    def defers_updates(self) -> bool:
+        return "exact" in self._names()
 
-    def decaying(self, params: Params) -> list[bool]:
-        """Which of the leaves decay."""
-        return [False] * len(tree.flatten(params)[0])
+    def slots(self) -> tuple[Slot, ...]:
+        return (Slot("mu"), Slot("nu"), Slot("memory"))
 
-    def _modes_of(self, params: Params) -> list[Mode]:
+    def policies(self, params: Params) -> list[Lazy]:
         """One for every leaf; those that are not trained are not asked."""
         leaves, _ = tree.flatten(params)
-        dense = MODES["dense"](self.amsgrad)
         if isinstance(self.modes, str):
-            mode = MODES[self.modes](self.amsgrad)
-            return [mode if np.ndim(leaf) else dense for leaf in leaves]
+            return [MODES[self.modes if np.ndim(leaf) else "dense"] for leaf in leaves]
         # Inside a group, the parameters of the others are None: a pattern for them is a mistake.
         present = [i for i, leaf in enumerate(leaves) if leaf is not None]
         paths = leaf_paths(params)
         patterns = tuple(pattern for pattern, _ in self.modes)
         matches = first_match(self.public_name, patterns, [paths[i] for i in present])
-        modes = [dense] * len(leaves)
+        policies = [MODES["dense"]] * len(leaves)
         for i, match in zip(present, matches, strict=True):
             if match is not None and np.ndim(leaves[i]):  # A number has no rows.
-                modes[i] = MODES[self.modes[match][1]](self.amsgrad)
-        return modes
+                policies[i] = MODES[self.modes[match][1]]
+        return policies
+
+    def _init_leaf(self, policy: Lazy, table: Any) -> LeafState:
+        return policy.init(table, tuple(slot for link in self.links() for slot in link.slots()))
 
     def init(self, params: Params) -> State:
         leaves, structure = tree.flatten(params)
         states = [
-            mode.init(jnp.asarray(leaf), self.mu_dtype, self.nu_dtype)
+            self._init_leaf(policy, jnp.asarray(leaf))
             if numerics.is_inexact(leaf)
             else LeafState(None, None)
-            for leaf, mode in zip(leaves, self._modes_of(params), strict=True)
+            for leaf, policy in zip(leaves, self.policies(params), strict=True)
         ]
-        columns = zip(*states, strict=True) if states else ([], [], [])
-        return SparseAdamState(jnp.zeros((), jnp.int32), *map(structure.unflatten, columns))
+        empty = SparseAdamState(jnp.zeros((), jnp.int32), None, None, None)
+        return empty.with_leaves(structure, states)
 
-    def _check_leaf(self, params: Params, i: int, mode: Mode, leaf: LeafState) -> None:
+    def _check_leaf(self, params: Params, i: int, policy: Lazy, leaf: LeafState) -> None:
         """Raises for the state of another mode, whose moments might broadcast."""
         table = tree.flatten(params)[0][i]
-        own = jax.eval_shape(
-            lambda t: mode.init(t, self.mu_dtype, self.nu_dtype),
-            jax.ShapeDtypeStruct(np.shape(table), jax.dtypes.result_type(table)),
-        )
+        shape = jax.ShapeDtypeStruct(np.shape(table), jax.dtypes.result_type(table))
+        own = jax.eval_shape(lambda t: self._init_leaf(policy, t), shape)
         if _shapes(leaf) != _shapes(own):
             raise ValueError(
                 f"{self.public_name}: the state of the parameter {leaf_paths(params)[i]!r} is not "
-                f"that of its mode `{type(mode).__name__.lower()}`; was it made with other "
-                "`modes`, or with or without AMSGrad?"
+                f"that of its mode `{policy.name}`; was it made with other `modes`, or with or "
+                "without AMSGrad?"
             )
 
-    def _step(self, count: chex.Array) -> Step:
-        """The numbers of the step after `count` steps."""
-
-        def at(name: str) -> Any:
-            return resolve(getattr(self, name), count, f"{self.public_name}: {name}")
-
-        after = numerics.safe_increment(count)
-        numbers = (at(name) for name in ("b1", "b2", "eps", "eps_root"))
-        return Step(
-            count=after,
-            corrections=corrections(after, *numbers, eps_hat=self.eps_hat),
-            learning_rate=at("learning_rate"),
-            weight_decay=self.weight_decay_at(count),
-        )
+    def _rules(self, view: View, state: SparseAdamState) -> list[RowRule]:
+        """The links with the numbers of this step, for every leaf."""
+        links, number = self.links(), len(tree.flatten(view.params)[0])
+        count = numerics.safe_increment(state.count)
+        found = [link.scalars(view, state)[0] for link in links]
+        columns = [s.leaves if isinstance(s, PerLeaf) else [s] * number for s in found]
+        return [RowRule(links, own, count) for own in zip(*columns, strict=True)]
 
     def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        changes, state, _ = self.update_averaged(updates, state, params, extra, None)
+        return changes, state
+
+    def update_averaged(
         self,
         updates: Updates,
         state: State,
-        params: Params | None = None,
-        *,
-        before_writing: Callable[[int, Gradient], Gradient] | None = None,
-        **extra: Any,
-    ) -> tuple[Updates, State]:
-        """As everywhere.  `before_writing(i, gradient)` sees the rows that the step will write of
-        parameter i, counted as the tree's leaves are, and may return the same made otherwise.
-        """
+        params: Params | None,
+        extra: dict[str, Any],
+        averages: Sequence[Average | None] | None,
+    ) -> tuple[Updates, State, list[Any]]:
+        """`update`, and the new states of averages beside the parameters, one for every leaf."""
         owner = self.public_name
         tree.check_state(owner, state, SparseAdamState)
         tree.require_params(owner, params)
         tree.check_match(owner, "gradients", updates, "parameters", params)
         tree.check_match(owner, "gradients", updates, "optimizer state", state.mu)
-        step = self._step(state.count)
         gradients, structure = tree.flatten(updates)
-        parameters, _ = tree.flatten(params)
-        columns = map(structure.flatten_up_to, state[1:])
-        results = []
-        modes, decaying = self._modes_of(params), self.decaying(params)
-        for i, (g, p, *column) in enumerate(zip(gradients, parameters, *columns, strict=True)):
-            leaf = LeafState(*column)
-            if not numerics.is_inexact(g):
-                results.append((g, *leaf))
-                continue
-            self._check_leaf(params, i, modes[i], leaf)
-            table = jnp.asarray(p)
-            g = modes[i].touched(g, leaf) if isinstance(g, SparseRows) else jnp.asarray(g)
-            if before_writing is not None:
-                g = before_writing(i, g)
-            own = step if decaying[i] else step._replace(weight_decay=0.0)
-            change, leaf = modes[i].update(own, g, leaf, table)
-            results.append((change.astype(jnp.promote_types(g.dtype, table.dtype)), *leaf))
-        changes, *states = zip(*results, strict=True) if results else [()] * 4
-        count = numerics.safe_increment(state.count)
-        return structure.unflatten(changes), SparseAdamState(
-            count, *map(structure.unflatten, states)
+        rules = self._rules(View(updates, params, extra), state)
+        rows = zip(
+            gradients,
+            tree.flatten(params)[0],
+            state.leaves(structure),
+            self.policies(params),
+            rules,
+            [None] * len(gradients) if averages is None else averages,
+            strict=True,
         )
+        results = []
+        for i, (g, p, leaf, policy, rule, average) in enumerate(rows):
+            if not numerics.is_inexact(g):
+                # Without an update the parameter stands still, and its average is paid later.
+                results.append((g, leaf, None if average is None else average.state))
+                continue
+            self._check_leaf(params, i, policy, leaf)
+            table = jnp.asarray(p)
+            g = policy.touched(g, leaf) if isinstance(g, SparseRows) else jnp.asarray(g)
+            change, leaf, ema = policy.update(rule, g, leaf, table, average)
+            results.append((change.astype(jnp.promote_types(g.dtype, table.dtype)), leaf, ema))
+        changes, leaves, averaged = zip(*results, strict=True) if results else ((), (), ())
+        state = state._replace(count=numerics.safe_increment(state.count))
+        return structure.unflatten(changes), state.with_leaves(structure, leaves), list(averaged)
 
     def recipe_arguments(self) -> list[str]:
         modes = self.modes if isinstance(self.modes, str) else dict(self.modes)
@@ -222,42 +217,14 @@ class SparseAdamTransformation(HasLearningRate, abstract=True):
         return [f"modes={modes!r}" if item.startswith("modes=") else item for item in shown]
 
 
-class SparseAdam(SparseAdamTransformation, name="sparse.adam"):
-    """p - learning_rate * m_hat / (sqrt(v_hat + eps_root) + eps), row by row."""
+def _core(core: type[Any], of: Any, **switches: bool) -> Link:
+    """The core of an optimizer whose fields have the same names."""
+    names = ("b1", "b2", "eps", "eps_root", "mu_dtype", "nu_dtype", "eps_hat")
+    built: Link = core(**{name: getattr(of, name) for name in names}, **switches)
+    return built
 
 
-class SparseAmsgrad(SparseAdamTransformation, name="sparse.amsgrad"):
-    """As `sparse.adam`, with the largest v_hat so far."""
-
-    amsgrad = True
-
-
-class SparseAdamw(SparseAdamTransformation, name="sparse.adamw"):
-    """As `sparse.adam`, with decoupled weight decay of the rows that step."""
-
-    weight_decay: Hyperparameter = hyperparameter(fields.NONNEGATIVE, kw_only=True)
-    mask: Mask = mask_field()
-
-    def weight_decay_at(self, count: chex.Array) -> Any:
-        return resolve(self.weight_decay, count, f"{self.public_name}: weight_decay")
-
-    def decaying(self, params: Params) -> list[bool]:
-        selected: list[bool] = tree.flatten(resolve_mask(self.public_name, self.mask, params))[0]
-        return selected
-
-
-def adam(
-    learning_rate: ScalarOrSchedule,
-    modes: str | Mapping[str, str] = "lazy",
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
-    *,
-    nu_dtype: Any = None,
-    eps_hat: bool = False,
-) -> SparseAdam:
+class SparseAdam(RowsTransformation, name="sparse.adam"):
     """Adam that steps the rows of a table which a batch has touched, and dense parameters too.
 
         m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) |g|**2
@@ -305,33 +272,21 @@ def adam(
       >>> params["table"].ravel().round(3)
       Array([ 0. ,  0. , -0.1,  0. ], dtype=float32)
     """
-    return SparseAdam.checked(
-        learning_rate=learning_rate,
-        modes=modes,
-        b1=b1,
-        b2=b2,
-        eps=eps,
-        eps_root=eps_root,
-        mu_dtype=mu_dtype,
-        nu_dtype=nu_dtype,
-        eps_hat=eps_hat,
-    )
+
+    modes: Any = fields.static(_check_modes, default="lazy")
+    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-8)
+    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
+    mu_dtype: Any = fields.dtype()
+    nu_dtype: Any = fields.dtype(kw_only=True)
+    eps_hat: bool = fields.switch(kw_only=True)
+
+    def links(self) -> tuple[Link, ...]:
+        return _core(ScaleByAdam, self), ScaleByLearningRate(self.learning_rate)
 
 
-def adamw(
-    learning_rate: ScalarOrSchedule,
-    modes: str | Mapping[str, str] = "lazy",
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
-    weight_decay: ScalarOrSchedule = 1e-4,
-    mask: Any = None,
-    *,
-    nu_dtype: Any = None,
-    eps_hat: bool = False,
-) -> SparseAdamw:
+class SparseAdamw(RowsTransformation, name="sparse.adamw"):
     """AdamW for tables: `sparse.adam` with decoupled weight decay.
 
         p <- p - learning_rate * (m_hat / (sqrt(v_hat + eps_root) + eps) + weight_decay * p)
@@ -353,33 +308,27 @@ def adamw(
       >>> adamx.sparse.adamw(1e-3, {"embed": "exact"}, weight_decay=0.1).modes
       (('embed', 'exact'),)
     """
-    return SparseAdamw.checked(
-        learning_rate=learning_rate,
-        modes=modes,
-        b1=b1,
-        b2=b2,
-        eps=eps,
-        eps_root=eps_root,
-        mu_dtype=mu_dtype,
-        weight_decay=weight_decay,
-        mask=mask,
-        nu_dtype=nu_dtype,
-        eps_hat=eps_hat,
-    )
+
+    modes: Any = fields.static(_check_modes, default="lazy")
+    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-8)
+    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
+    mu_dtype: Any = fields.dtype()
+    weight_decay: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-4)
+    mask: Any = mask_field()
+    nu_dtype: Any = fields.dtype(kw_only=True)
+    eps_hat: bool = fields.switch(kw_only=True)
+
+    def links(self) -> tuple[Link, ...]:
+        return (
+            _core(ScaleByAdam, self),
+            AddDecayedWeights(self.weight_decay, self.mask),
+            ScaleByLearningRate(self.learning_rate),
+        )
 
 
-def amsgrad(
-    learning_rate: ScalarOrSchedule,
-    modes: str | Mapping[str, str] = "lazy",
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
-    *,
-    nu_dtype: Any = None,
-    eps_hat: bool = False,
-) -> SparseAmsgrad:
+class SparseAmsgrad(RowsTransformation, name="sparse.amsgrad"):
     """AMSGrad for tables: `sparse.adam` with the largest second moment so far.
 
         p <- p - learning_rate * m_hat / (sqrt(max over time of v_hat + eps_root) + eps)
@@ -388,6 +337,7 @@ def amsgrad(
 
     Args:
       learning_rate, modes, b1, b2, eps, eps_root, mu_dtype, nu_dtype, eps_hat: see `sparse.adam`.
+      raw_maximum: see `scale_by_amsgrad`; not in mode `exact`.
 
     Raises:
       ValueError, TypeError: as `sparse.adam`.
@@ -400,14 +350,22 @@ def amsgrad(
       >>> adamx.sparse.amsgrad(1e-3, "dense").modes
       'dense'
     """
-    return SparseAmsgrad.checked(
-        learning_rate=learning_rate,
-        modes=modes,
-        b1=b1,
-        b2=b2,
-        eps=eps,
-        eps_root=eps_root,
-        mu_dtype=mu_dtype,
-        nu_dtype=nu_dtype,
-        eps_hat=eps_hat,
-    )
+
+    modes: Any = fields.static(_check_modes, default="lazy")
+    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-8)
+    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
+    mu_dtype: Any = fields.dtype()
+    raw_maximum: bool = fields.switch(kw_only=True)
+    nu_dtype: Any = fields.dtype(kw_only=True)
+    eps_hat: bool = fields.switch(kw_only=True)
+
+    def links(self) -> tuple[Link, ...]:
+        core = _core(ScaleByAmsgrad, self, raw_maximum=self.raw_maximum)
+        return core, ScaleByLearningRate(self.learning_rate)
+
+
+adam = SparseAdam
+adamw = SparseAdamw
+amsgrad = SparseAmsgrad

@@ -35,11 +35,26 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import hyperparameter, numerics
-from adamx.core.hyperparameter import Hyperparameter, Number, Schedule
+from adamx.core.hyperparameter import Number, Schedule, is_exactly_zero
 from adamx.core.indexing import gather, zero_rows
+from adamx.core.link import Link
 from adamx.core.rows import SparseRows
-from adamx.sparse.modes import Lazy, Step
-from adamx.sparse.pieces import Gradient, LeafState, move_rows, take
+from adamx.core.slot import Slot
+from adamx.family.adam import ScaleByAdam
+from adamx.family.amsgrad import ScaleByAmsgrad
+from adamx.family.formula import Corrections
+from adamx.sparse.chunks import Gradient, move_rows
+from adamx.sparse.policies import (
+    Average,
+    Lazy,
+    LeafState,
+    RowRule,
+    beside,
+    standing_still,
+    written,
+)
+from adamx.transforms.scaling import ScaleByLearningRate
+from adamx.transforms.weight_decay import AddDecayedWeights
 
 # Where A is known, in units of y_0; chosen for the smallest error at b2 = 0.95.
 _PLACES = (0.25, 1.0, 5.0, 30.0)
@@ -82,13 +97,30 @@ def _log(b: Number) -> Number:
     return max(log, _SMALLEST_LOG) if isinstance(log, float) else jnp.maximum(log, _SMALLEST_LOG)
 
 
-def _advance(ages: Ages, step: Step, amsgrad: bool) -> Ages:
-    """The same after one more step, whose own slot starts anew."""
-    c, rate = step.corrections, step.learning_rate
+class _Numbers(NamedTuple):
+    """Those of one step's rules that the closed form knows."""
+
+    corrections: Corrections
+    learning_rate: Number
+    weight_decay: Number
+    amsgrad: bool
+
+    @classmethod
+    def of(cls, rule: RowRule) -> _Numbers:
+        """From links that `Exact.check` has accepted."""
+        numbers = dict(zip(map(type, rule.links), rule.scalars, strict=True))
+        core, rate = rule.scalars[0], numbers[ScaleByLearningRate]
+        decay = numbers.get(AddDecayedWeights)
+        return cls(core, -rate, 0.0 if decay is None else decay, ScaleByAmsgrad in numbers)
+
+
+def _advance(ages: Ages, count: chex.Array, numbers: _Numbers) -> Ages:
+    """The same after one more step, the `count`-th, whose own slot starts anew."""
+    c, rate = numbers.corrections, numbers.learning_rate
     # The slot of age 0 is that of a step too long ago for any row to remember.
-    age = (step.count - jnp.arange(len(ages.unit))) % len(ages.unit)
+    age = (count - jnp.arange(len(ages.unit))) % len(ages.unit)
     steps = age.astype(ages.unit.dtype)
-    if amsgrad:
+    if numbers.amsgrad:
         weight, offset = rate * c.mu_scale, c.eps
         log_ratio, log_growth = _log(c.b1), 0.0
     else:
@@ -102,7 +134,7 @@ def _advance(ages: Ages, step: Step, amsgrad: bool) -> Ages:
     y = offset * jnp.exp(jnp.where(counts, steps * log_growth, 0.0)) / ages.unit
     terms = jnp.stack([w, *(w / (k + y) for k in _PLACES)], axis=1)
 
-    lost = rate * step.weight_decay
+    lost = rate * numbers.weight_decay
     new = age == 0
     return Ages(
         sums=jnp.where(new[:, None], 0.0, (1.0 - lost) * ages.sums + terms),
@@ -145,11 +177,6 @@ def drift(sums: chex.Array, unit: chex.Array, x: chex.Array) -> chex.Array:
     return jnp.where(jnp.isinf(x), 0.0, total / (x + unit * (hyperbola + correction)))
 
 
-def beside(scalar: chex.Array, x: chex.Array) -> chex.Array:
-    """One number a row, in a shape that broadcasts against rows."""
-    return scalar.reshape(scalar.shape + (1,) * (x.ndim - scalar.ndim))
-
-
 class Rows(NamedTuple):
     """Rows of a table and of its moments, in at least float32."""
 
@@ -160,8 +187,8 @@ class Rows(NamedTuple):
     last: chex.Array  # int32[n], the step they were last computed at
 
 
-class Behind(NamedTuple):
-    """How far every row of a table is behind, and what to do about it."""
+class StaleRows(NamedTuple):
+    """How stale every row of a table is, and what to do about it."""
 
     count: chex.Array  # int32[], steps taken
     last: chex.Array  # int32[V], the step each row was last computed at
@@ -185,16 +212,6 @@ class Behind(NamedTuple):
             nu_max=rows.nu_max,
             # Made from what was there, so that XLA reads before it writes, and writes in place.
             last=jnp.maximum(rows.last, self.count),
-        )
-
-    def rows(self, table: chex.Array, mu: chex.Array, nu: chex.Array, ids: chex.Array) -> Rows:
-        """Some rows as they are stored, read as `move_rows` reads them, so that XLA reads once."""
-        return Rows(
-            table=take(table, ids, 0),
-            mu=take(mu, ids, 0),
-            nu=take(nu, ids, 1),
-            nu_max=None if self.nu_max is None else take(self.nu_max, ids, 1),
-            last=take(self.last, ids, 1),
         )
 
     def read(
@@ -244,22 +261,77 @@ def _with_turn(rows: SparseRows, count: chex.Array, ages: int) -> SparseRows:
     return rows.replace(indices=indices, values=values)
 
 
-class Exact(Lazy):
-    """Rows are behind until they are read or touched, and then what they would be in `dense`."""
+class ExactEma(NamedTuple):
+    """The average of a table in mode `exact`, whose rows move without being written.
 
-    def check(self, owner: str, b1: Hyperparameter, b2: Hyperparameter, eps_root: Any) -> None:
+    With the sums of `exact`, p_s = (1 - D_s) p - m F_s(x) at every step s after the row's last.
+    Their average is linear in D and F, so that it needs their averages only:
+
+        ema = decay**gap ema + (1 - decay**gap) p - D' p - m F'(x)
+        D' <- decay D' + (1 - decay) D,      F' <- decay F' + (1 - decay) F
+    """
+
+    ema: chex.Array  # like the table, at least float32
+    sums: chex.Array  # float[H, 5], the average of `Ages.sums` over the steps since a slot's own
+    decayed: chex.Array  # float[H], of `Ages.decayed`
+
+    def rows(self, log: chex.Array, ema: chex.Array, rows: Rows, stale: StaleRows) -> chex.Array:
+        """Some rows of the average, as they are by now."""
+        slot = rows.last % len(self.decayed)
+        sums, unit, decayed = (gather(x, slot) for x in (self.sums, stale.ages.unit, self.decayed))
+        x = jnp.sqrt(rows.nu if rows.nu_max is None else rows.nu_max)
+        still = standing_still(log, ema, rows.table, stale.count - rows.last)
+        return still - beside(decayed, x) * rows.table - rows.mu * drift(sums, unit, x)
+
+    def after(self, ema: chex.Array, stale: StaleRows, average: Average) -> ExactEma:
+        """With the rows written, after the step that led to `stale`."""
+        is_new = jnp.arange(len(self.decayed)) == stale.count % len(self.decayed)
+        sums = average.step(self.sums, stale.ages.sums)
+        decayed = average.step(self.decayed, stale.ages.decayed)
+        return ExactEma(
+            ema=ema,
+            sums=jnp.where(is_new[:, None], 0.0, sums),
+            decayed=jnp.where(is_new, 0.0, decayed),
+        )
+
+
+class Exact(Lazy):
+    """Rows are stale until they are read or touched, and then what they would be in `dense`."""
+
+    name = "exact"
+
+    def check(self, owner: str, links: tuple[Link, ...]) -> None:
+        core, *others = links
+        if type(core) not in (ScaleByAdam, ScaleByAmsgrad):
+            raise ValueError(
+                f"{owner}: mode `exact` knows what a row misses under Adam and AMSGrad, not under "
+                f"{core.public_name}; use mode `dense` or `lazy`"
+            )
+        for link in others:
+            if type(link) not in (AddDecayedWeights, ScaleByLearningRate):
+                raise ValueError(
+                    f"{owner}: mode `exact` knows weight decay and a learning rate behind "
+                    f"{core.public_name}, not {link.public_name}; use mode `dense` or `lazy`"
+                )
+        for switch in ("nesterov", "raw_maximum"):
+            if getattr(core, switch, False):
+                raise ValueError(
+                    f"{owner}: in mode `exact`, `{switch}` must be False; use mode `dense` or "
+                    "`lazy`"
+                )
+        b1, b2 = core.b1, core.b2
         for name, b in (("b1", b1), ("b2", b2)):
             if isinstance(b, Schedule):
                 raise ValueError(
                     f"{owner}: in mode `exact`, `{name}` must be a number, got {b!r}; use mode "
                     "`dense` or `lazy` with a scheduled one"
                 )
-        if not (isinstance(eps_root, float) and eps_root == 0.0):
+        if not is_exactly_zero(core.eps_root):
             raise ValueError(
-                f"{owner}: in mode `exact`, `eps_root` must be 0, got {eps_root!r}; use `eps`, or "
-                "mode `dense` or `lazy`"
+                f"{owner}: in mode `exact`, `eps_root` must be 0, got {core.eps_root!r}; use "
+                "`eps`, or mode `dense` or `lazy`"
             )
-        if not (isinstance(b1, float) and isinstance(b2, float)) or self.amsgrad:
+        if not (isinstance(b1, float) and isinstance(b2, float)) or type(core) is ScaleByAmsgrad:
             return
         limit = math.sqrt(b2)
         if not b1 < limit:
@@ -268,50 +340,68 @@ class Exact(Lazy):
                 "else a row without gradients would go ever faster; use mode `dense` or `lazy`"
             )
 
-    def init(self, table: chex.Array, mu_dtype: str | None, nu_dtype: str | None) -> LeafState:
-        mu, nu, nu_max = super().init(table, mu_dtype, nu_dtype)
+    def init(self, table: chex.Array, slots: tuple[Slot, ...]) -> LeafState:
+        mu, nu, nu_max = super().init(table, slots)
         rows = len(mu)
         real = numerics.real_dtype(numerics.widen(mu))
-        zero = jnp.zeros((), jnp.int32)
-        behind = Behind(
-            count=zero,
+        stale = StaleRows(
+            count=jnp.zeros((), jnp.int32),
             last=jnp.zeros(rows, jnp.int32),
             ages=_no_ages(max(_AGES, -(-rows // _ROWS) + 1), real),
             log_b1=jnp.zeros((), real),
             log_b2=jnp.zeros((), real),
             nu_max=nu_max,
         )
-        return LeafState(mu, nu, behind)
+        return LeafState(mu, nu, stale)
 
     def touched(self, rows: SparseRows, state: LeafState) -> SparseRows:
-        behind: Behind = state.memory
-        step = numerics.safe_increment(behind.count)
-        return _with_turn(rows.coalesce(), step, len(behind.ages.unit))
+        stale: StaleRows = state.memory
+        step = numerics.safe_increment(stale.count)
+        return _with_turn(rows.coalesce(), step, len(stale.ages.unit))
 
     def update(
-        self, step: Step, gradient: Gradient, state: LeafState, table: chex.Array
-    ) -> tuple[Gradient, LeafState]:
-        step = step.in_precision_of(table)
-        behind: Behind = state.memory
+        self,
+        rule: RowRule,
+        gradient: Gradient,
+        state: LeafState,
+        table: chex.Array,
+        average: Average | None = None,
+    ) -> tuple[Gradient, LeafState, Any]:
+        rule = rule.cast(table)
+        stale: StaleRows = state.memory
 
-        def move(g: chex.Array, p: chex.Array, old: LeafState) -> tuple[chex.Array, LeafState]:
-            nu_max, last = old.memory
-            missed, now = behind.catch_up(Rows(p, old.mu, old.nu, nu_max, last))
-            old = LeafState(now.mu, now.nu, now.nu_max)
-            u, new = self.move(step, g, old, now.table if step.decays else None)
-            last = jnp.maximum(last, step.count)
-            return missed + u, LeafState(new.mu, new.nu, (new.memory, last))
+        def move(g: chex.Array, p: chex.Array, old: Any) -> Any:
+            (mu, nu, nu_max, last), ema = old
+            stored = Rows(p, mu, nu, nu_max, last)
+            missed, now = stale.catch_up(stored)
+            slots = tuple(x for x in (now.mu, now.nu, now.nu_max) if x is not None)
+            u, slots = self.run(rule, g, now.table, slots)
+            change = missed + u
+            mu, nu, *nu_max = slots
+            new = (mu, nu, nu_max[0] if nu_max else None, jnp.maximum(last, rule.count))
+            if average is None:
+                return change, (new, None)
+            ema = average.state.rows(average.log, ema, stored, stale)
+            return change, (new, average.step(ema, written(p, change, table.dtype)))
 
-        stored = LeafState(state.mu, state.nu, (behind.nu_max, behind.last))
-        change, after = move_rows(move, gradient, table, stored)
-        c, real = step.corrections, behind.log_b1.dtype
-        nu_max, last = after.memory
-        behind = Behind(
-            count=step.count,
+        ema = None if average is None else average.state.ema
+        arrays = ((state.mu, state.nu, stale.nu_max, stale.last), ema)
+        fills = ((0, 1, None if stale.nu_max is None else 1, 1), None if ema is None else 0)
+        change, ((mu, nu, nu_max, last), ema) = move_rows(move, gradient, table, arrays, fills)
+        numbers, real = _Numbers.of(rule), stale.log_b1.dtype
+        stale = StaleRows(
+            count=rule.count,
             last=last,
-            ages=_advance(behind.ages, step, self.amsgrad),
-            log_b1=jnp.asarray(_log(c.b1), real),
-            log_b2=jnp.asarray(_log(c.b2), real),
+            ages=_advance(stale.ages, rule.count, numbers),
+            log_b1=jnp.asarray(_log(numbers.corrections.b1), real),
+            log_b2=jnp.asarray(_log(numbers.corrections.b2), real),
             nu_max=nu_max,
         )
-        return change, LeafState(after.mu, after.nu, behind)
+        if average is not None:
+            ema = average.state.after(ema, stale, average)
+        return change, LeafState(mu, nu, stale), ema
+
+    def init_average(self, table: chex.Array, state: LeafState) -> ExactEma:
+        ages = state.memory.ages
+        ema = super().init_average(table, state).ema
+        return ExactEma(ema, jnp.zeros_like(ages.sums), jnp.zeros_like(ages.decayed))

@@ -10,11 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
-from adamx.core.chain import transformation
 from adamx.core.fields import Where
-from adamx.core.hyperparameter import ScalarOrSchedule, Schedule, as_schedule, whole
+from adamx.core.hyperparameter import ScalarOrSchedule, as_schedule, whole
+from adamx.core.link import each_leaf
 from adamx.core.rows import SparseRows
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.slot import Slot
+from adamx.core.transformation import Params, State, Updates
+from adamx.core.wrapper import Wrapper
 from adamx.transforms.conditional_step import step_if, update_if
 from adamx.transforms.scaling import scale_leaves
 
@@ -42,8 +44,8 @@ def _check_every(where: Where, value: Any) -> Any:
     return value
 
 
-def _add(_: tuple[()], g: chex.Array, total: chex.Array) -> tuple[chex.Array, chex.Array]:
-    return g, total + g
+def _add(s: Any, u: chex.Array, p: None, total: chex.Array) -> tuple[chex.Array, chex.Array]:
+    return u, total + u
 
 
 class _Gathering(NamedTuple):
@@ -55,83 +57,7 @@ class _Gathering(NamedTuple):
     state: MultiStepsState  # with the counts moved on
 
 
-class MultiSteps(GradientTransformation):
-    """Runs `inner` on the mean (or sum) of every k gradients, and nothing in between."""
-
-    inner: GradientTransformation = transformation()
-    every_k_schedule: int | Schedule = fields.child(_check_every)
-    use_grad_mean: bool = fields.switch(default=True)
-
-    def init(self, params: Params) -> State:
-        return MultiStepsState(
-            mini_step=jnp.zeros((), jnp.int32),
-            gradient_step=jnp.zeros((), jnp.int32),
-            inner_opt_state=self.inner.init(params),
-            acc_grads=tree.zeros_like_moment(params, lambda p: numerics.moment_dtype(p, None)),
-        )
-
-    def _gather(self, grads: Updates, state: State, params: Params | None) -> _Gathering:
-        tree.check_state(self.public_name, state, MultiStepsState)
-        every: Any = self.every_k_schedule
-        k = whole(every(state.gradient_step) if callable(every) else every, "every_k_schedule")
-        gathered = state.mini_step + 1
-        due = gathered >= k
-
-        def total() -> Updates:
-            tree.check_match(
-                self.public_name, "gradients", grads, "optimizer state", state.acc_grads
-            )
-            # Rows are added in place; `None` leaves what is left of the gradient alone.
-            added = jax.tree.map(
-                lambda g, total: g.add_to(total) if isinstance(g, SparseRows) else total,
-                grads,
-                state.acc_grads,
-                is_leaf=tree.is_leaf,
-            )
-            rest = jax.tree.map(
-                lambda g: None if isinstance(g, SparseRows) else g, grads, is_leaf=tree.is_leaf
-            )
-            return tree.update_leaves(self.public_name, _add, rest, [added], params=params)[1]
-
-        def gradient() -> Updates:
-            mean = scale_leaves(total(), 1.0 / gathered) if self.use_grad_mean else total()
-            return tree.where_trained(mean, grads)
-
-        def zeros() -> Updates:
-            return jax.tree.map(jnp.zeros_like, state.acc_grads)
-
-        counted = state._replace(
-            mini_step=jnp.where(due, 0, gathered).astype(jnp.int32),
-            gradient_step=jnp.where(
-                due, numerics.safe_increment(state.gradient_step), state.gradient_step
-            ),
-        )
-        return _Gathering(due, gradient, (zeros, total), counted)
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        due, gradient, kept, state = self._gather(updates, state, params)
-        new_updates, inner_state, total = update_if(
-            due, self.inner, gradient, state.inner_opt_state, params, updates, extra, kept
-        )
-        return new_updates, state._replace(inner_opt_state=inner_state, acc_grads=total)
-
-    def step(
-        self, grads: Updates, state: State, params: Params, **extra: Any
-    ) -> tuple[Params, State]:
-        due, gradient, kept, state = self._gather(grads, state, params)
-        params, inner_state, total = step_if(
-            due, self.inner, gradient, state.inner_opt_state, params, extra, kept
-        )
-        return params, state._replace(inner_opt_state=inner_state, acc_grads=total)
-
-
-def multi_steps(
-    inner: GradientTransformation,
-    every_k_schedule: int | ScalarOrSchedule,
-    use_grad_mean: bool = True,
-) -> MultiSteps:
+class MultiSteps(Wrapper):
     """Adds up the gradients of k micro-batches and takes one step with their mean.
 
         total <- total + g        in at least float32
@@ -171,6 +97,82 @@ def multi_steps(
       0.0
       -2.0
     """
-    return MultiSteps.checked(
-        inner=inner, every_k_schedule=every_k_schedule, use_grad_mean=use_grad_mean
-    )
+
+    every_k_schedule: int | ScalarOrSchedule = fields.child(_check_every)
+    use_grad_mean: bool = fields.switch(default=True)
+
+    inner_state_field = "inner_opt_state"
+
+    def keeps_updates(self) -> bool:
+        return True
+
+    def slots(self) -> tuple[Slot, ...]:
+        return (Slot("acc_grads"),)
+
+    def init(self, params: Params) -> State:
+        return MultiStepsState(
+            mini_step=jnp.zeros((), jnp.int32),
+            gradient_step=jnp.zeros((), jnp.int32),
+            inner_opt_state=self.inner.init(params),
+            acc_grads=self.slots()[0].init(params),
+        )
+
+    def _gather(self, grads: Updates, state: State, params: Params | None) -> _Gathering:
+        tree.check_state(self.public_name, state, MultiStepsState)
+        every: Any = self.every_k_schedule
+        k = whole(every(state.gradient_step) if callable(every) else every, "every_k_schedule")
+        gathered = state.mini_step + 1
+        due = gathered >= k
+
+        def total() -> Updates:
+            tree.check_match(
+                self.public_name, "gradients", grads, "optimizer state", state.acc_grads
+            )
+            # Rows are added in place; `None` leaves what is left of the gradient alone.
+            added = jax.tree.map(
+                lambda g, total: g.add_to(total) if isinstance(g, SparseRows) else total,
+                grads,
+                state.acc_grads,
+                is_leaf=tree.is_leaf,
+            )
+            rest = jax.tree.map(
+                lambda g: None if isinstance(g, SparseRows) else g, grads, is_leaf=tree.is_leaf
+            )
+            wide = tree.widened(rest)
+            return each_leaf(self.public_name, _add, (), wide, self.slots(), [added])[1][0]
+
+        def gradient() -> Updates:
+            mean = scale_leaves(total(), 1.0 / gathered) if self.use_grad_mean else total()
+            return tree.where_trained(mean, grads)
+
+        def zeros() -> Updates:
+            return jax.tree.map(jnp.zeros_like, state.acc_grads)
+
+        counted = state._replace(
+            mini_step=jnp.where(due, 0, gathered).astype(jnp.int32),
+            gradient_step=jnp.where(
+                due, numerics.safe_increment(state.gradient_step), state.gradient_step
+            ),
+        )
+        return _Gathering(due, gradient, (zeros, total), counted)
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        due, gradient, kept, state = self._gather(updates, state, params)
+        new_updates, inner_state, total = update_if(
+            due, self.inner, gradient, state.inner_opt_state, params, updates, extra, kept
+        )
+        return new_updates, state._replace(inner_opt_state=inner_state, acc_grads=total)
+
+    def step(
+        self, grads: Updates, state: State, params: Params, **extra: Any
+    ) -> tuple[Params, State]:
+        due, gradient, kept, state = self._gather(grads, state, params)
+        params, inner_state, total = step_if(
+            due, self.inner, gradient, state.inner_opt_state, params, extra, kept
+        )
+        return params, state._replace(inner_opt_state=inner_state, acc_grads=total)
+
+
+multi_steps = MultiSteps

@@ -10,16 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import fields, numerics, tree
-from adamx.core.fields import AxisName, Where
+from adamx.core.fields import Where
 from adamx.core.hyperparameter import (
-    Hyperparameter,
     Number,
     ScalarOrSchedule,
     hyperparameter,
-    scalar,
 )
+from adamx.core.link import PerLeaf, View
 from adamx.core.norms import safe_sqrt
-from adamx.core.transformation import Params, Updates
+from adamx.core.transformation import Updates
 from adamx.transforms.clipping import Clipping, ClipReport, Measured, clip_parts
 from adamx.transforms.sharded_norms import Pieces
 
@@ -98,56 +97,6 @@ class AdaptiveGradClipReport(ClipReport):
 
 
 class AdaptiveGradClip(Clipping):
-    """u * min(1, clipping * max(||p||, eps) / ||u||), unit by unit."""
-
-    limit = "clipping"
-    report_type = AdaptiveGradClipReport
-    clipping: Hyperparameter = hyperparameter(fields.POSITIVE)
-    eps: Number = fields.number(fields.NONNEGATIVE)
-    axis: Axis = fields.static(_check_axis, default=None)
-
-    def _check_units(self, updates: Updates, pieces: Pieces) -> None:
-        for path, u in tree.flatten_with_paths(updates):
-            if not numerics.is_inexact(u):
-                continue
-            where = f"{self.public_name}: updates at {path}"
-            try:
-                axes = _unit_axes(np.shape(u), self.axis)
-            except ValueError as error:
-                raise ValueError(f"{where}: {error}") from None
-            if self.axis is None and len(axes) == np.ndim(u) > 1 and pieces.number(u) > 1:
-                raise ValueError(
-                    f"{where}: a piece of shape {np.shape(u)} may be one of a vector or of a "
-                    "matrix; write `axis`, the axes to take norms along"
-                )
-
-    def clip(
-        self, updates: Updates, limit: Number, params: Params | None
-    ) -> tuple[Updates, Callable[[], Measured]]:
-        tree.require_params(self.public_name, params)
-        tree.check_match(self.public_name, "updates", updates, "parameters", params)
-        updates = tree.densified(updates)  # A unit is a column: all rows matter to it.
-        pieces = Pieces(self.axis_name)
-        self._check_units(updates, pieces)
-        eps = scalar(self.eps, "eps")
-
-        def rule(u: chex.Array, p: chex.Array) -> tuple[chex.Array, chex.Array]:
-            p = jnp.asarray(p)
-            own = pieces.total(_squared_unit_norms(u, self.axis), u)
-            weights = pieces.total(_squared_unit_norms(p, self.axis), p)
-            return own, limit * jnp.maximum(safe_sqrt(weights), eps)
-
-        return clip_parts(updates, rule, params)
-
-
-def adaptive_grad_clip(
-    clipping: ScalarOrSchedule,
-    eps: Number = 1e-3,
-    axis: int | tuple[int, ...] | None = None,
-    *,
-    axis_name: AxisName = None,
-    report: bool = False,
-) -> AdaptiveGradClip:
     """Rescales the gradient of every unit to at most `clipping` times the norm of its weights.
 
         u <- u * min(1, clipping * max(||p||, eps) / ||u||)        per unit
@@ -183,6 +132,43 @@ def adaptive_grad_clip(
       Array([[0.3 , 0.05],
              [0.4 , 0.  ]], dtype=float32)
     """
-    return AdaptiveGradClip.checked(
-        clipping=clipping, eps=eps, axis=axis, axis_name=axis_name, report=report
-    )
+
+    clipping: ScalarOrSchedule = hyperparameter(fields.POSITIVE)
+    eps: Number = fields.number(fields.NONNEGATIVE, default=0.001)
+    axis: int | tuple[int, ...] | None = fields.static(_check_axis, default=None)
+
+    rows = "dense"
+    reads_params = True
+    limit = "clipping"
+    report_type = AdaptiveGradClipReport
+
+    def _check_units(self, updates: Updates, pieces: Pieces) -> None:
+        for path, u in tree.flatten_with_paths(updates):
+            if not numerics.is_inexact(u):
+                continue
+            where = f"{self.public_name}: updates at {path}"
+            try:
+                axes = _unit_axes(np.shape(u), self.axis)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
+            if self.axis is None and len(axes) == np.ndim(u) > 1 and pieces.number(u) > 1:
+                raise ValueError(
+                    f"{where}: a piece of shape {np.shape(u)} may be one of a vector or of a "
+                    "matrix; write `axis`, the axes to take norms along"
+                )
+
+    def measure(self, view: View, limit: Number) -> tuple[PerLeaf, Callable[[], Measured]]:
+        updates = tree.densified(view.updates)  # A unit is a column: all rows matter to it.
+        shards = Pieces(self.axis_name)
+        self._check_units(updates, shards)
+        (eps,) = self.now(None, "eps")
+
+        def norms(u: chex.Array, p: chex.Array) -> tuple[chex.Array, chex.Array]:
+            own = shards.total(_squared_unit_norms(u, self.axis), u)
+            weights = shards.total(_squared_unit_norms(jnp.asarray(p), self.axis), u)
+            return own, limit * jnp.maximum(safe_sqrt(weights), eps)
+
+        return clip_parts(updates, norms, view.params)
+
+
+adaptive_grad_clip = AdaptiveGradClip

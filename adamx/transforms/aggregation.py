@@ -44,7 +44,40 @@ class Aggregation(GradientTransformation, abstract=True):
 
 
 class Psum(Aggregation):
-    """The sum over the axes."""
+    """Adds up the gradients of all devices along the named axes.
+
+        g <- sum over devices of g
+
+    The default of Keras' `gradient_aggregator`.  Put it first, for use inside `shard_map` or
+    `pmap`; under `jit` with shardings nothing needs to be said.  Sparse rows stay sparse: every
+    device gets the rows of all.
+
+    Inside `shard_map`, `jax.grad` with respect to parameters that are the same on all devices
+    adds the gradients up by itself, and a second sum would multiply them.  JAX knows which values
+    are the same, so that is an error here: differentiate with respect to
+    `jax.lax.pcast(params, axis_name, to="varying")`.  Where JAX does not track this (`pmap`,
+    `shard_map(..., check_vma=False)`) `jax.grad` sums nothing.
+
+    Args:
+      axis_name: one axis or several; `()` leaves the gradients as they are.
+
+    Returns:
+      A transformation without state.
+
+    Raises:
+      TypeError: no name of an axis.
+      ValueError: at `update`, an axis that is not mapped, or a gradient that is known to be the
+        same on all its devices.
+
+    Example:
+      >>> import adamx, jax, jax.numpy as jnp
+      >>> tx = adamx.chain(adamx.psum("device"), adamx.scale(-1.0))
+      >>> step = jax.pmap(lambda g, w: tx.step(g, tx.init(w), w)[0], axis_name="device")
+      >>> step(jnp.arange(4.0), jnp.zeros(4))
+      Array([-6., -6., -6., -6.], dtype=float32)
+    """
+
+    axis_name: AxisName = fields.static(_check_axis_name)
 
     def reduce(self, g: Any) -> Any:
         if isinstance(g, SparseRows):
@@ -53,7 +86,30 @@ class Psum(Aggregation):
 
 
 class Pmean(Aggregation):
-    """The mean over the axes."""
+    """Averages the gradients of all devices along the named axes.
+
+        g <- (sum over devices of g) / (number of devices)
+
+    For losses that are means over equal shares of a batch, the gradient of the whole batch.
+
+    Args:
+      axis_name: see `psum`.
+
+    Returns:
+      A transformation without state.
+
+    Raises:
+      TypeError, ValueError: as `psum`.
+
+    Example:
+      >>> import adamx, jax, jax.numpy as jnp
+      >>> tx = adamx.chain(adamx.pmean("device"), adamx.scale(-1.0))
+      >>> step = jax.pmap(lambda g, w: tx.step(g, tx.init(w), w)[0], axis_name="device")
+      >>> step(jnp.arange(4.0), jnp.zeros(4))
+      Array([-1.5, -1.5, -1.5, -1.5], dtype=float32)
+    """
+
+    axis_name: AxisName = fields.static(_check_axis_name)
 
     def reduce(self, g: Any) -> Any:
         return mean(g, self.axis_name)
@@ -101,66 +157,10 @@ def _check_varying(owner: str, updates: Updates, axis_name: AxisName) -> None:
             )
 
 
-def psum(axis_name: AxisName) -> Psum:
-    """Adds up the gradients of all devices along the named axes.
-
-        g <- sum over devices of g
-
-    The default of Keras' `gradient_aggregator`.  Put it first, for use inside `shard_map` or
-    `pmap`; under `jit` with shardings nothing needs to be said.  Sparse rows stay sparse: every
-    device gets the rows of all.
-
-    Inside `shard_map`, `jax.grad` with respect to parameters that are the same on all devices
-    adds the gradients up by itself, and a second sum would multiply them.  JAX knows which values
-    are the same, so that is an error here: differentiate with respect to
-    `jax.lax.pcast(params, axis_name, to="varying")`.  Where JAX does not track this (`pmap`,
-    `shard_map(..., check_vma=False)`) `jax.grad` sums nothing.
-
-    Args:
-      axis_name: one axis or several; `()` leaves the gradients as they are.
-
-    Returns:
-      A transformation without state.
-
-    Raises:
-      TypeError: no name of an axis.
-      ValueError: at `update`, an axis that is not mapped, or a gradient that is known to be the
-        same on all its devices.
-
-    Example:
-      >>> import adamx, jax, jax.numpy as jnp
-      >>> tx = adamx.chain(adamx.psum("device"), adamx.scale(-1.0))
-      >>> step = jax.pmap(lambda g, w: tx.step(g, tx.init(w), w)[0], axis_name="device")
-      >>> step(jnp.arange(4.0), jnp.zeros(4))
-      Array([-6., -6., -6., -6.], dtype=float32)
-    """
-    return Psum.checked(axis_name=axis_name)
+psum = Psum
 
 
-def pmean(axis_name: AxisName) -> Pmean:
-    """Averages the gradients of all devices along the named axes.
-
-        g <- (sum over devices of g) / (number of devices)
-
-    For losses that are means over equal shares of a batch, the gradient of the whole batch.
-
-    Args:
-      axis_name: see `psum`.
-
-    Returns:
-      A transformation without state.
-
-    Raises:
-      TypeError, ValueError: as `psum`.
-
-    Example:
-      >>> import adamx, jax, jax.numpy as jnp
-      >>> tx = adamx.chain(adamx.pmean("device"), adamx.scale(-1.0))
-      >>> step = jax.pmap(lambda g, w: tx.step(g, tx.init(w), w)[0], axis_name="device")
-      >>> step(jnp.arange(4.0), jnp.zeros(4))
-      Array([-1.5, -1.5, -1.5, -1.5], dtype=float32)
-    """
-    return Pmean.checked(axis_name=axis_name)
+pmean = Pmean
 
 
 def aggregate(f: Callable[[Any, Any], Any], axis_name: AxisName) -> Aggregate:
@@ -187,4 +187,4 @@ def aggregate(f: Callable[[Any, Any], Any], axis_name: AxisName) -> Aggregate:
       >>> jax.pmap(lambda g: tx.update(g, ())[0], axis_name="device")(jnp.array([1.0, 2.0, 90.0]))
       Array([2., 2., 2.], dtype=float32)
     """
-    return Aggregate.checked(f=f, axis_name=axis_name)
+    return Aggregate(axis_name, f)

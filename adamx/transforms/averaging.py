@@ -9,10 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
-from adamx.core.apply import apply_updates
 from adamx.core.hyperparameter import (
     Count,
-    Hyperparameter,
     Number,
     ScalarOrSchedule,
     Schedule,
@@ -20,9 +18,12 @@ from adamx.core.hyperparameter import (
     resolve,
     whole,
 )
-from adamx.core.mask import Mask, resolve_mask
+from adamx.core.link import PerLeaf, View, run
 from adamx.core.mask import mask as mask_field
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.mask import resolve_mask
+from adamx.core.observer import Observer
+from adamx.core.slot import Slot
+from adamx.core.transformation import Params, State, Updates
 
 
 class EmaParamsState(NamedTuple):
@@ -50,107 +51,7 @@ class _Scalars(NamedTuple):
     rest: Number
 
 
-def _average(s: _Scalars, p: chex.Array, ema: chex.Array) -> tuple[chex.Array, chex.Array]:
-    return p, s.decay * ema + s.rest * p
-
-
 class RunningMeanDecay(Schedule):
-    """n / (n + 1) with n = max(count - start_step, 0) // every: the decay of a plain mean."""
-
-    start_step: int = fields.count(0)
-    every: int = fields.count(1)
-
-    def __call__(self, count: Count) -> chex.Array:
-        start, every = whole(self.start_step, "start_step"), whole(self.every, "every")
-        n = jnp.maximum(jnp.asarray(count) - start, 0) // every
-        return jnp.asarray(n, float) / (n + 1)
-
-
-class EmaParams(GradientTransformation):
-    """ema <- decay * ema + (1 - decay) * (p + u), the parameters after this step."""
-
-    decay: Hyperparameter = hyperparameter(fields.DECAY_RATE)
-    debias: bool = fields.switch()
-    start_step: int = fields.count(0, kw_only=True)
-    every: int = fields.count(1, kw_only=True)
-    overwrite_every: int | None = fields.limit()
-    mask: Mask = mask_field()
-    only_updated: bool = fields.switch()
-
-    def check_together(self) -> None:
-        if self.debias and self.only_updated:
-            raise ValueError(
-                f"{self.public_name}: `debias` corrects all leaves alike, so it cannot go with "
-                "`only_updated`"
-            )
-
-    def keeps_updates(self) -> bool:
-        return self.overwrite_every is None
-
-    def init(self, params: Params) -> State:
-        def start(p: Any, selected: bool) -> chex.Array | None:
-            if not (numerics.is_inexact(p) and selected):
-                return None
-            dtype = numerics.moment_dtype(p, None)
-            # A copy: the average must not share the buffer of parameters that get donated.
-            return jnp.zeros_like(p, dtype) if self.debias else jnp.array(p, dtype, copy=True)
-
-        selected = resolve_mask(self.public_name, self.mask, params)
-        return EmaParamsState(
-            count=jnp.zeros((), jnp.int32),
-            weight=jnp.asarray(0.0 if self.debias else 1.0, jnp.float32),
-            ema=jax.tree.map(start, params, selected, is_leaf=lambda x: x is None),
-        )
-
-    def _scalars(self, count: chex.Array) -> _Scalars:
-        """The weights of the old average and of the new parameters at this step."""
-        decay = resolve(self.decay, count, "decay")
-        rest = 1.0 - decay
-        start, every = whole(self.start_step, "start_step"), whole(self.every, "every")
-        before = count < start
-        idle = ~before & ((count - start) % every != 0)
-        return _Scalars(
-            jnp.where(before, 0.0, jnp.where(idle, 1.0, decay)),
-            jnp.where(before, 1.0, jnp.where(idle, 0.0, rest)),
-        )
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.require_params(self.public_name, params)
-        tree.check_state(self.public_name, state, EmaParamsState)
-        scalars = self._scalars(state.count)
-        # Over the parameters, not the updates: one without an update (`None`) is averaged too.
-        after = apply_updates(
-            params, tree.with_dtypes_of(self.public_name, "parameters", params, updates)
-        )
-
-        def taking_part(u: Any, p: chex.Array, ema: chex.Array | None) -> chex.Array | None:
-            return None if ema is None or (self.only_updated and u is None) else p
-
-        averaged = jax.tree.map(taking_part, updates, after, state.ema, is_leaf=tree.is_leaf)
-        _, ema = tree.update_leaves(self.public_name, _average, averaged, [state.ema], scalars)
-        # Exactly 1 forever once it is 1.
-        weight = state.weight + jnp.asarray(scalars.rest, jnp.float32) * (1.0 - state.weight)
-        state = state._replace(
-            count=numerics.safe_increment(state.count), weight=weight.astype(jnp.float32), ema=ema
-        )
-        if self.overwrite_every is not None:
-            updates = self._overwrite(updates, state, params)
-        return updates, state
-
-    def _overwrite(self, updates: Updates, state: EmaParamsState, params: Params) -> Updates:
-        """Every so many steps, the updates that turn the parameters into their average."""
-        due = state.count % self.overwrite_every == 0
-
-        def toward(u: chex.Array, p: chex.Array, mean: chex.Array) -> chex.Array:
-            difference = numerics.widen(jnp.asarray(mean)) - numerics.widen(jnp.asarray(p))
-            return jnp.where(due, difference.astype(jnp.asarray(u).dtype), u)
-
-        return tree.map_leaves(toward, updates, params, state.eval_params(params))
-
-
-def running_mean_decay(start_step: int = 0, every: int = 1) -> RunningMeanDecay:
     """The decay that turns an exponential moving average into the plain mean.
 
         n / (n + 1) with n = max(count - start_step, 0) // every
@@ -171,19 +72,17 @@ def running_mean_decay(start_step: int = 0, every: int = 1) -> RunningMeanDecay:
       >>> [float(adamx.running_mean_decay()(t)) for t in (0, 1, 3)]
       [0.0, 0.5, 0.75]
     """
-    return RunningMeanDecay.checked(start_step=start_step, every=every)
+
+    start_step: int = fields.count(0, default=0)
+    every: int = fields.count(1, default=1)
+
+    def __call__(self, count: Count) -> chex.Array:
+        start, every = whole(self.start_step, "start_step"), whole(self.every, "every")
+        n = jnp.maximum(jnp.asarray(count) - start, 0) // every
+        return jnp.asarray(n, float) / (n + 1)
 
 
-def ema_params(
-    decay: ScalarOrSchedule,
-    debias: bool = False,
-    *,
-    start_step: int = 0,
-    every: int = 1,
-    overwrite_every: int | None = None,
-    mask: Any = None,
-    only_updated: bool = False,
-) -> EmaParams:
+class EmaParams(Observer):
     """Keeps an exponential moving average of the parameters; read it with `eval_params`.
 
         ema_0 = p_0,  ema_t = decay * ema_{t-1} + (1 - decay) * p_t
@@ -223,15 +122,95 @@ def ema_params(
       >>> adamx.chain(adamx.adam(1e-3), adamx.ema_params(0.999)).links[-1]
       ema_params(decay=0.999, start_step=0, every=1)
     """
-    return EmaParams.checked(
-        decay=decay,
-        debias=debias,
-        start_step=start_step,
-        every=every,
-        overwrite_every=overwrite_every,
-        mask=mask,
-        only_updated=only_updated,
-    )
+
+    decay: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE)
+    debias: bool = fields.switch()
+    start_step: int = fields.count(0, default=0, kw_only=True)
+    every: int = fields.count(1, default=1, kw_only=True)
+    overwrite_every: int | None = fields.limit(kw_only=True)
+    mask: Any = mask_field(kw_only=True)
+    only_updated: bool = fields.switch(kw_only=True)
+
+    def check_together(self) -> None:
+        if self.debias and self.only_updated:
+            raise ValueError(
+                f"{self.public_name}: `debias` corrects all leaves alike, so it cannot go with "
+                "`only_updated`"
+            )
+
+    def keeps_updates(self) -> bool:
+        return self.overwrite_every is None
+
+    def state_type(self) -> type[Any]:
+        return EmaParamsState
+
+    def slots(self) -> tuple[Slot, ...]:
+        return (Slot("ema", start=0.0 if self.debias else "parameter"),)
+
+    def selected(self, params: Params) -> Any:
+        return resolve_mask(self.public_name, self.mask, params)
+
+    def numbers(self) -> dict[str, Any]:
+        return {"weight": jnp.asarray(0.0 if self.debias else 1.0, jnp.float32)}
+
+    def _scalars(self, count: chex.Array) -> _Scalars:
+        """The weights of the old average and of the new parameters at this step."""
+        decay = resolve(self.decay, count, "decay")
+        rest = 1.0 - decay
+        start, every = whole(self.start_step, "start_step"), whole(self.every, "every")
+        before = count < start
+        idle = ~before & ((count - start) % every != 0)
+        return _Scalars(
+            jnp.where(before, 0.0, jnp.where(idle, 1.0, decay)),
+            jnp.where(before, 1.0, jnp.where(idle, 0.0, rest)),
+        )
+
+    def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
+        s = self._scalars(state.count)
+        selected, _ = tree.flatten(self.selected(view.params))
+        # Exactly 1 forever once it is 1.
+        weight = state.weight + jnp.asarray(s.rest, jnp.float32) * (1.0 - state.weight)
+        own = [s if chosen else None for chosen in selected]
+        return PerLeaf(own), {"weight": weight.astype(jnp.float32)}
+
+    def rule(
+        self, s: _Scalars, u: chex.Array, p: chex.Array, ema: chex.Array
+    ) -> tuple[chex.Array, chex.Array]:
+        return u, s.decay * ema + s.rest * p
+
+    def observe(self, params: Params, state: State, updates: Updates) -> State:
+        # Over the parameters, not the updates: one without an update (`None`) is averaged too.
+        seen = params
+        if self.only_updated:
+            seen = jax.tree.map(
+                lambda u, p: None if u is None else p, updates, params, is_leaf=tree.is_leaf
+            )
+        _, (state,) = run([self], seen, [state], params, {})
+        return state
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        updates, state = super().update(updates, state, params, **extra)
+        if self.overwrite_every is not None:
+            updates = self._overwrite(updates, state, params)
+        return updates, state
+
+    def _overwrite(self, updates: Updates, state: EmaParamsState, params: Params) -> Updates:
+        """Every so many steps, the updates that turn the parameters into their average."""
+        due = state.count % self.overwrite_every == 0
+
+        def toward(u: chex.Array, p: chex.Array, mean: chex.Array) -> chex.Array:
+            difference = numerics.widen(jnp.asarray(mean)) - numerics.widen(jnp.asarray(p))
+            return jnp.where(due, difference.astype(jnp.asarray(u).dtype), u)
+
+        return tree.map_leaves(toward, updates, params, state.eval_params(params))
+
+
+running_mean_decay = RunningMeanDecay
+
+
+ema_params = EmaParams
 
 
 def mean_params(start_step: int = 0, every: int = 1, *, mask: Any = None) -> EmaParams:

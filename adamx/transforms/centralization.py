@@ -8,31 +8,10 @@ from typing import Any
 import chex
 import jax.numpy as jnp
 
-from adamx.core import numerics, tree
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.link import Link
 
 
-def _subtract_mean(u: chex.Array) -> chex.Array:
-    u = jnp.asarray(u)
-    if u.ndim < 2 or not u.size:
-        return u
-    wide = numerics.widen(u)
-    # Divided before it is summed, so that the sum of large finite numbers is finite.
-    part = wide * (1.0 / math.prod(u.shape[1:]))
-    mean = jnp.sum(part, axis=tuple(range(1, u.ndim)), keepdims=True)
-    return (wide - mean).astype(u.dtype)
-
-
-class Centralize(GradientTransformation):
-    """u - mean(u) along all axes but the first."""
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        return tree.map_rows(_subtract_mean, updates, linear=True), state
-
-
-def centralize() -> Centralize:
+class Centralize(Link):
     """Makes the mean of every slice `u[i]` of a leaf with two or more axes zero.
 
         u[i] <- u[i] - mean of u[i]
@@ -51,4 +30,16 @@ def centralize() -> Centralize:
       Array([[-1.,  1.],
              [ 0.,  0.]], dtype=float32)
     """
-    return Centralize()
+
+    rows = "linear"
+    elementwise = False
+
+    def rule(self, s: Any, u: chex.Array, p: None) -> chex.Array:
+        if u.ndim < 2 or not u.size:
+            return u
+        # Divided before it is summed, so that the sum of large finite numbers is finite.
+        part = u * (1.0 / math.prod(u.shape[1:]))
+        return u - jnp.sum(part, axis=tuple(range(1, u.ndim)), keepdims=True)
+
+
+centralize = Centralize

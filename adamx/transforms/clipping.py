@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import chex
 import jax
@@ -20,18 +20,16 @@ import numpy as np
 from adamx.core import fields, numerics, tree
 from adamx.core.fields import AxisName
 from adamx.core.hyperparameter import (
-    Hyperparameter,
     Number,
     ScalarOrSchedule,
-    as_dtype,
     hyperparameter,
-    resolve,
 )
+from adamx.core.link import PerLeaf, View
 from adamx.core.norms import safe_sqrt, squared_norm
 from adamx.core.rows import SparseRows
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.transformation import Updates
 from adamx.transforms.counting import count_both
-from adamx.transforms.scaling import init_count, read_and_count, scale_leaves
+from adamx.transforms.scaling import Scaling
 from adamx.transforms.sharded_norms import Pieces
 
 
@@ -75,212 +73,49 @@ class ClipReport(_Report):
             f"{self.owner}/clipped_fraction": self.clipped_fraction,
         }
 
-    @classmethod
-    def start(cls) -> Self:
-        """Before the first step."""
-        numbers = [jnp.zeros((), jnp.float32) for _ in range(3)]
-        return cls(jnp.zeros((), jnp.int32), *numbers)
+    @staticmethod
+    def start() -> dict[str, chex.Array]:
+        """The fields before the first step, `count` excepted."""
+        return {name: jnp.zeros((), jnp.float32) for name in _Report._fields[1:]}
 
-    def record(self, measured: Measured) -> Self:
-        """After one more step."""
+    def record(self, measured: Measured) -> dict[str, chex.Array]:
+        """The fields after one more step."""
         count = numerics.safe_increment(self.count)
         fraction = self.clipped_fraction + (measured.share - self.clipped_fraction) / count
-        return self._replace(
-            count=count,
-            norm_before=measured.norm_before.astype(jnp.float32),
-            norm_after=measured.norm_after.astype(jnp.float32),
-            clipped_fraction=fraction.astype(jnp.float32),
-        )
+        return {
+            "norm_before": measured.norm_before.astype(jnp.float32),
+            "norm_after": measured.norm_after.astype(jnp.float32),
+            "clipped_fraction": fraction.astype(jnp.float32),
+        }
 
 
-class Clipping(GradientTransformation, abstract=True):
+class Clipping(Scaling, abstract=True):
     """A clip with one limit, which may be a schedule; what it bounds is the subclass's own."""
 
+    rows = "coalesced"
     limit: ClassVar[str]  # the name of the field that holds it
     report_type: ClassVar[type[ClipReport]] = ClipReport
 
     axis_name: AxisName = fields.axis_name(kw_only=True)
     report: bool = fields.switch(kw_only=True)
 
-    def clip(
-        self, updates: Updates, limit: Number, params: Params | None
-    ) -> tuple[Updates, Callable[[], Measured]]:
-        """The clipped updates, and how to measure what was done."""
+    def measure(self, view: View, limit: Number) -> tuple[Any, Callable[[], Measured]]:
+        """The numbers for the rule, by default factors, and what they will do to the gradient."""
         raise NotImplementedError(type(self).__name__)
 
-    def init(self, params: Params) -> State:
-        return self.report_type.start() if self.report else init_count(getattr(self, self.limit))
+    def state_type(self) -> type[Any]:
+        return self.report_type if self.report else super().state_type()
 
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        value = getattr(self, self.limit)
-        if not self.report:
-            limit, state = read_and_count(self.public_name, self.limit, value, state)
-            return self.clip(updates, limit, params)[0], state
-        tree.check_state(self.public_name, state, self.report_type)
-        limit = resolve(value, state.count, self.limit)
-        updates, measure = self.clip(updates, limit, params)
-        return updates, state.record(measure())
+    def numbers(self) -> dict[str, Any]:
+        return self.report_type.start() if self.report else {}
+
+    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
+        (limit,) = self.now(state, self.limit)
+        s, measured = self.measure(view, limit)
+        return s, self.report_type.record(state, measured()) if self.report else {}
 
 
 class Clip(Clipping):
-    """min(max(u, -max_delta), max_delta), element by element."""
-
-    limit = "max_delta"
-    max_delta: Hyperparameter = hyperparameter(fields.POSITIVE)
-
-    def clip(
-        self, updates: Updates, limit: Number, params: Params | None
-    ) -> tuple[Updates, Callable[[], Measured]]:
-        def bound(u: chex.Array) -> chex.Array:
-            u = jnp.asarray(u)
-            wide = numerics.widen(u)
-            largest = as_dtype(limit, numerics.real_dtype(wide))
-            if numerics.is_complex(u):
-                return wide * clip_factor(jnp.abs(wide), largest)
-            return jnp.clip(wide, -largest, largest).astype(u.dtype)
-
-        clipped = tree.map_rows(bound, updates)
-
-        return clipped, lambda: _measure_elements(updates, limit, Pieces(self.axis_name))
-
-
-def _measure_elements(updates: Updates, limit: Number, pieces: Pieces) -> Measured:
-    """What clipping by value does to the gradient."""
-    leaves = [u for u in tree.flatten(tree.coalesced(updates))[0] if numerics.is_inexact(u)]
-    after = jnp.zeros(())
-    cut = left = jnp.zeros(())
-    for leaf in leaves:
-        u = leaf.values if isinstance(leaf, SparseRows) else jnp.asarray(leaf)
-        wide = numerics.widen(u)
-        largest = jnp.asarray(limit, numerics.real_dtype(wide))
-        # Apart from every other reading of the gradient: XLA would store what they share.
-        apart, most = jax.lax.optimization_barrier((wide, largest))
-        if numerics.is_complex(u):
-            bounded = jnp.minimum(jnp.abs(apart), most)
-        else:
-            bounded = jnp.maximum(jnp.minimum(apart, most), -most)
-        after += pieces.total(squared_norm(bounded), u)
-        exceeds, fits = count_both(jnp.abs(wide) > largest, jnp.abs(wide) <= largest)
-        cut += pieces.total(exceeds, u)
-        # Rows that are not there are zeros, which fit.
-        left += pieces.total(fits + float(np.size(leaf) - u.size), u)
-    return Measured(pieces.global_norm(updates), safe_sqrt(after), cut / jnp.maximum(cut + left, 1))
-
-
-def clip_parts(
-    updates: Updates, rule: Callable[..., tuple[chex.Array, Any]], *rest: chex.ArrayTree
-) -> tuple[Updates, Callable[[], Measured]]:
-    """Clips every part of every leaf to its own norm, by one factor per part.
-
-    `rule(u, *rest)` gives, for one leaf, the squared norm and the largest norm of its parts, in
-    shapes that broadcast against `u`.
-    """
-    squares, factors = [], []
-
-    def bound(u: Any, *others: chex.Array) -> Updates:
-        if not numerics.is_inexact(u) or not np.size(u):
-            return u
-        square, max_norm = jax.lax.optimization_barrier(rule(u, *others))
-        factor = clip_factor(safe_sqrt(square), max_norm)
-        squares.append(square)
-        factors.append(factor)
-        return scale_leaves(u, factor)
-
-    clipped = jax.tree.map(bound, updates, *rest, is_leaf=tree.is_leaf)
-
-    def measure() -> Measured:
-        nothing = jnp.zeros(())
-        before = sum(map(jnp.sum, squares), start=nothing)
-        after = [jnp.sum(jnp.square(f) * s) for f, s in zip(factors, squares, strict=True)]
-        cut = [jnp.sum(f < 1.0, dtype=float) for f in factors]
-        return Measured(
-            safe_sqrt(before),
-            safe_sqrt(sum(after, start=nothing)),
-            sum(cut, start=nothing) / max(sum(f.size for f in factors), 1),
-        )
-
-    return clipped, measure
-
-
-class ClipByNormReport(ClipReport):
-    """The state of `clip_by_norm` with `report=True`."""
-
-    owner = "clip_by_norm"
-
-
-class ClipByNorm(Clipping):
-    """u * min(1, max_norm / ||u||), leaf by leaf."""
-
-    limit = "max_norm"
-    report_type = ClipByNormReport
-    max_norm: Hyperparameter = hyperparameter(fields.POSITIVE)
-
-    def clip(
-        self, updates: Updates, limit: Number, params: Params | None
-    ) -> tuple[Updates, Callable[[], Measured]]:
-        pieces = Pieces(self.axis_name)
-        updates = tree.coalesced(updates)
-        return clip_parts(updates, lambda u: (pieces.total(squared_norm(u), u), limit))
-
-
-class ClipByBlockRmsReport(ClipReport):
-    """The state of `clip_by_block_rms` with `report=True`."""
-
-    owner = "clip_by_block_rms"
-
-
-class ClipByBlockRms(Clipping):
-    """u * min(1, threshold / rms(u)), leaf by leaf."""
-
-    limit = "threshold"
-    report_type = ClipByBlockRmsReport
-    threshold: Hyperparameter = hyperparameter(fields.POSITIVE)
-
-    def clip(
-        self, updates: Updates, limit: Number, params: Params | None
-    ) -> tuple[Updates, Callable[[], Measured]]:
-        pieces = Pieces(self.axis_name)
-
-        def rule(u: Any) -> tuple[chex.Array, Number]:
-            size = np.size(u) * pieces.number(u)
-            return pieces.total(squared_norm(u), u), limit * math.sqrt(size)
-
-        return clip_parts(tree.coalesced(updates), rule)
-
-
-class ClipByGlobalNormReport(ClipReport):
-    """The state of `clip_by_global_norm` with `report=True`."""
-
-    owner = "clip_by_global_norm"
-
-
-class ClipByGlobalNorm(Clipping):
-    """u * min(1, max_norm / ||u||) with the norm over all leaves together."""
-
-    limit = "max_norm"
-    report_type = ClipByGlobalNormReport
-    max_norm: Hyperparameter = hyperparameter(fields.POSITIVE)
-
-    def clip(
-        self, updates: Updates, limit: Number, params: Params | None
-    ) -> tuple[Updates, Callable[[], Measured]]:
-        updates = tree.coalesced(updates)
-        return clip_whole(updates, Pieces(self.axis_name).global_norm(updates), limit)
-
-
-def clip_whole(
-    updates: Updates, norm: chex.Array, limit: Number
-) -> tuple[Updates, Callable[[], Measured]]:
-    """Clips all leaves together, whose norm is given, by one factor."""
-    factor = clip_factor(norm, limit)
-    return scale_leaves(updates, factor), lambda: Measured(
-        norm, norm * factor, (factor < 1.0).astype(jnp.float32)
-    )
-
-
-def clip(max_delta: ScalarOrSchedule, *, axis_name: AxisName = None, report: bool = False) -> Clip:
     """Clips every element to at most `max_delta` in size.
 
         u <- min(max(u, -max_delta), max_delta)
@@ -307,12 +142,84 @@ def clip(max_delta: ScalarOrSchedule, *, axis_name: AxisName = None, report: boo
       >>> tx.update(jnp.array([-3.0, 0.5]), tx.init(None))[0]
       Array([-1. ,  0.5], dtype=float32)
     """
-    return Clip.checked(max_delta=max_delta, axis_name=axis_name, report=report)
+
+    max_delta: ScalarOrSchedule = hyperparameter(fields.POSITIVE)
+
+    limit = "max_delta"
+
+    def measure(self, view: View, limit: Number) -> tuple[Number, Callable[[], Measured]]:
+        return limit, lambda: _measure_elements(view.updates, limit, Pieces(self.axis_name))
+
+    def rule(self, s: Number, u: chex.Array, p: None) -> chex.Array:
+        if numerics.is_complex(u):
+            return u * clip_factor(jnp.abs(u), s)
+        return jnp.clip(u, -s, s)
 
 
-def clip_by_norm(
-    max_norm: ScalarOrSchedule, *, axis_name: AxisName = None, report: bool = False
-) -> ClipByNorm:
+def _measure_elements(updates: Updates, limit: Number, pieces: Pieces) -> Measured:
+    """What clipping by value does to the gradient."""
+    leaves = [u for u in tree.flatten(tree.coalesced(updates))[0] if numerics.is_inexact(u)]
+    after = jnp.zeros(())
+    cut = left = jnp.zeros(())
+    for leaf in leaves:
+        u = leaf.values if isinstance(leaf, SparseRows) else jnp.asarray(leaf)
+        wide = numerics.widen(u)
+        largest = jnp.asarray(limit, numerics.real_dtype(wide))
+        # Apart from every other reading of the gradient: XLA would store what they share.
+        apart, most = jax.lax.optimization_barrier((wide, largest))
+        if numerics.is_complex(u):
+            bounded = jnp.minimum(jnp.abs(apart), most)
+        else:
+            bounded = jnp.maximum(jnp.minimum(apart, most), -most)
+        after += pieces.total(squared_norm(bounded), u)
+        exceeds, fits = count_both(jnp.abs(wide) > largest, jnp.abs(wide) <= largest)
+        cut += pieces.total(exceeds, u)
+        # Rows that are not there are zeros, which fit.
+        left += pieces.total(fits + float(np.size(leaf) - u.size), u)
+    return Measured(pieces.global_norm(updates), safe_sqrt(after), cut / jnp.maximum(cut + left, 1))
+
+
+def clip_parts(
+    updates: Updates, norms: Callable[..., tuple[chex.Array, Any]], *rest: chex.ArrayTree
+) -> tuple[PerLeaf, Callable[[], Measured]]:
+    """The factors that clip every part of every leaf to its own norm, one per part.
+
+    `norms(u, *rest)` gives, for one leaf, the squared norm and the largest norm of its parts, in
+    shapes that broadcast against `u`.
+    """
+    squares, factors = [], []
+
+    def factor(u: Any, *others: chex.Array) -> chex.Array | None:
+        if not numerics.is_inexact(u) or not np.size(u):
+            return None
+        square, max_norm = jax.lax.optimization_barrier(norms(u, *others))
+        factors.append(clip_factor(safe_sqrt(square), max_norm))
+        squares.append(square)
+        return factors[-1]
+
+    own = PerLeaf([*map(factor, *(tree.flatten(x)[0] for x in (updates, *rest)))])
+
+    def measure() -> Measured:
+        nothing = jnp.zeros(())
+        before = sum(map(jnp.sum, squares), start=nothing)
+        after = [jnp.sum(jnp.square(f) * s) for f, s in zip(factors, squares, strict=True)]
+        cut = [jnp.sum(f < 1.0, dtype=float) for f in factors]
+        return Measured(
+            safe_sqrt(before),
+            safe_sqrt(sum(after, start=nothing)),
+            sum(cut, start=nothing) / max(sum(f.size for f in factors), 1),
+        )
+
+    return own, measure
+
+
+class ClipByNormReport(ClipReport):
+    """The state of `clip_by_norm` with `report=True`."""
+
+    owner = "clip_by_norm"
+
+
+class ClipByNorm(Clipping):
     """Rescales every leaf on its own so that its Euclidean norm is at most `max_norm`.
 
         u <- u * min(1, max_norm / sqrt(sum of |u|**2))        per leaf
@@ -339,12 +246,24 @@ def clip_by_norm(
       >>> tx.update({"b": jnp.array([0.5]), "w": jnp.array([3.0, 4.0])}, tx.init(None))[0]
       {'b': Array([0.5], dtype=float32), 'w': Array([0.6, 0.8], dtype=float32)}
     """
-    return ClipByNorm.checked(max_norm=max_norm, axis_name=axis_name, report=report)
+
+    max_norm: ScalarOrSchedule = hyperparameter(fields.POSITIVE)
+
+    limit = "max_norm"
+    report_type = ClipByNormReport
+
+    def measure(self, view: View, limit: Number) -> tuple[PerLeaf, Callable[[], Measured]]:
+        shards = Pieces(self.axis_name)
+        return clip_parts(view.updates, lambda u: (shards.total(squared_norm(u), u), limit))
 
 
-def clip_by_block_rms(
-    threshold: ScalarOrSchedule, *, axis_name: AxisName = None, report: bool = False
-) -> ClipByBlockRms:
+class ClipByBlockRmsReport(ClipReport):
+    """The state of `clip_by_block_rms` with `report=True`."""
+
+    owner = "clip_by_block_rms"
+
+
+class ClipByBlockRms(Clipping):
     """Rescales every leaf on its own so that its root mean square is at most `threshold`.
 
         u <- u * min(1, threshold / sqrt(mean of |u|**2))        per leaf
@@ -371,12 +290,29 @@ def clip_by_block_rms(
       >>> tx.update(jnp.array([2.0, -2.0]), tx.init(None))[0]
       Array([ 1., -1.], dtype=float32)
     """
-    return ClipByBlockRms.checked(threshold=threshold, axis_name=axis_name, report=report)
+
+    threshold: ScalarOrSchedule = hyperparameter(fields.POSITIVE)
+
+    limit = "threshold"
+    report_type = ClipByBlockRmsReport
+
+    def measure(self, view: View, limit: Number) -> tuple[PerLeaf, Callable[[], Measured]]:
+        shards = Pieces(self.axis_name)
+
+        def norms(u: Any) -> tuple[chex.Array, Number]:
+            size = np.size(u) * shards.number(u)
+            return shards.total(squared_norm(u), u), limit * math.sqrt(size)
+
+        return clip_parts(view.updates, norms)
 
 
-def clip_by_global_norm(
-    max_norm: ScalarOrSchedule, *, axis_name: AxisName = None, report: bool = False
-) -> ClipByGlobalNorm:
+class ClipByGlobalNormReport(ClipReport):
+    """The state of `clip_by_global_norm` with `report=True`."""
+
+    owner = "clip_by_global_norm"
+
+
+class ClipByGlobalNorm(Clipping):
     """Rescales the whole gradient so that its Euclidean norm is at most `max_norm`.
 
         u <- u * min(1, max_norm / sqrt(sum over all leaves of |u|**2))
@@ -415,4 +351,29 @@ def clip_by_global_norm(
       >>> float(state.metrics()["clip_by_global_norm/norm_before"])
       5.0
     """
-    return ClipByGlobalNorm.checked(max_norm=max_norm, axis_name=axis_name, report=report)
+
+    max_norm: ScalarOrSchedule = hyperparameter(fields.POSITIVE)
+
+    limit = "max_norm"
+    report_type = ClipByGlobalNormReport
+
+    def measure(self, view: View, limit: Number) -> tuple[chex.Array, Callable[[], Measured]]:
+        return clip_whole(Pieces(self.axis_name).global_norm(view.updates), limit)
+
+
+def clip_whole(norm: chex.Array, limit: Number) -> tuple[chex.Array, Callable[[], Measured]]:
+    """The factor that clips all leaves together, whose norm is given."""
+    factor = clip_factor(norm, limit)
+    return factor, lambda: Measured(norm, norm * factor, (factor < 1.0).astype(jnp.float32))
+
+
+clip = Clip
+
+
+clip_by_norm = ClipByNorm
+
+
+clip_by_block_rms = ClipByBlockRms
+
+
+clip_by_global_norm = ClipByGlobalNorm

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
-from adamx.core.chain import transformation
 from adamx.core.rows import SparseRows
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.transformation import Params, State, Updates
+from adamx.core.wrapper import Wrapper
 from adamx.transforms.conditional_step import step_if, update_if
 
 _CONDITION = "a function (step) -> bool"
@@ -41,10 +41,9 @@ def _as(shape: Any, u: Any) -> Any:
     return jnp.asarray(tree.dense(u), shape.dtype)
 
 
-class Conditional(GradientTransformation, abstract=True):
+class Conditional(Wrapper, abstract=True):
     """A transformation, and a function of the step that says when it runs."""
 
-    inner: GradientTransformation = transformation()
     should_transform_fn: Callable[..., Any] = fields.function(_CONDITION)
     forward_extra_args: bool = fields.switch()
 
@@ -62,7 +61,29 @@ class Conditional(GradientTransformation, abstract=True):
 
 
 class ConditionallyTransform(Conditional):
-    """`inner` where the condition holds, else the updates as they are."""
+    """Runs `inner` where a condition holds; elsewhere updates and its state stay as they are.
+
+    Args:
+      inner: the transformation.
+      should_transform_fn: a function of the 0-based step (int32[]) that returns one boolean.
+      forward_extra_args: pass the further arguments of `update` on to it, by name.
+
+    Returns:
+      A transformation with state `ConditionallyTransformState(inner_state, step)`; `step` counts
+      every call, the counts inside `inner_state` those in which `inner` ran.
+
+    Raises:
+      TypeError: `inner` is no transformation, `should_transform_fn` no function; at `update`, a
+        condition that is not one boolean.
+
+    Example:
+      >>> import adamx
+      >>> tx = adamx.conditionally_transform(adamx.scale(10.0), lambda step: step >= 1)
+      >>> first, state = tx.update(1.0, tx.init(0.0))
+      >>> second, state = tx.update(1.0, state)
+      >>> float(first), float(second)
+      (1.0, 10.0)
+    """
 
     def init(self, params: Params) -> State:
         return ConditionallyTransformState(
@@ -92,7 +113,30 @@ class ConditionallyTransform(Conditional):
 
 
 class ConditionallyMask(Conditional):
-    """`inner` where the condition holds, else updates of 0."""
+    """Runs `inner` where a condition holds; elsewhere updates are 0 and its state stays.
+
+    `tx.step` runs the whole step under one conditional and needs no temporary.
+
+    Args:
+      inner, should_transform_fn, forward_extra_args: see `conditionally_transform`.
+
+    Returns:
+      A transformation with state `ConditionallyMaskState(step, inner_state)`.
+
+    Raises:
+      TypeError: as `conditionally_transform`.
+
+    Example:
+      >>> import adamx
+      >>> tx = adamx.conditionally_mask(adamx.scale(10.0), lambda step: step >= 1)
+      >>> first, state = tx.update(1.0, tx.init(0.0))
+      >>> second, state = tx.update(1.0, state)
+      >>> float(first), float(second)
+      (0.0, 10.0)
+    """
+
+    def keeps_updates(self) -> bool:
+        return True
 
     def init(self, params: Params) -> State:
         return ConditionallyMaskState(
@@ -125,69 +169,7 @@ class ConditionallyMask(Conditional):
         return new, ConditionallyMaskState(numerics.safe_increment(state.step), inner_state)
 
 
-def conditionally_transform(
-    inner: GradientTransformation,
-    should_transform_fn: Callable[..., Any],
-    forward_extra_args: bool = False,
-) -> ConditionallyTransform:
-    """Runs `inner` where a condition holds; elsewhere updates and its state stay as they are.
-
-    Args:
-      inner: the transformation.
-      should_transform_fn: a function of the 0-based step (int32[]) that returns one boolean.
-      forward_extra_args: pass the further arguments of `update` on to it, by name.
-
-    Returns:
-      A transformation with state `ConditionallyTransformState(inner_state, step)`; `step` counts
-      every call, the counts inside `inner_state` those in which `inner` ran.
-
-    Raises:
-      TypeError: `inner` is no transformation, `should_transform_fn` no function; at `update`, a
-        condition that is not one boolean.
-
-    Example:
-      >>> import adamx
-      >>> tx = adamx.conditionally_transform(adamx.scale(10.0), lambda step: step >= 1)
-      >>> first, state = tx.update(1.0, tx.init(0.0))
-      >>> second, state = tx.update(1.0, state)
-      >>> float(first), float(second)
-      (1.0, 10.0)
-    """
-    return ConditionallyTransform.checked(
-        inner=inner,
-        should_transform_fn=should_transform_fn,
-        forward_extra_args=forward_extra_args,
-    )
+conditionally_transform = ConditionallyTransform
 
 
-def conditionally_mask(
-    inner: GradientTransformation,
-    should_transform_fn: Callable[..., Any],
-    forward_extra_args: bool = False,
-) -> ConditionallyMask:
-    """Runs `inner` where a condition holds; elsewhere updates are 0 and its state stays.
-
-    `tx.step` runs the whole step under one conditional and needs no temporary.
-
-    Args:
-      inner, should_transform_fn, forward_extra_args: see `conditionally_transform`.
-
-    Returns:
-      A transformation with state `ConditionallyMaskState(step, inner_state)`.
-
-    Raises:
-      TypeError: as `conditionally_transform`.
-
-    Example:
-      >>> import adamx
-      >>> tx = adamx.conditionally_mask(adamx.scale(10.0), lambda step: step >= 1)
-      >>> first, state = tx.update(1.0, tx.init(0.0))
-      >>> second, state = tx.update(1.0, state)
-      >>> float(first), float(second)
-      (0.0, 10.0)
-    """
-    return ConditionallyMask.checked(
-        inner=inner,
-        should_transform_fn=should_transform_fn,
-        forward_extra_args=forward_extra_args,
-    )
+conditionally_mask = ConditionallyMask

@@ -11,15 +11,18 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
 from adamx.core import fields, tree
-from adamx.core.chain import as_transformation, transformation
 from adamx.core.fields import Where
-from adamx.core.mask import FrozenTree, Mask, resolve_mask
+from adamx.core.foreign import as_transformation
+from adamx.core.link import Link, PerLeaf, View
+from adamx.core.mask import FrozenTree, resolve_mask
 from adamx.core.mask import mask as mask_field
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.wrapper import Wrapper
 from adamx.transforms.labels import LabelByPath, ParamLabels, check_strings, resolve_labels
 from adamx.transforms.labels import param_labels as param_labels_field
 from adamx.transforms.paths import near_misses
@@ -61,12 +64,39 @@ class MaskedState(NamedTuple):
     inner_state: State  # as for parameters that are None where the mask is False
 
 
-class Masked(GradientTransformation):
-    """Runs `inner` on the leaves that the mask selects; the others pass through."""
+class Masked(Wrapper):
+    """Transforms some of the parameters' updates; the others pass through unchanged.
 
-    inner: GradientTransformation = transformation()
-    mask: Mask = mask_field()
-    mask_compatible_extra_args: bool = fields.switch()
+    `inner` sees `None` in place of the parameters and updates that are not its own, and keeps no
+    state for them.
+
+    Args:
+      inner: a transformation of adamx or of optax.
+      mask: a pytree of booleans (or a prefix of one), or a function of the parameters that
+        returns one, such as `mask_by_path`; None for all.
+      mask_compatible_extra_args: also select the leaves of extra arguments of `update` that have
+        the structure of the updates.
+
+    Returns:
+      A transformation with state `MaskedState(inner_state)`.
+
+    Raises:
+      TypeError: `inner` is no transformation; a mask leaf that is not a boolean; at `update`,
+        another optimizer's state.
+      ValueError: at `init` and `update`, a mask that does not fit the parameters.
+
+    Example:
+      >>> import adamx
+      >>> tx = adamx.masked(adamx.scale(-0.5), {"w": True, "b": False})
+      >>> tx.update({"w": 1.0, "b": 1.0}, tx.init({"w": 0.0, "b": 0.0}))[0]
+      {'b': 1.0, 'w': Array(-0.5, dtype=float32)}
+    """
+
+    mask: Any = mask_field()
+    mask_compatible_extra_args: bool = fields.switch(kw_only=True)
+
+    def keeps_updates(self) -> bool:
+        return True
 
     def _selected(self, like: Any) -> list[bool]:
         return tree.flatten(resolve_mask(self.public_name, self.mask, like))[0]
@@ -96,22 +126,35 @@ class Masked(GradientTransformation):
         return structure.unflatten(merged), MaskedState(inner_state)
 
 
-class Freeze(GradientTransformation):
-    """0 on the leaves that the mask selects."""
+class Freeze(Link):
+    """Sets updates to zero, so that the parameters stay as they are; keeps no state.
 
-    mask: Mask = mask_field()
+    Args:
+      mask: which parameters are frozen: a pytree of booleans (or a prefix of one), or a function
+        of the parameters that returns one; None for all.
 
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        if params is not None:
-            tree.check_match(self.public_name, "updates", updates, "parameters", params)
-        frozen = resolve_mask(self.public_name, self.mask, updates if params is None else params)
+    Raises:
+      TypeError: a mask leaf that is not a boolean.
+      ValueError: at `update`, a mask that does not fit the parameters.
 
-        def zero(u: Any, frozen: bool) -> Any:
-            return jnp.zeros_like(u, jax.dtypes.result_type(u)) if frozen else u
+    Example:
+      >>> import adamx
+      >>> tx = adamx.freeze({"w": False, "b": True})
+      >>> tx.update({"w": 2.0, "b": 3.0}, tx.init(None))[0]
+      {'b': Array(0., dtype=float32), 'w': 2.0}
+    """
 
-        return tree.map_rows(zero, updates, frozen, linear=True), state
+    mask: Any = mask_field()
+
+    rows = "linear"
+
+    def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
+        like = view.updates if view.params is None else view.params
+        frozen, _ = tree.flatten(resolve_mask(self.public_name, self.mask, like))
+        return PerLeaf([() if chosen else None for chosen in frozen]), {}
+
+    def rule(self, s: Any, u: chex.Array, p: None) -> chex.Array:
+        return jnp.zeros_like(u)
 
 
 class PartitionState(NamedTuple):
@@ -134,6 +177,19 @@ class MultiTransform(GradientTransformation):
     transforms: tuple[GradientTransformation, ...] = fields.child(_check_transforms)
     param_labels: ParamLabels = param_labels_field()
     mask_compatible_extra_args: bool = fields.switch()
+
+    def keeps_updates(self) -> bool:
+        return True
+
+    def children(self) -> dict[str, GradientTransformation]:
+        return dict(zip(self.labels, self.transforms, strict=True))
+
+    def child_states(self, state: State) -> dict[str, State]:
+        tree.check_state(self.public_name, state, PartitionState)
+        return dict(state.inner_states)
+
+    def with_child_states(self, state: State, states: dict[str, State]) -> State:
+        return PartitionState(states)
 
     def check_together(self) -> None:
         if len(self.labels) != len(self.transforms) or len({*self.labels}) != len(self.labels):
@@ -225,38 +281,7 @@ class MultiTransform(GradientTransformation):
         return arguments
 
 
-def masked(
-    inner: GradientTransformation, mask: Any, *, mask_compatible_extra_args: bool = False
-) -> Masked:
-    """Transforms some of the parameters' updates; the others pass through unchanged.
-
-    `inner` sees `None` in place of the parameters and updates that are not its own, and keeps no
-    state for them.
-
-    Args:
-      inner: a transformation of adamx or of optax.
-      mask: a pytree of booleans (or a prefix of one), or a function of the parameters that
-        returns one, such as `mask_by_path`; None for all.
-      mask_compatible_extra_args: also select the leaves of extra arguments of `update` that have
-        the structure of the updates.
-
-    Returns:
-      A transformation with state `MaskedState(inner_state)`.
-
-    Raises:
-      TypeError: `inner` is no transformation; a mask leaf that is not a boolean; at `update`,
-        another optimizer's state.
-      ValueError: at `init` and `update`, a mask that does not fit the parameters.
-
-    Example:
-      >>> import adamx
-      >>> tx = adamx.masked(adamx.scale(-0.5), {"w": True, "b": False})
-      >>> tx.update({"w": 1.0, "b": 1.0}, tx.init({"w": 0.0, "b": 0.0}))[0]
-      {'b': 1.0, 'w': Array(-0.5, dtype=float32)}
-    """
-    return Masked.checked(
-        inner=inner, mask=mask, mask_compatible_extra_args=mask_compatible_extra_args
-    )
+masked = Masked
 
 
 def multi_transform(
@@ -302,7 +327,7 @@ def multi_transform(
             f"{transforms!r}"
         )
     labels = sorted(check_strings(Where("multi_transform", "transforms"), transforms))
-    return MultiTransform.checked(
+    return MultiTransform(
         labels=labels,
         transforms=[
             as_transformation(Where("multi_transform", f"transforms[{label!r}]"), transforms[label])
@@ -313,21 +338,4 @@ def multi_transform(
     )
 
 
-def freeze(mask: Any = None) -> Freeze:
-    """Sets updates to zero, so that the parameters stay as they are; keeps no state.
-
-    Args:
-      mask: which parameters are frozen: a pytree of booleans (or a prefix of one), or a function
-        of the parameters that returns one; None for all.
-
-    Raises:
-      TypeError: a mask leaf that is not a boolean.
-      ValueError: at `update`, a mask that does not fit the parameters.
-
-    Example:
-      >>> import adamx
-      >>> tx = adamx.freeze({"w": False, "b": True})
-      >>> tx.update({"w": 2.0, "b": 3.0}, tx.init(None))[0]
-      {'b': Array(0., dtype=float32), 'w': 2.0}
-    """
-    return Freeze.checked(mask=mask)
+freeze = Freeze

@@ -11,17 +11,16 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
-from adamx.core.chain import transformation
 from adamx.core.fields import AxisName
 from adamx.core.hyperparameter import (
-    Hyperparameter,
     ScalarOrSchedule,
     hyperparameter,
     resolve,
     whole,
 )
 from adamx.core.norms import global_norm
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.transformation import Params, State, Updates
+from adamx.core.wrapper import Wrapper
 from adamx.transforms.conditional_step import step_if, update_if
 from adamx.transforms.mapped_axes import everywhere
 from adamx.transforms.norm_statistics import (
@@ -46,12 +45,18 @@ class GuardState(NamedTuple):
         return {"skipped_steps": self.skipped_steps, "skipped_in_a_row": self.skipped_in_a_row}
 
 
-class Guard(GradientTransformation, abstract=True):
+class Guard(Wrapper, abstract=True):
     """Runs `inner` where `judge` accepts the gradient, and nothing at all where it does not."""
 
-    inner: GradientTransformation = transformation()
-    max_consecutive_errors: int | None = fields.limit(kw_only=True)
     axis_name: AxisName = fields.axis_name(kw_only=True)
+
+    @property
+    def max_consecutive_errors(self) -> int | None:
+        """How many steps may be skipped in a row, a field of every guard."""
+        raise NotImplementedError(type(self).__name__)
+
+    def keeps_updates(self) -> bool:
+        return True
 
     def start(self) -> Any:
         """What the guard remembers before the first step."""
@@ -143,49 +148,6 @@ def is_finite(grads: Updates, extra: dict[str, Any]) -> chex.Array:
 
 
 class ApplyIfFinite(Guard):
-    """Skips the step where the gradient or the loss is not finite."""
-
-    def judge(self, grads: Updates, statistics: Any, extra: dict[str, Any]) -> chex.Array:
-        return is_finite(grads, extra)
-
-
-class SkipSpikes(Guard):
-    """Skips the step where the gradient is not finite or its norm is unusually large."""
-
-    num_std: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
-    decay: Hyperparameter = hyperparameter(fields.DECAY_RATE)
-    warmup_steps: int = fields.count(1)
-
-    def start(self) -> NormStatistics:
-        return init_statistics()
-
-    def judge(
-        self, grads: Updates, statistics: NormStatistics, extra: dict[str, Any]
-    ) -> chex.Array:
-        num_std = resolve(self.num_std, statistics.count, "num_std")
-        warmup_steps = whole(self.warmup_steps, "warmup_steps")
-        norm = Pieces(self.axis_name).global_norm(grads)
-        usual = norm <= threshold(statistics, num_std, warmup_steps)
-        return usual & is_finite(grads, extra)
-
-    def remember(
-        self, grads: Updates, statistics: NormStatistics, accepted: chex.Array
-    ) -> NormStatistics:
-        decay = resolve(self.decay, statistics.count, "decay")
-        norm = Pieces(self.axis_name).global_norm(grads)
-        updated = update_statistics(statistics, norm, decay)
-        kept: NormStatistics = jax.tree.map(
-            lambda new, old: jnp.where(accepted, new, old), updated, statistics
-        )
-        return kept
-
-
-def apply_if_finite(
-    inner: GradientTransformation,
-    max_consecutive_errors: int | None = None,
-    *,
-    axis_name: AxisName = None,
-) -> ApplyIfFinite:
     """Skips every step whose gradient or loss is not finite, as if its batch had never come.
 
     A step is skipped where the global norm of the gradient, computed in float32, is not finite
@@ -218,20 +180,14 @@ def apply_if_finite(
       >>> float(params), int(state.skipped_steps), int(state.inner_state[0].count)
       (1.0, 1, 0)
     """
-    return ApplyIfFinite.checked(
-        inner=inner, max_consecutive_errors=max_consecutive_errors, axis_name=axis_name
-    )
+
+    max_consecutive_errors: int | None = fields.limit()
+
+    def judge(self, grads: Updates, statistics: Any, extra: dict[str, Any]) -> chex.Array:
+        return is_finite(grads, extra)
 
 
-def skip_spikes(
-    inner: GradientTransformation,
-    num_std: ScalarOrSchedule = 6.0,
-    decay: ScalarOrSchedule = 0.99,
-    warmup_steps: int = 100,
-    max_consecutive_errors: int | None = None,
-    *,
-    axis_name: AxisName = None,
-) -> SkipSpikes:
+class SkipSpikes(Guard):
     """Skips every step whose gradient is unusually large or not finite.
 
         skip where ||g|| > mean + num_std * std
@@ -267,11 +223,37 @@ def skip_spikes(
       >>> round(float(params), 3), int(state.skipped_steps)
       (-3.1, 1)
     """
-    return SkipSpikes.checked(
-        inner=inner,
-        num_std=num_std,
-        decay=decay,
-        warmup_steps=warmup_steps,
-        max_consecutive_errors=max_consecutive_errors,
-        axis_name=axis_name,
-    )
+
+    num_std: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=6.0)
+    decay: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.99)
+    warmup_steps: int = fields.count(1, default=100)
+    max_consecutive_errors: int | None = fields.limit()
+
+    def start(self) -> NormStatistics:
+        return init_statistics()
+
+    def judge(
+        self, grads: Updates, statistics: NormStatistics, extra: dict[str, Any]
+    ) -> chex.Array:
+        num_std = resolve(self.num_std, statistics.count, "num_std")
+        warmup_steps = whole(self.warmup_steps, "warmup_steps")
+        norm = Pieces(self.axis_name).global_norm(grads)
+        usual = norm <= threshold(statistics, num_std, warmup_steps)
+        return usual & is_finite(grads, extra)
+
+    def remember(
+        self, grads: Updates, statistics: NormStatistics, accepted: chex.Array
+    ) -> NormStatistics:
+        decay = resolve(self.decay, statistics.count, "decay")
+        norm = Pieces(self.axis_name).global_norm(grads)
+        updated = update_statistics(statistics, norm, decay)
+        kept: NormStatistics = jax.tree.map(
+            lambda new, old: jnp.where(accepted, new, old), updated, statistics
+        )
+        return kept
+
+
+apply_if_finite = ApplyIfFinite
+
+
+skip_spikes = SkipSpikes

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import fields, numerics, tree
-from adamx.core.chain import as_transformation
 from adamx.core.fields import Where
+from adamx.core.foreign import as_transformation
 from adamx.core.hyperparameter import Number, Schedule, resolve, scalar
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.core.value import REGISTRY
+from adamx.core.wrapper import Wrapper
 from adamx.transforms.paths import near_misses
 from adamx.transforms.places import Place, as_state_scalar, count_of, named, places_in
 
@@ -70,11 +71,53 @@ def _check_names(where: Where, value: Any) -> tuple[str, ...] | None:
     return names
 
 
-class InjectHyperparams(GradientTransformation):
-    """Runs `inner` with the numbers in the state."""
+class InjectHyperparams(Wrapper):
+    """Keeps the hyperparameters of a transformation in its state, where a loop can change them.
+
+    A training step that closes over `tx` has its numbers compiled in.  With this around it they
+    are read from the state instead: `set_hyperparams` between two steps takes effect at the next
+    one, and nothing is compiled again.  They are scalars in float32 (float64 in 64-bit mode),
+    whatever the parameters are.
+
+    A hyperparameter is called by its field (`learning_rate`, `b1`, `weight_decay`) if `inner` has
+    one of that name, otherwise each is called by its place, too: `0/learning_rate` in the first
+    link of a chain, `biases/learning_rate` under a name or a label.
+
+    Schedules stay schedules.  The value that a step used is recorded in the state under the same
+    name, so that `get_hyperparam` reads it; setting it is refused.  Numbers that only `init`
+    reads (`initial_...`) stay where they are.
+
+    Args:
+      inner: a transformation of adamx: itself, not the function that makes it.
+      names: which hyperparameters, by the names above (a field's name stands for all of that
+        name); None for all floating-point numbers and schedules.
+
+    Returns:
+      A transformation with state `InjectHyperparamsState(count, hyperparams, scheduled,
+      inner_state)`.
+
+    Raises:
+      TypeError: `inner` is no transformation; at `update`, another optimizer's state.
+      ValueError: an unknown name; no hyperparameters at all.
+
+    Example:
+      >>> import adamx, jax
+      >>> tx = adamx.inject_hyperparams(adamx.adam(0.5))
+      >>> step = jax.jit(tx.step)
+      >>> params, state = step(1.0, tx.init(2.0), 2.0)
+      >>> float(params)
+      1.5
+      >>> state = adamx.set_hyperparams(state, learning_rate=0.25)
+      >>> params, state = step(1.0, state, params)
+      >>> float(params)
+      1.25
+    """
 
     inner: GradientTransformation = fields.child(_check_inner)
-    names: tuple[str, ...] | None = fields.static(_check_names, default=None)
+    names: Sequence[str] | None = fields.static(_check_names, default=None)
+
+    def keeps_updates(self) -> bool:
+        return True
 
     def check_together(self) -> None:
         known = self._hyperparameters(None)
@@ -267,50 +310,7 @@ def _like(name: str, value: Any, old: chex.Array) -> chex.Array:
     return jax.device_put(new, old.sharding) if placed else new
 
 
-def inject_hyperparams(
-    inner: GradientTransformation, names: Sequence[str] | None = None
-) -> InjectHyperparams:
-    """Keeps the hyperparameters of a transformation in its state, where a loop can change them.
-
-    A training step that closes over `tx` has its numbers compiled in.  With this around it they
-    are read from the state instead: `set_hyperparams` between two steps takes effect at the next
-    one, and nothing is compiled again.  They are scalars in float32 (float64 in 64-bit mode),
-    whatever the parameters are.
-
-    A hyperparameter is called by its field (`learning_rate`, `b1`, `weight_decay`) if `inner` has
-    one of that name, otherwise each is called by its place, too: `0/learning_rate` in the first
-    link of a chain, `biases/learning_rate` under a name or a label.
-
-    Schedules stay schedules.  The value that a step used is recorded in the state under the same
-    name, so that `get_hyperparam` reads it; setting it is refused.  Numbers that only `init`
-    reads (`initial_...`) stay where they are.
-
-    Args:
-      inner: a transformation of adamx: itself, not the function that makes it.
-      names: which hyperparameters, by the names above (a field's name stands for all of that
-        name); None for all floating-point numbers and schedules.
-
-    Returns:
-      A transformation with state `InjectHyperparamsState(count, hyperparams, scheduled,
-      inner_state)`.
-
-    Raises:
-      TypeError: `inner` is no transformation; at `update`, another optimizer's state.
-      ValueError: an unknown name; no hyperparameters at all.
-
-    Example:
-      >>> import adamx, jax
-      >>> tx = adamx.inject_hyperparams(adamx.adam(0.5))
-      >>> step = jax.jit(tx.step)
-      >>> params, state = step(1.0, tx.init(2.0), 2.0)
-      >>> float(params)
-      1.5
-      >>> state = adamx.set_hyperparams(state, learning_rate=0.25)
-      >>> params, state = step(1.0, state, params)
-      >>> float(params)
-      1.25
-    """
-    return InjectHyperparams.checked(inner=inner, names=names)
+inject_hyperparams = InjectHyperparams
 
 
 def get_hyperparam(state: State, name: str) -> chex.Array:

@@ -160,4 +160,4 @@ def label_by_path(*rules: tuple[str, str], default: str | None = None) -> LabelB
       {'dense': {'bias': 'plain', 'kernel': 'decayed'}}
     """
     patterns, labels = split_rules("label_by_path", rules, "label")
-    return LabelByPath.checked(patterns=patterns, labels=labels, default=default)
+    return LabelByPath(patterns=patterns, labels=labels, default=default)

@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
-from adamx.core.fields import AxisName
 from adamx.core.hyperparameter import Number, scalar, whole
-from adamx.core.transformation import GradientTransformation, State, Updates
+from adamx.core.transformation import State, Updates
 from adamx.transforms.guards import Guard, is_finite
 from adamx.transforms.scaling import scale_leaves
 
@@ -24,49 +23,6 @@ class LossScale(NamedTuple):
 
 
 class DynamicLossScale(Guard):
-    """Divides the gradient by the scale of the loss; backs off where that overflowed."""
-
-    initial_scale: Number = fields.number(fields.POSITIVE)
-    growth_factor: Number = fields.number(fields.POSITIVE)
-    backoff_factor: Number = fields.number(fields.POSITIVE)
-    growth_interval: int = fields.count(1)
-
-    def start(self) -> LossScale:
-        return LossScale(
-            scale=jnp.asarray(scalar(self.initial_scale, "initial_scale"), jnp.float32),
-            good_steps=jnp.zeros((), jnp.int32),
-        )
-
-    def judge(self, grads: Updates, statistics: LossScale, extra: dict[str, Any]) -> chex.Array:
-        # Before unscaling: what overflowed is infinite there too.
-        return is_finite(grads, extra)
-
-    def prepare(self, grads: Updates, statistics: LossScale) -> Updates:
-        return scale_leaves(tree.widened(grads), 1.0 / statistics.scale)
-
-    def remember(self, grads: Updates, statistics: LossScale, accepted: chex.Array) -> LossScale:
-        good = jnp.where(accepted, numerics.safe_increment(statistics.good_steps), 0)
-        grow = good >= whole(self.growth_interval, "growth_interval")
-        factor = jnp.where(
-            accepted,
-            jnp.where(grow, scalar(self.growth_factor, "growth_factor"), 1.0),
-            scalar(self.backoff_factor, "backoff_factor"),
-        )
-        # Held among the normal floats: neither an infinite scale nor one that rounds to zero.
-        scale = jnp.clip(statistics.scale * factor, 2.0**-24, 2.0**127)
-        return LossScale(scale.astype(jnp.float32), jnp.where(grow, 0, good).astype(jnp.int32))
-
-
-def dynamic_loss_scale(
-    inner: GradientTransformation,
-    initial_scale: Number = 2.0**15,
-    growth_factor: Number = 2.0,
-    backoff_factor: Number = 0.5,
-    growth_interval: int = 2000,
-    max_consecutive_errors: int | None = None,
-    *,
-    axis_name: AxisName = None,
-) -> DynamicLossScale:
     """Loss scaling for float16: small gradients survive, overflows skip the step.
 
     Multiply the loss by `loss_scale(state)` before differentiating (`make_step` does); here
@@ -101,15 +57,40 @@ def dynamic_loss_scale(
       >>> float(params), float(adamx.loss_scale(state))
       (1.0, 512.0)
     """
-    return DynamicLossScale.checked(
-        inner=inner,
-        initial_scale=initial_scale,
-        growth_factor=growth_factor,
-        backoff_factor=backoff_factor,
-        growth_interval=growth_interval,
-        max_consecutive_errors=max_consecutive_errors,
-        axis_name=axis_name,
-    )
+
+    initial_scale: Number = fields.number(fields.POSITIVE, default=2.0**15)
+    growth_factor: Number = fields.number(fields.POSITIVE, default=2.0)
+    backoff_factor: Number = fields.number(fields.POSITIVE, default=0.5)
+    growth_interval: int = fields.count(1, default=2000)
+    max_consecutive_errors: int | None = fields.limit()
+
+    def start(self) -> LossScale:
+        return LossScale(
+            scale=jnp.asarray(scalar(self.initial_scale, "initial_scale"), jnp.float32),
+            good_steps=jnp.zeros((), jnp.int32),
+        )
+
+    def judge(self, grads: Updates, statistics: LossScale, extra: dict[str, Any]) -> chex.Array:
+        # Before unscaling: what overflowed is infinite there too.
+        return is_finite(grads, extra)
+
+    def prepare(self, grads: Updates, statistics: LossScale) -> Updates:
+        return scale_leaves(tree.widened(grads), 1.0 / statistics.scale)
+
+    def remember(self, grads: Updates, statistics: LossScale, accepted: chex.Array) -> LossScale:
+        good = jnp.where(accepted, numerics.safe_increment(statistics.good_steps), 0)
+        grow = good >= whole(self.growth_interval, "growth_interval")
+        factor = jnp.where(
+            accepted,
+            jnp.where(grow, scalar(self.growth_factor, "growth_factor"), 1.0),
+            scalar(self.backoff_factor, "backoff_factor"),
+        )
+        # Held among the normal floats: neither an infinite scale nor one that rounds to zero.
+        scale = jnp.clip(statistics.scale * factor, 2.0**-24, 2.0**127)
+        return LossScale(scale.astype(jnp.float32), jnp.where(grow, 0, good).astype(jnp.int32))
+
+
+dynamic_loss_scale = DynamicLossScale
 
 
 def loss_scale(state: State) -> chex.Array:

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import fields, tree
-from adamx.core.chain import transformation
 from adamx.core.fields import AxisName, Where
 from adamx.core.hyperparameter import scalar
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.wrapper import Wrapper
 from adamx.transforms.learning_rate import learning_rate_names, learning_rates
 from adamx.transforms.paths import near_misses, path_string
 from adamx.transforms.sharded_norms import Pieces
@@ -47,10 +47,9 @@ def _check_names(where: Where, value: Any) -> tuple[str, ...]:
     return names
 
 
-class RecordMetrics(GradientTransformation):
+class RecordMetrics(Wrapper):
     """Runs `inner` and keeps a few numbers about it."""
 
-    inner: GradientTransformation = transformation()
     names: tuple[str, ...] = fields.static(_check_names)
     axis_name: AxisName = fields.axis_name()
 
@@ -62,7 +61,7 @@ class RecordMetrics(GradientTransformation):
             )
 
     def keeps_updates(self) -> bool:
-        return self.inner.keeps_updates()
+        return True
 
     def init(self, params: Params) -> State:
         rates = learning_rate_names(self.inner) if "learning_rate" in self.names else []
@@ -177,7 +176,7 @@ def record_metrics(
       >>> {name: float(x) for name, x in adamx.metrics(state).items()}
       {'grad_norm': 5.0, 'update_norm': 2.5}
     """
-    return RecordMetrics.checked(inner=inner, names=names, axis_name=axis_name)
+    return RecordMetrics(inner=inner, names=names, axis_name=axis_name)
 
 
 def _has_metrics(node: Any) -> bool:

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
 from adamx.core.fields import Where
-from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule, hyperparameter, resolve
+from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule, hyperparameter
+from adamx.core.link import Link, PerLeaf, View
 from adamx.core.norms import safe_sqrt
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
 
 
 class AddNoiseState(NamedTuple):
@@ -38,50 +38,38 @@ def _is_key(x: Any) -> bool:
     return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-class AddNoise(GradientTransformation):
+class AddNoise(Link):
     """u + sqrt(eta / (1 + count)**gamma) * z with z standard normal."""
+
+    elementwise = False
 
     eta: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
     gamma: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
     key: int | chex.Array = fields.child(_check_key)  # a seed, or the data of a key
     impl: str | None = fields.static(_check_impl, default=None)  # whose data; None for the default
 
-    def init(self, params: Params) -> State:
+    def state_type(self) -> type[Any]:
+        return AddNoiseState
+
+    def numbers(self) -> dict[str, Any]:
         if jnp.ndim(self.key):
-            data = jnp.array(self.key, copy=True)
-        else:
-            data = jax.random.key_data(jax.random.key(self.key, impl=self.impl))
-        return AddNoiseState(count=jnp.zeros((), jnp.int32), rng_key=data)
+            return {"rng_key": jnp.array(self.key, copy=True)}
+        return {"rng_key": jax.random.key_data(jax.random.key(self.key, impl=self.impl))}
 
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, AddNoiseState)
-        count = numerics.safe_increment(state.count)
-        eta = resolve(self.eta, state.count, "eta")
-        gamma = resolve(self.gamma, state.count, "gamma")
-        deviation = safe_sqrt(eta * jnp.asarray(count, float) ** -gamma)
-
+    def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
+        eta, gamma = self.now(state, "eta", "gamma")
+        count = jnp.asarray(numerics.safe_increment(state.count), float)
+        deviation = safe_sqrt(eta * count**-gamma)
         next_key, key = jax.random.split(jax.random.wrap_key_data(state.rng_key, impl=self.impl))
-        updates = tree.densified(updates)  # Every row gets noise.
         # One key per leaf that gets noise: what else is in the tree changes nothing.
-        number = sum(map(_is_noisy, tree.flatten(updates)[0]))
-        keys = iter(jax.random.split(key, number) if number else ())
+        noisy = [numerics.is_inexact(u) and jnp.size(u) > 0 for u in tree.flatten(view.updates)[0]]
+        keys = iter(jax.random.split(key, sum(noisy)) if any(noisy) else ())
+        own = [(deviation, next(keys)) if wanted else None for wanted in noisy]
+        return PerLeaf(own), {"rng_key": jax.random.key_data(next_key)}
 
-        def add(u: chex.Array) -> chex.Array:
-            u = jnp.asarray(u)
-            if not u.size:
-                return u
-            wide = numerics.widen(u)
-            noise = jax.random.normal(next(keys), u.shape, wide.dtype)
-            return (wide + deviation.astype(numerics.real_dtype(wide)) * noise).astype(u.dtype)
-
-        updates = tree.map_leaves(add, updates)
-        return updates, AddNoiseState(count=count, rng_key=jax.random.key_data(next_key))
-
-
-def _is_noisy(u: Any) -> bool:
-    return numerics.is_inexact(u) and jnp.size(u) > 0
+    def rule(self, s: tuple[chex.Array, chex.Array], u: chex.Array, p: None) -> chex.Array:
+        deviation, key = s
+        return u + deviation * jax.random.normal(key, u.shape, u.dtype)
 
 
 def add_noise(eta: ScalarOrSchedule, gamma: ScalarOrSchedule, key: chex.Array | int) -> AddNoise:
@@ -117,10 +105,10 @@ def add_noise(eta: ScalarOrSchedule, gamma: ScalarOrSchedule, key: chex.Array | 
       Array([0, 0], dtype=uint32)
     """
     if _is_key(key):
-        return AddNoise.checked(
+        return AddNoise(
             eta=eta,
             gamma=gamma,
             key=jax.random.key_data(key),
             impl=str(jax.random.key_impl(key)),
         )
-    return AddNoise.checked(eta=eta, gamma=gamma, key=key)
+    return AddNoise(eta=eta, gamma=gamma, key=key)

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import numerics, tree
+from adamx.core.link import Link, View
 from adamx.core.rows import SparseRows
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.transformation import Params, State
 
 
 class ZeroNansState(NamedTuple):
@@ -37,44 +38,7 @@ def _has_nan(u: chex.Array) -> chex.Array:
     return jnp.isnan(jnp.max(u, initial=-jnp.inf))
 
 
-class ZeroNans(GradientTransformation):
-    """u, with 0 in place of every NaN."""
-
-    def init(self, params: Params) -> State:
-        return ZeroNansState(
-            found_nan=_flags(
-                params, lambda p: jnp.zeros((), bool) if numerics.is_inexact(p) else None
-            )
-        )
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ZeroNansState)
-        if params is not None:
-            tree.check_match(self.public_name, "updates", updates, "parameters", params)
-        updates = tree.coalesced(updates)
-        # The state knows which leaves are trained, but not their shapes.
-        given = _flags(updates, lambda u: 0.0 if numerics.is_inexact(u) else None)
-        known = _flags(state.found_nan, lambda found: None if found is None else 0.0)
-        tree.check_match(self.public_name, "updates", given, "optimizer state", known)
-
-        def find(u: Any, before: Any) -> Any:
-            if before is None:
-                return None
-            if isinstance(u, SparseRows):
-                u = u.values
-            return _has_nan(jnp.asarray(u)) if numerics.is_inexact(u) else jnp.zeros((), bool)
-
-        def zero(u: chex.Array) -> chex.Array:
-            u = jnp.asarray(u)
-            return jnp.where(jnp.isnan(u), jnp.zeros((), u.dtype), u)
-
-        found = jax.tree.map(find, updates, state.found_nan, is_leaf=tree.is_leaf)
-        return tree.map_rows(zero, updates), ZeroNansState(found_nan=found)
-
-
-def zero_nans() -> ZeroNans:
+class ZeroNans(Link):
     """Replaces every NaN of the gradient by 0, and says in which leaves there was one.
 
     Infinities stay.  To skip the whole step instead, use a guard.
@@ -92,4 +56,37 @@ def zero_nans() -> ZeroNans:
       >>> tx.update(jnp.array([1.0, jnp.nan]), tx.init(jnp.zeros(2)))
       (Array([1., 0.], dtype=float32), ZeroNansState(found_nan=Array(True, dtype=bool)))
     """
-    return ZeroNans()
+
+    rows = "coalesced"
+
+    def state_type(self) -> type[Any]:
+        return ZeroNansState
+
+    def init(self, params: Params) -> State:
+        return ZeroNansState(
+            found_nan=_flags(
+                params, lambda p: jnp.zeros((), bool) if numerics.is_inexact(p) else None
+            )
+        )
+
+    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
+        # The state knows which leaves are trained, but not their shapes.
+        given = _flags(view.updates, lambda u: 0.0 if numerics.is_inexact(u) else None)
+        known = _flags(state.found_nan, lambda found: None if found is None else 0.0)
+        tree.check_match(self.public_name, "updates", given, "optimizer state", known)
+
+        def find(u: Any, before: Any) -> Any:
+            if before is None:
+                return None
+            if isinstance(u, SparseRows):
+                u = u.values
+            return _has_nan(jnp.asarray(u)) if numerics.is_inexact(u) else jnp.zeros((), bool)
+
+        found = jax.tree.map(find, view.updates, state.found_nan, is_leaf=tree.is_leaf)
+        return (), {"found_nan": found}
+
+    def rule(self, s: Any, u: chex.Array, p: None) -> chex.Array:
+        return jnp.where(jnp.isnan(u), jnp.zeros((), u.dtype), u)
+
+
+zero_nans = ZeroNans

@@ -6,10 +6,16 @@ from typing import Any
 
 from adamx.core import fields, tree
 from adamx.core.fields import Where
-from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule, Schedule, hyperparameter
-from adamx.core.transformation import EmptyState, GradientTransformation, Params, State, Updates
+from adamx.core.hyperparameter import (
+    Hyperparameter,
+    ScalarOrSchedule,
+    hyperparameter,
+    resolve,
+)
+from adamx.core.link import PerLeaf, ScaleByScheduleState, View
+from adamx.core.transformation import Params, State
 from adamx.transforms.paths import check_pairs, check_patterns, first_match, leaf_paths, split_rules
-from adamx.transforms.scaling import init_count, read_and_count, scale_leaves
+from adamx.transforms.scaling import Scaling
 
 _check_multiplier = hyperparameter(fields.NONNEGATIVE).metadata[fields.KIND].check
 
@@ -21,7 +27,7 @@ def _check_multipliers(where: Where, value: Any) -> tuple[Hyperparameter, ...]:
     )
 
 
-class ScaleByPath(GradientTransformation):
+class ScaleByPath(Scaling):
     """u times the multiplier of the first pattern found in the path; u where there is none."""
 
     patterns: tuple[str, ...] = fields.static(check_patterns)
@@ -35,27 +41,16 @@ class ScaleByPath(GradientTransformation):
         leaves = zip(leaf_paths(params), tree.flatten(params)[0], strict=True)
         present = [path for path, leaf in leaves if leaf is not None]
         first_match(self.public_name, self.patterns, present)
-        schedules = [m for m in self.multipliers if isinstance(m, Schedule)]
-        return init_count(schedules[0]) if schedules else EmptyState()
+        return super().init(params)
 
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        if params is not None:
-            tree.check_match(self.public_name, "updates", updates, "parameters", params)
-        factors, counted = [], state
-        for i, multiplier in enumerate(self.multipliers):
-            what = f"multipliers[{i}]"
-            factor, after = read_and_count(self.public_name, what, multiplier, state)
-            factors.append(factor)
-            counted = after if isinstance(multiplier, Schedule) else counted
-        leaves, structure = tree.flatten(updates)
-        matches = first_match(self.public_name, self.patterns, leaf_paths(updates))
-        scaled = [
-            u if match is None else scale_leaves(u, factors[match])
-            for u, match in zip(leaves, matches, strict=True)
+    def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
+        count = state.count if isinstance(state, ScaleByScheduleState) else 0
+        factors = [
+            resolve(multiplier, count, f"multipliers[{i}]")
+            for i, multiplier in enumerate(self.multipliers)
         ]
-        return structure.unflatten(scaled), counted
+        matches = first_match(self.public_name, self.patterns, leaf_paths(view.updates))
+        return PerLeaf([None if match is None else factors[match] for match in matches]), {}
 
     def recipe_arguments(self) -> list[str]:
         return [repr(rule) for rule in zip(self.patterns, self.multipliers, strict=True)]
@@ -89,4 +84,4 @@ def scale_by_path(*rules: tuple[str, ScalarOrSchedule]) -> ScaleByPath:
       {'head': 8.0, 'layers': [Array(2., dtype=float32), Array(4., dtype=float32)]}
     """
     patterns, multipliers = split_rules("scale_by_path", rules, "multiplier")
-    return ScaleByPath.checked(patterns=patterns, multipliers=multipliers)
+    return ScaleByPath(patterns=patterns, multipliers=multipliers)

@@ -173,4 +173,4 @@ def mask_by_path(*patterns: str, exclude: bool = False) -> MaskByPath:
       >>> mask({"dense": {"bias": 1.0, "kernel": 1.0}, "norm": {"scale": 1.0}})
       {'dense': {'bias': False, 'kernel': True}, 'norm': {'scale': False}}
     """
-    return MaskByPath.checked(patterns=patterns, exclude=exclude)
+    return MaskByPath(patterns=patterns, exclude=exclude)

@@ -11,15 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import tree
-from adamx.core.chain import LinkedTransformation, NamedChain
 from adamx.core.hyperparameter import Number
 from adamx.core.transformation import GradientTransformation, State
-from adamx.transforms.groups import MultiTransform, PartitionState
 
-# What the states of transformations call their step count, and that of an inner transformation.
+# What the states of transformations call their step count.
 _COUNTS = ("count", "step_count", "gradient_step")
-_INNER_STATES = ("inner_state", "inner_opt_state")
 
 
 class Place(NamedTuple):
@@ -35,21 +31,12 @@ class Place(NamedTuple):
         return "/".join([*(self.names or (self.owner.public_name,)), self.field])
 
 
-def _inner(owner: GradientTransformation, field: list[Any], state: State) -> tuple[str, State]:
-    """Name and state of the transformation in a field, or at a position of a field, of `owner`."""
-    if isinstance(owner, LinkedTransformation):
-        position = field[-1]
-        name = owner.names[position] if isinstance(owner, NamedChain) else str(position)
-        return name, None if state is None else owner.split(state)[position]
-    if isinstance(owner, MultiTransform):
-        label = owner.labels[field[-1]]
-        if state is None:
-            return label, None
-        tree.check_state(owner.public_name, state, PartitionState)
-        return label, state.inner_states[label]
-    name = "/".join(map(str, field))
-    found = [getattr(state, known, None) for known in (f"{name}_state", *_INNER_STATES)]
-    return name, next((inner for inner in found if inner is not None), None)
+def _child(
+    owner: GradientTransformation, child: GradientTransformation, state: State
+) -> tuple[str, State]:
+    """Name and state of a transformation inside `owner`."""
+    (name,) = (name for name, other in owner.children().items() if other is child)
+    return name, None if state is None else owner.child_states(state)[name]
 
 
 def _locate(root: GradientTransformation, state: State, path: tuple[Any, ...]) -> Place:
@@ -62,7 +49,7 @@ def _locate(root: GradientTransformation, state: State, path: tuple[Any, ...]) -
         node = getattr(node, key.name) if is_field else node[key.idx]
         field.append(key.name if is_field else key.idx)
         if isinstance(node, GradientTransformation):
-            name, state = _inner(owner, field, state)
+            name, state = _child(owner, node, state)
             names.append(name)
             owner, field = node, []
     return Place(tuple(names), "/".join(map(str, field)), node, owner, state)

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import chex
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
 from adamx.core.hyperparameter import (
-    Hyperparameter,
     Number,
     ScalarOrSchedule,
-    Schedule,
     as_dtype,
     as_schedule,
     hyperparameter,
-    resolve,
 )
+from adamx.core.link import Link, View
 from adamx.core.stateless import Identity
-from adamx.core.transformation import EmptyState, GradientTransformation, Params, State, Updates
-
-
-class ScaleByScheduleState(NamedTuple):
-    """The number of steps taken."""
-
-    count: chex.Array  # int32[]
+from adamx.core.transformation import GradientTransformation, Updates
 
 
 def scale_leaves(updates: Updates, factor: Number) -> Updates:
@@ -39,83 +31,100 @@ def scale_leaves(updates: Updates, factor: Number) -> Updates:
     return tree.map_rows(multiply, updates, linear=True)
 
 
-def init_count(value: Hyperparameter) -> ScaleByScheduleState | EmptyState:
-    """A schedule needs to count steps; a number needs no state."""
-    if isinstance(value, Schedule):
-        return ScaleByScheduleState(count=jnp.zeros((), jnp.int32))
-    return EmptyState()
+class Scaling(Link, abstract=True):
+    """Multiplies every element by the number that `scalars` returns."""
 
+    rows = "linear"
 
-def read_and_count(owner: str, what: str, value: Hyperparameter, state: Any) -> tuple[Number, Any]:
-    """The value at this step, and the state that counts it."""
-    if not isinstance(value, Schedule):
-        return resolve(value, 0, what), state
-    tree.check_state(owner, state, ScaleByScheduleState)
-    number = resolve(value, state.count, what)
-    return number, state._replace(count=numerics.safe_increment(state.count))
+    def rule(self, s: Number, u: chex.Array, p: None) -> chex.Array:
+        return u * s
 
 
 class HasLearningRate(GradientTransformation, abstract=True):
     """What scales by a learning rate, where `get_learning_rate` finds it."""
 
-    learning_rate: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
+    learning_rate: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE)
 
     def goes_downhill(self) -> bool:
         """Whether it turns the gradient around."""
         return True
 
 
-class ScaleByLearningRate(HasLearningRate):
+class ScaleByLearningRate(HasLearningRate, Scaling):
     """u * -learning_rate, or u * learning_rate without the flip of sign."""
 
-    flip_sign: bool = fields.switch(default=True)
+    flip_sign: bool = fields.switch(default=True, kw_only=True)
 
     def goes_downhill(self) -> bool:
         return self.flip_sign
 
-    def init(self, params: Params) -> State:
-        return init_count(self.learning_rate)
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        rate, state = read_and_count(self.public_name, "learning_rate", self.learning_rate, state)
-        return scale_leaves(updates, -rate if self.flip_sign else rate), state
+    def scalars(self, view: View, state: Any) -> tuple[Number, dict[str, Any]]:
+        (rate,) = self.now(state, "learning_rate")
+        return -rate if self.flip_sign else rate, {}
 
 
-class ScaleBySchedule(GradientTransformation):
-    """u * step_size_fn(count)."""
+class ScaleBySchedule(Scaling):
+    """Multiplies updates by a schedule: `u <- step_size_fn(count) * u`.
 
-    step_size_fn: Schedule = fields.child(as_schedule)
+    Args:
+      step_size_fn: a function of the 0-based step count.
 
-    def init(self, params: Params) -> State:
-        return init_count(self.step_size_fn)
+    Raises:
+      TypeError: `step_size_fn` is not callable.
 
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        size, state = read_and_count(self.public_name, "step_size_fn", self.step_size_fn, state)
-        return scale_leaves(updates, size), state
+    Example:
+      >>> import adamx
+      >>> tx = adamx.scale_by_schedule(lambda count: 1.0 / (1.0 + count))
+      >>> state = tx.init(None)
+      >>> _, state = tx.update(6.0, state)
+      >>> tx.update(6.0, state)[0]
+      Array(3., dtype=float32)
+    """
+
+    step_size_fn: ScalarOrSchedule = fields.child(as_schedule)
+
+    def scalars(self, view: View, state: Any) -> tuple[Number, dict[str, Any]]:
+        (size,) = self.now(state, "step_size_fn")
+        return size, {}
 
 
-class Scale(GradientTransformation):
-    """u * step_size."""
+class Scale(Scaling):
+    """Multiplies updates by a number: `u <- step_size * u`.
+
+    Args:
+      step_size: the factor, of either sign.
+
+    Raises:
+      TypeError: `step_size` is not a number.
+
+    Example:
+      >>> import adamx
+      >>> tx = adamx.scale(-0.5)
+      >>> tx.update(2.0, tx.init(None))[0]
+      Array(-1., dtype=float32)
+    """
 
     step_size: Number = fields.number()
 
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        return scale_leaves(updates, resolve(self.step_size, 0, "step_size")), state
+    def scalars(self, view: View, state: Any) -> tuple[Number, dict[str, Any]]:
+        (size,) = self.now(state, "step_size")
+        return size, {}
 
 
-class SetToZero(GradientTransformation):
-    """Zeros like u."""
+class SetToZero(Link):
+    """Replaces the updates by zeros, whatever they are: the parameters stay.
 
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        return tree.map_rows(jnp.zeros_like, updates, linear=True), state
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.set_to_zero()
+      >>> tx.update(jnp.array([1.0, jnp.nan]), tx.init(None))[0]
+      Array([0., 0.], dtype=float32)
+    """
+
+    rows = "linear"
+
+    def rule(self, s: Any, u: chex.Array, p: None) -> chex.Array:
+        return jnp.zeros_like(u)
 
 
 def scale_by_learning_rate(
@@ -142,54 +151,9 @@ def scale_by_learning_rate(
     """
     if learning_rate is None:
         return Identity()
-    return ScaleByLearningRate.checked(learning_rate=learning_rate, flip_sign=flip_sign)
+    return ScaleByLearningRate(learning_rate, flip_sign=flip_sign)
 
 
-def scale_by_schedule(step_size_fn: ScalarOrSchedule) -> ScaleBySchedule:
-    """Multiplies updates by a schedule: `u <- step_size_fn(count) * u`.
-
-    Args:
-      step_size_fn: a function of the 0-based step count.
-
-    Raises:
-      TypeError: `step_size_fn` is not callable.
-
-    Example:
-      >>> import adamx
-      >>> tx = adamx.scale_by_schedule(lambda count: 1.0 / (1.0 + count))
-      >>> state = tx.init(None)
-      >>> _, state = tx.update(6.0, state)
-      >>> tx.update(6.0, state)[0]
-      Array(3., dtype=float32)
-    """
-    return ScaleBySchedule.checked(step_size_fn=step_size_fn)
-
-
-def scale(step_size: Number) -> Scale:
-    """Multiplies updates by a number: `u <- step_size * u`.
-
-    Args:
-      step_size: the factor, of either sign.
-
-    Raises:
-      TypeError: `step_size` is not a number.
-
-    Example:
-      >>> import adamx
-      >>> tx = adamx.scale(-0.5)
-      >>> tx.update(2.0, tx.init(None))[0]
-      Array(-1., dtype=float32)
-    """
-    return Scale.checked(step_size=step_size)
-
-
-def set_to_zero() -> SetToZero:
-    """Replaces the updates by zeros, whatever they are: the parameters stay.
-
-    Example:
-      >>> import adamx, jax.numpy as jnp
-      >>> tx = adamx.set_to_zero()
-      >>> tx.update(jnp.array([1.0, jnp.nan]), tx.init(None))[0]
-      Array([0., 0.], dtype=float32)
-    """
-    return SetToZero()
+scale_by_schedule = ScaleBySchedule
+scale = Scale
+set_to_zero = SetToZero

@@ -8,8 +8,9 @@ import chex
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
-from adamx.core.chain import LinkedTransformation, transformation
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.link import Link
+from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
+from adamx.core.wrapper import Wrapper
 from adamx.transforms.counting import count_both
 from adamx.transforms.scaling import HasLearningRate, scale_leaves
 
@@ -28,16 +29,7 @@ def _sign(u: chex.Array) -> chex.Array:
     return jnp.where(nonzero, unit / jnp.abs(unit), 0.0).astype(u.dtype)
 
 
-class ScaleBySign(GradientTransformation):
-    """sign(u)."""
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        return tree.map_rows(_sign, updates), state
-
-
-def scale_by_sign() -> ScaleBySign:
+class ScaleBySign(Link):
     """Replaces every element by its sign: `u <- sign(u)`.
 
     0 stays 0 and a NaN stays one; a complex element becomes u / |u|.
@@ -51,58 +43,21 @@ def scale_by_sign() -> ScaleBySign:
       >>> tx.update(jnp.array([-3.0, 0.0, 0.5]), tx.init(None))[0]
       Array([-1.,  0.,  1.], dtype=float32)
     """
-    return ScaleBySign()
+
+    rows = "coalesced"
+
+    def rule(self, s: Any, u: chex.Array, p: None) -> chex.Array:
+        return _sign(u)
 
 
-def _flips(link: GradientTransformation) -> bool:
-    """Whether the transformation ends in one that turns the gradient into a step downhill."""
-    if isinstance(link, LinkedTransformation):
-        return any(map(_flips, link.links))
+scale_by_sign = ScaleBySign
+
+
+def _is_downhill(link: GradientTransformation) -> bool:
     return isinstance(link, HasLearningRate) and link.goes_downhill()
 
 
-class Cautious(GradientTransformation):
-    """The update of `inner`, 0 where its sign is not that of the gradient."""
-
-    inner: GradientTransformation = transformation()
-    flip_sign: bool = fields.switch()
-
-    def check_together(self) -> None:
-        if _flips(self.inner) and not self.flip_sign:
-            raise ValueError(
-                f"{self.public_name}: `inner` has a `scale_by_learning_rate` that flips the sign, "
-                "so that every good update would be held back; put it behind "
-                f"`{self.public_name}`, or pass `flip_sign=True`, got {self.flip_sign}"
-            )
-
-    def init(self, params: Params) -> State:
-        return self.inner.init(params)
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        proposed, state = self.inner.update(updates, state, params, **extra)
-
-        def agreement(g: chex.Array, u: chex.Array) -> chex.Array:
-            """1, 0, -1 or NaN; of signs, as a product of small numbers would be 0."""
-            signs = _sign(numerics.widen(g)) * jnp.conj(_sign(numerics.widen(u)))
-            return -jnp.sign(signs.real) if self.flip_sign else jnp.sign(signs.real)
-
-        def hold_back(g: chex.Array, u: chex.Array) -> chex.Array:
-            g, u = jnp.asarray(g), jnp.asarray(u)
-            if not u.size:
-                return u
-            with_g = agreement(g, u)
-            kept, dropped = count_both(with_g > 0.0, with_g <= 0.0)
-            share = kept / jnp.maximum(kept + dropped, 1)
-            factor = 1.0 / jnp.maximum(share, _LEAST_SHARE)
-            # A NaN is not held back: it is passed on.
-            return jnp.where(with_g <= 0.0, 0.0, scale_leaves(u, factor))
-
-        return tree.map_leaves(hold_back, updates, proposed), state
-
-
-def cautious(inner: GradientTransformation, *, flip_sign: bool = False) -> Cautious:
+class Cautious(Wrapper):
     """Holds back every element of an update whose sign is not that of the gradient.
 
         u <- the update of inner for the gradient g
@@ -139,4 +94,49 @@ def cautious(inner: GradientTransformation, *, flip_sign: bool = False) -> Cauti
       >>> tx.update(jnp.array([1.0, -1.0]), state)[0]
       Array([3., 0.], dtype=float32)
     """
-    return Cautious.checked(inner=inner, flip_sign=flip_sign)
+
+    flip_sign: bool = fields.switch(kw_only=True)
+
+    def check_together(self) -> None:
+        rates = [v.transformation for v in walk(self.inner) if _is_downhill(v.transformation)]
+        if rates and not self.flip_sign:
+            raise ValueError(
+                f"{self.public_name}: `inner` has a `scale_by_learning_rate` that flips the sign, "
+                "so that every good update would be held back; put it behind "
+                f"`{self.public_name}`, or pass `flip_sign=True`, got {self.flip_sign}"
+            )
+
+    def child_states(self, state: State) -> dict[str, State]:
+        return {"inner": state}
+
+    def with_child_states(self, state: State, states: dict[str, State]) -> State:
+        return states["inner"]
+
+    def init(self, params: Params) -> State:
+        return self.inner.init(params)
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        proposed, state = self.inner.update(updates, state, params, **extra)
+
+        def agreement(g: chex.Array, u: chex.Array) -> chex.Array:
+            """1, 0, -1 or NaN; of signs, as a product of small numbers would be 0."""
+            signs = _sign(numerics.widen(g)) * jnp.conj(_sign(numerics.widen(u)))
+            return -jnp.sign(signs.real) if self.flip_sign else jnp.sign(signs.real)
+
+        def hold_back(g: chex.Array, u: chex.Array) -> chex.Array:
+            g, u = jnp.asarray(g), jnp.asarray(u)
+            if not u.size:
+                return u
+            with_g = agreement(g, u)
+            kept, dropped = count_both(with_g > 0.0, with_g <= 0.0)
+            share = kept / jnp.maximum(kept + dropped, 1)
+            factor = 1.0 / jnp.maximum(share, _LEAST_SHARE)
+            # A NaN is not held back: it is passed on.
+            return jnp.where(with_g <= 0.0, 0.0, scale_leaves(u, factor))
+
+        return tree.map_leaves(hold_back, updates, proposed), state
+
+
+cautious = Cautious

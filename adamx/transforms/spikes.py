@@ -7,17 +7,16 @@ from typing import Any, NamedTuple
 import chex
 import jax.numpy as jnp
 
-from adamx.core import fields, tree
+from adamx.core import fields, numerics
 from adamx.core.fields import AxisName
 from adamx.core.hyperparameter import (
-    Hyperparameter,
     ScalarOrSchedule,
     hyperparameter,
-    resolve,
     whole,
 )
+from adamx.core.link import View
 from adamx.core.norms import safe_sqrt
-from adamx.core.transformation import EmptyState, GradientTransformation, Params, State, Updates
+from adamx.core.transformation import EmptyState
 from adamx.transforms.clipping import ClipReport, clip_whole
 from adamx.transforms.norm_statistics import (
     NormStatistics,
@@ -25,6 +24,7 @@ from adamx.transforms.norm_statistics import (
     threshold,
     update_statistics,
 )
+from adamx.transforms.scaling import Scaling
 from adamx.transforms.sharded_norms import Pieces
 
 
@@ -48,49 +48,7 @@ class ClipSpikesState(NamedTuple):
         }
 
 
-class ClipSpikes(GradientTransformation):
-    """u * min(1, (mean + num_std * std) / ||u||) with mean and std of the recent norms."""
-
-    num_std: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
-    decay: Hyperparameter = hyperparameter(fields.DECAY_RATE)
-    warmup_steps: int = fields.count(1)
-    axis_name: AxisName = fields.axis_name()
-    report: bool = fields.switch()
-
-    def init(self, params: Params) -> State:
-        return ClipSpikesState(
-            statistics=init_statistics(),
-            report=ClipSpikesReport.start() if self.report else EmptyState(),
-        )
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ClipSpikesState)
-        updates = tree.coalesced(updates)
-        seen = state.statistics.count
-        num_std = resolve(self.num_std, seen, "num_std")
-        decay = resolve(self.decay, seen, "decay")
-        norm = Pieces(self.axis_name).global_norm(updates)
-        warmup_steps = whole(self.warmup_steps, "warmup_steps")
-        limit = threshold(state.statistics, num_std, warmup_steps)
-        updates, measure = clip_whole(updates, norm, limit)
-        # An infinite norm stays one here, and is not counted.
-        clipped = jnp.where(jnp.isfinite(norm), jnp.minimum(norm, limit), norm)
-        return updates, ClipSpikesState(
-            statistics=update_statistics(state.statistics, clipped, decay),
-            report=state.report.record(measure()) if self.report else state.report,
-        )
-
-
-def clip_spikes(
-    num_std: ScalarOrSchedule,
-    decay: ScalarOrSchedule = 0.99,
-    warmup_steps: int = 100,
-    *,
-    axis_name: AxisName = None,
-    report: bool = False,
-) -> ClipSpikes:
+class ClipSpikes(Scaling):
     """Clips the global norm where it is unusually large, by the recent norms.
 
         limit_t = m_{t-1} + num_std * sqrt(v_{t-1})        infinite in the first warmup_steps
@@ -129,10 +87,40 @@ def clip_spikes(
       >>> bool(u < 6.0), bool(state.statistics.mean < 6.0)
       (True, True)
     """
-    return ClipSpikes.checked(
-        num_std=num_std,
-        decay=decay,
-        warmup_steps=warmup_steps,
-        axis_name=axis_name,
-        report=report,
-    )
+
+    rows = "coalesced"
+
+    num_std: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE)
+    decay: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.99)
+    warmup_steps: int = fields.count(1, default=100)
+    axis_name: AxisName = fields.axis_name(kw_only=True)
+    report: bool = fields.switch(kw_only=True)
+
+    def state_type(self) -> type[Any]:
+        return ClipSpikesState
+
+    def numbers(self) -> dict[str, Any]:
+        count = jnp.zeros((), jnp.int32)
+        report = (
+            ClipSpikesReport(count, **ClipSpikesReport.start()) if self.report else EmptyState()
+        )
+        return {"statistics": init_statistics(), "report": report}
+
+    def scalars(self, view: View, state: Any) -> tuple[chex.Array, dict[str, Any]]:
+        statistics, report = state.statistics, state.report
+        num_std, decay = self.now(statistics, "num_std", "decay")
+        norm = Pieces(self.axis_name).global_norm(view.updates)
+        limit = threshold(statistics, num_std, whole(self.warmup_steps, "warmup_steps"))
+        factor, measured = clip_whole(norm, limit)
+        # An infinite norm stays one here, and is not counted.
+        clipped = jnp.where(jnp.isfinite(norm), jnp.minimum(norm, limit), norm)
+        if self.report:
+            fields = ClipReport.record(report, measured())
+            report = report._replace(count=numerics.safe_increment(report.count), **fields)
+        return factor, {
+            "statistics": update_statistics(statistics, clipped, decay),
+            "report": report,
+        }
+
+
+clip_spikes = ClipSpikes

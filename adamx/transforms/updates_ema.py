@@ -5,22 +5,18 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import chex
-import jax.numpy as jnp
 
-from adamx.core import fields, numerics, tree
+from adamx.core import fields, numerics
+from adamx.core.format import Float
 from adamx.core.hyperparameter import (
-    Hyperparameter,
     Number,
     ScalarOrSchedule,
     hyperparameter,
     one_minus_power,
-    resolve,
 )
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
-
-
-def _zeros(params: Params, dtype: str | None) -> Updates:
-    return tree.zeros_like_moment(params, lambda p: numerics.moment_dtype(p, dtype))
+from adamx.core.link import Link, View
+from adamx.core.slot import Slot
+from adamx.core.transformation import Updates
 
 
 class EmaState(NamedTuple):
@@ -36,79 +32,7 @@ class _Weights(NamedTuple):
     scale: Number  # 1 over the weight gathered so far
 
 
-def _average(s: _Weights, g: chex.Array, ema: chex.Array) -> tuple[chex.Array, chex.Array]:
-    ema = s.decay * ema + s.rest * g
-    return s.scale * ema, ema
-
-
-class Ema(GradientTransformation):
-    """ema <- decay * ema + (1 - decay) * u, with its bias corrected."""
-
-    decay: Hyperparameter = hyperparameter(fields.DECAY_RATE)
-    debias: bool = fields.switch(default=True)
-    accumulator_dtype: str | None = fields.dtype()
-
-    def init(self, params: Params) -> State:
-        return EmaState(count=jnp.zeros((), jnp.int32), ema=_zeros(params, self.accumulator_dtype))
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, EmaState)
-        decay = resolve(self.decay, state.count, "decay")
-        count = numerics.safe_increment(state.count)
-        gathered = one_minus_power(decay, count)
-        weights = _Weights(decay, 1.0 - decay, 1.0 / gathered if self.debias else 1.0)
-        updates, ema = tree.update_leaves(
-            self.public_name, _average, updates, [state.ema], weights, params
-        )
-        return updates, EmaState(count=count, ema=ema)
-
-
-class TraceState(NamedTuple):
-    """The decaying sum of the updates."""
-
-    trace: (
-        Updates  # like the parameters, at least float32 by default; None where nothing is trained
-    )
-
-
-def _sum(decay: Number, g: chex.Array, trace: chex.Array) -> tuple[chex.Array, chex.Array]:
-    trace = g + decay * trace
-    return trace, trace
-
-
-def _nesterov(decay: Number, g: chex.Array, trace: chex.Array) -> tuple[chex.Array, chex.Array]:
-    trace = g + decay * trace
-    return g + decay * trace, trace
-
-
-class Trace(GradientTransformation):
-    """trace <- u + decay * trace."""
-
-    decay: Number = fields.number(fields.DECAY_RATE)
-    nesterov: bool = fields.switch()
-    accumulator_dtype: str | None = fields.dtype()
-
-    def init(self, params: Params) -> State:
-        return TraceState(trace=_zeros(params, self.accumulator_dtype))
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, TraceState)
-        updates, trace = tree.update_leaves(
-            self.public_name,
-            _nesterov if self.nesterov else _sum,
-            updates,
-            [state.trace],
-            resolve(self.decay, 0, "decay"),
-            params,
-        )
-        return updates, TraceState(trace=trace)
-
-
-def ema(decay: ScalarOrSchedule, debias: bool = True, accumulator_dtype: Any = None) -> Ema:
+class Ema(Link):
     """Replaces the updates by their exponential moving average.
 
         m_t = decay * m_{t-1} + (1 - decay) * u_t
@@ -138,10 +62,38 @@ def ema(decay: ScalarOrSchedule, debias: bool = True, accumulator_dtype: Any = N
       >>> float(u), float(state.ema)
       (1.0, 0.5)
     """
-    return Ema.checked(decay=decay, debias=debias, accumulator_dtype=accumulator_dtype)
+
+    decay: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE)
+    debias: bool = fields.switch(default=True)
+    accumulator_dtype: Any = fields.dtype()
+
+    def state_type(self) -> type[Any]:
+        return EmaState
+
+    def slots(self) -> tuple[Slot, ...]:
+        return (Slot("ema", format=Float(self.accumulator_dtype)),)
+
+    def scalars(self, view: View, state: Any) -> tuple[_Weights, dict[str, Any]]:
+        (decay,) = self.now(state, "decay")
+        gathered = one_minus_power(decay, numerics.safe_increment(state.count))
+        return _Weights(decay, 1.0 - decay, 1.0 / gathered if self.debias else 1.0), {}
+
+    def rule(
+        self, s: _Weights, u: chex.Array, p: None, ema: chex.Array
+    ) -> tuple[chex.Array, chex.Array]:
+        ema = s.decay * ema + s.rest * u
+        return s.scale * ema, ema
 
 
-def trace(decay: Number, nesterov: bool = False, accumulator_dtype: Any = None) -> Trace:
+class TraceState(NamedTuple):
+    """The decaying sum of the updates."""
+
+    trace: (
+        Updates  # like the parameters, at least float32 by default; None where nothing is trained
+    )
+
+
+class Trace(Link):
     """Replaces the updates by a decaying sum of them: the momentum of SGD.
 
         m_t = u_t + decay * m_{t-1}
@@ -171,4 +123,29 @@ def trace(decay: Number, nesterov: bool = False, accumulator_dtype: Any = None) 
       >>> float(tx.update(1.0, state)[0])
       2.0
     """
-    return Trace.checked(decay=decay, nesterov=nesterov, accumulator_dtype=accumulator_dtype)
+
+    decay: Number = fields.number(fields.DECAY_RATE)
+    nesterov: bool = fields.switch()
+    accumulator_dtype: Any = fields.dtype()
+
+    def state_type(self) -> type[Any]:
+        return TraceState
+
+    def slots(self) -> tuple[Slot, ...]:
+        return (Slot("trace", format=Float(self.accumulator_dtype)),)
+
+    def scalars(self, view: View, state: Any) -> tuple[Number, dict[str, Any]]:
+        (decay,) = self.now(state, "decay")
+        return decay, {}
+
+    def rule(
+        self, s: Number, u: chex.Array, p: None, trace: chex.Array
+    ) -> tuple[chex.Array, chex.Array]:
+        trace = u + s * trace
+        return u + s * trace if self.nesterov else trace, trace
+
+
+ema = Ema
+
+
+trace = Trace

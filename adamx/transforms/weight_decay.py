@@ -5,110 +5,23 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import chex
-import jax
-import jax.numpy as jnp
 
-from adamx.core import fields, numerics, tree
+from adamx.core import fields, tree
+from adamx.core.format import LikeParameter
 from adamx.core.hyperparameter import (
-    Hyperparameter,
     Number,
     ScalarOrSchedule,
-    as_dtype,
     hyperparameter,
-    resolve,
+    is_exactly_zero,
 )
-from adamx.core.mask import Mask, resolve_mask
+from adamx.core.link import Link, PerLeaf, View
 from adamx.core.mask import mask as mask_field
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
-from adamx.transforms.scaling import init_count, read_and_count
+from adamx.core.mask import resolve_mask
+from adamx.core.slot import Slot
+from adamx.core.transformation import Params
 
 
-def _add_scaled(u: chex.Array, rate: Number, x: chex.Array) -> chex.Array:
-    """u + rate * x for a widened x, in the dtype of u."""
-    u = jnp.asarray(u)
-    factor = as_dtype(rate, numerics.real_dtype(x))
-    return (numerics.widen(u) + factor * x).astype(u.dtype)
-
-
-class AddDecayedWeights(GradientTransformation):
-    """u + weight_decay * p on the leaves that the mask selects."""
-
-    weight_decay: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
-    mask: Mask = mask_field()
-
-    def init(self, params: Params) -> State:
-        return init_count(self.weight_decay)
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.require_params(self.public_name, params)
-        tree.check_match(self.public_name, "updates", updates, "parameters", params)
-        rate, state = read_and_count(self.public_name, "weight_decay", self.weight_decay, state)
-        if isinstance(rate, float) and rate == 0.0:
-            return updates, state
-
-        def decay(u: chex.Array, p: chex.Array, selected: bool) -> chex.Array:
-            return _add_scaled(u, rate, numerics.widen(jnp.asarray(p))) if selected else u
-
-        selected = resolve_mask(self.public_name, self.mask, params)
-        # Every row of a parameter decays.
-        updates = jax.tree.map(
-            lambda u, s: tree.dense(u) if s else u, updates, selected, is_leaf=tree.is_leaf
-        )
-        return tree.map_rows(decay, updates, params, selected, linear=True), state
-
-
-class DecayToInitialState(NamedTuple):
-    """Where the parameters were at `init`."""
-
-    count: chex.Array  # int32[], steps taken
-    initial: Params  # the parameters at `init`, in their dtypes; None where nothing decays
-
-
-class DecayToInitial(GradientTransformation):
-    """u + weight_decay * (p - p_0) on the leaves that the mask selects."""
-
-    weight_decay: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
-    mask: Mask = mask_field()
-
-    def _selected(self, params: Params) -> Params:
-        """The parameters that decay, and `None` in place of the others."""
-        return jax.tree.map(
-            lambda p, selected: p if selected and numerics.is_inexact(p) else None,
-            params,
-            resolve_mask(self.public_name, self.mask, params),
-            is_leaf=lambda x: x is None,
-        )
-
-    def init(self, params: Params) -> State:
-        # A copy: the state must not share the buffers of parameters that get donated.
-        copies = jax.tree.map(lambda p: jnp.array(p, copy=True), self._selected(params))
-        return DecayToInitialState(count=jnp.zeros((), jnp.int32), initial=copies)
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.require_params(self.public_name, params)
-        tree.check_state(self.public_name, state, DecayToInitialState)
-        tree.check_match(self.public_name, "updates", updates, "parameters", params)
-        now = self._selected(params)
-        tree.check_match(self.public_name, "parameters", now, "optimizer state", state.initial)
-        rate = resolve(self.weight_decay, state.count, "weight_decay")
-
-        def decay(u: chex.Array, p: chex.Array | None, start: chex.Array | None) -> chex.Array:
-            if p is None or start is None:
-                return u
-            p, start = numerics.widen(jnp.asarray(p)), numerics.widen(start)
-            return _add_scaled(u, rate, p - start.astype(p.dtype))
-
-        updates = tree.map_leaves(decay, updates, now, state.initial)
-        return updates, state._replace(count=numerics.safe_increment(state.count))
-
-
-def add_decayed_weights(
-    weight_decay: ScalarOrSchedule = 0.0, mask: Any = None
-) -> AddDecayedWeights:
+class AddDecayedWeights(Link):
     """Adds the decayed parameters to the updates.
 
         u <- u + weight_decay(count) * p
@@ -140,10 +53,30 @@ def add_decayed_weights(
       >>> tx.update({"w": 0.0, "b": 0.0}, tx.init(params), params)[0]
       {'b': 0.0, 'w': Array(1., dtype=float32)}
     """
-    return AddDecayedWeights.checked(weight_decay=weight_decay, mask=mask)
+
+    reads_params = True
+
+    weight_decay: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
+    mask: Any = mask_field()
+
+    def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
+        (rate,) = self.now(state, "weight_decay")
+        selected, _ = tree.flatten(resolve_mask(self.public_name, self.mask, view.params))
+        idle = is_exactly_zero(rate)
+        return PerLeaf([rate if chosen and not idle else None for chosen in selected]), {}
+
+    def rule(self, s: Number, u: chex.Array, p: chex.Array) -> chex.Array:
+        return u + s * p
 
 
-def decay_to_initial(weight_decay: ScalarOrSchedule, mask: Any = None) -> DecayToInitial:
+class DecayToInitialState(NamedTuple):
+    """Where the parameters were at `init`."""
+
+    count: chex.Array  # int32[], steps taken
+    initial: Params  # the parameters at `init`, in their dtypes; None where nothing decays
+
+
+class DecayToInitial(Link):
     """Decays the parameters toward their values at `init` instead of toward zero.
 
         u <- u + weight_decay(count) * (p - p_0)
@@ -175,4 +108,33 @@ def decay_to_initial(weight_decay: ScalarOrSchedule, mask: Any = None) -> DecayT
       >>> tx.update(0.0, state, 12.0)[0]
       Array(1., dtype=float32)
     """
-    return DecayToInitial.checked(weight_decay=weight_decay, mask=mask)
+
+    reads_params = True
+
+    weight_decay: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE)
+    mask: Any = mask_field()
+
+    def state_type(self) -> type[Any]:
+        return DecayToInitialState
+
+    def slots(self) -> tuple[Slot, ...]:
+        return (Slot("initial", format=LikeParameter(), start="parameter"),)
+
+    def selected(self, params: Params) -> Any:
+        return resolve_mask(self.public_name, self.mask, params)
+
+    def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
+        (rate,) = self.now(state, "weight_decay")
+        selected, _ = tree.flatten(self.selected(view.params))
+        return PerLeaf([rate if chosen else None for chosen in selected]), {}
+
+    def rule(
+        self, s: Number, u: chex.Array, p: chex.Array, initial: chex.Array
+    ) -> tuple[chex.Array, chex.Array]:
+        return u + s * (p - initial), initial
+
+
+add_decayed_weights = AddDecayedWeights
+
+
+decay_to_initial = DecayToInitial

@@ -296,6 +296,7 @@ CASES = (
     _scaling(
         "decay_to_initial",
         lambda: adamx.decay_to_initial(RISE, mask=MASK),
+        updates_in="wider",
         stateful=True,
         needs_params=True,
         checks_updates=True,
@@ -346,7 +347,7 @@ CASES = (
         needs_params=True,
         bounded=False,
         data=False,
-        updates_in="wider",
+        updates_in="grads",
     ),
     Case("cautious", lambda: adamx.cautious(adamx.scale_by_adam(b1=0.8)), updates_in="wider"),
     # Some of the parameters, some of the time.

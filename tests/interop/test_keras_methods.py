@@ -13,7 +13,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 import adamx
-from adamx.adam.adam import ScaleByAdam
+from adamx.family.adam import ScaleByAdam
 from adamx.interop import keras
 
 SIMPLE = ("Nadam", "Adamax", "Lamb")

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adamx.adam.formula import corrections
+from adamx.family.formula import corrections
 from adamx.core.rows import SparseRows
 from adamx.sparse import exact
 from adamx.sparse.exact import Exact

@@ -7,10 +7,10 @@ from typing import Any
 
 import jax
 
-from adamx.adam.adam import scale_by_adam
-from adamx.adam.amsgrad import scale_by_amsgrad
 from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.transformation import GradientTransformation
+from adamx.family.adam import scale_by_adam
+from adamx.family.amsgrad import scale_by_amsgrad
 from adamx.interop.keras.building import (
     Around,
     EMAOption,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from adamx.adam.adamax import scale_by_adamax
 from adamx.core.hyperparameter import ScalarOrSchedule
+from adamx.family.adamax import scale_by_adamax
 from adamx.interop.keras.building import Around, build_optimizer, hyperparameters, rules_of
 from adamx.interop.keras.optimizer import KerasOptimizer
 

@@ -151,9 +151,9 @@ def _aggregation(kind: str, around: Around) -> Iterator[tuple[str, Any]]:
         where = Where(kind, "gradient_aggregator")
         wanted = "a function of (gradient, variable) pairs or a transformation"
         fields.check_callable(where, aggregator, wanted)
-        yield "aggregate", TransformPairs.checked(functions=[aggregator])
+        yield "aggregate", TransformPairs(functions=[aggregator])
     if around.gradient_transformers:
-        yield "transform", TransformPairs.checked(functions=around.gradient_transformers)
+        yield "transform", TransformPairs(functions=around.gradient_transformers)
 
 
 def _average(kind: str, around: Around, rules: Preset, every: int) -> Iterator[tuple[str, Any]]:
@@ -196,7 +196,7 @@ def _moves(kind: str, around: Around, every: int) -> Iterator[tuple[str, Any]]:
     else:
         yield (
             "learning_rate",
-            DecayThenTrustRatio.checked(learning_rate=rate, weight_decay=around.weight_decay),
+            DecayThenTrustRatio(learning_rate=rate, weight_decay=around.weight_decay),
         )
 
 
@@ -211,7 +211,7 @@ def _chain(kind: str, core: GradientTransformation, around: Around) -> NamedChai
     if every is not None:
         step = [("accumulate", multi_steps(named_chain(*step), every))]
     scale = around.loss_scale_factor
-    unscaled = [] if scale is None else [("loss_scale", FixedLossScale.checked(scale=scale))]
+    unscaled = [] if scale is None else [("loss_scale", FixedLossScale(scale=scale))]
     average = _average(kind, around, rules, every or 1)
     return named_chain(*unscaled, *_aggregation(kind, around), *step, *average)
 
@@ -224,7 +224,7 @@ def build_optimizer(kind: str, core: GradientTransformation, around: Around) -> 
             "keyword"
         )
     _check_numbers(kind, around._asdict())
-    return KerasOptimizer.checked(
+    return KerasOptimizer(
         kind=kind,
         scope=around.name,
         preset=around.preset,

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from adamx.adam.amsgrad import ScaleByAmsgrad
+from adamx.family.amsgrad import ScaleByAmsgrad
 from adamx.interop.keras.adam import Adam, AdamW
 from adamx.interop.keras.adamax import Adamax
 from adamx.interop.keras.lamb import Lamb

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from adamx.adam.adam import scale_by_adam
 from adamx.core.hyperparameter import ScalarOrSchedule
+from adamx.family.adam import scale_by_adam
 from adamx.interop.keras.building import Around, build_optimizer, hyperparameters, rules_of
 from adamx.interop.keras.optimizer import KerasOptimizer
 

@@ -12,17 +12,17 @@ import jax.numpy as jnp
 from adamx.core import fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.hyperparameter import (
-    Hyperparameter,
     Number,
-    as_dtype,
+    ScalarOrSchedule,
     hyperparameter,
     resolve,
     scalar,
 )
+from adamx.core.link import View
 from adamx.core.norms import safe_sqrt, squared_norm
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.transforms.loss_scaling import LossScale
-from adamx.transforms.scaling import ScaleByLearningRate, read_and_count, scale_leaves
+from adamx.transforms.scaling import ScaleByLearningRate, Scaling
 
 Pairs: TypeAlias = list[tuple[Any, Any]]
 PairFunction: TypeAlias = Callable[[Pairs], Any]
@@ -85,47 +85,42 @@ class TransformPairs(GradientTransformation):
         return updates, state
 
 
-class FixedLossScale(GradientTransformation):
+class FixedLossScale(Scaling):
     """g / scale, for a loss that was multiplied by `loss_scale(state)`."""
 
     scale: Number = fields.number(fields.POSITIVE)
 
-    def init(self, params: Params) -> State:
-        scale = jnp.asarray(scalar(self.scale, "scale"), jnp.float32)
-        return LossScale(scale, jnp.zeros((), jnp.int32))
+    def state_type(self) -> type[Any]:
+        return LossScale
 
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, LossScale)
-        return scale_leaves(updates, 1.0 / scalar(self.scale, "scale")), state
+    def numbers(self) -> dict[str, Any]:
+        scale = jnp.asarray(scalar(self.scale, "scale"), jnp.float32)
+        return {"scale": scale, "good_steps": jnp.zeros((), jnp.int32)}
+
+    def scalars(self, view: View, state: Any) -> tuple[Number, dict[str, Any]]:
+        return 1.0 / scalar(self.scale, "scale"), {}
 
 
 class DecayThenTrustRatio(ScaleByLearningRate):
     """p <- (1 - rate * decay) p first, and then p <- p - rate * (||p|| / ||u||) u."""
 
-    weight_decay: Hyperparameter = hyperparameter(fields.NONNEGATIVE, kw_only=True)
+    rows = "dense"
+    reads_params = True
+    elementwise = False
 
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.require_params(self.public_name, params)
-        tree.check_match(self.public_name, "updates", updates, "parameters", params)
-        rate, state = read_and_count(self.public_name, "learning_rate", self.learning_rate, state)
-        shrinking = rate * resolve(self.weight_decay, 0, "weight_decay")
+    weight_decay: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, kw_only=True)
 
-        def step(u: chex.Array, p: chex.Array) -> chex.Array:
-            u = jnp.asarray(u)
-            wide, start = numerics.widen(u), numerics.widen(jnp.asarray(p))
-            real = numerics.real_dtype(wide)
-            lost = as_dtype(shrinking, real)
-            p_norm = jnp.abs(1.0 - lost) * safe_sqrt(squared_norm(start))
-            u_norm = safe_sqrt(squared_norm(wide))
-            degenerate = (p_norm == 0.0) | (u_norm == 0.0)
-            ratio = jnp.where(degenerate, 1.0, p_norm / jnp.where(degenerate, 1.0, u_norm))
-            return -(lost * start + as_dtype(rate, real) * ratio * wide).astype(u.dtype)
+    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
+        (rate,) = self.now(state, "learning_rate")
+        return (rate, rate * resolve(self.weight_decay, 0, "weight_decay")), {}
 
-        return tree.map_leaves(step, updates, params), state
+    def rule(self, s: tuple[Number, Number], u: chex.Array, p: chex.Array) -> chex.Array:
+        rate, lost = s
+        p_norm = jnp.abs(1.0 - lost) * safe_sqrt(squared_norm(p))
+        u_norm = safe_sqrt(squared_norm(u))
+        degenerate = (p_norm == 0.0) | (u_norm == 0.0)
+        ratio = jnp.where(degenerate, 1.0, p_norm / jnp.where(degenerate, 1.0, u_norm))
+        return -(lost * p + rate * ratio * u)
 
 
 def device_placed(state: State, mesh: jax.sharding.Mesh) -> State:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from adamx.adam.nadam import scale_by_nadam
 from adamx.core.hyperparameter import ScalarOrSchedule
+from adamx.family.nadam import scale_by_nadam
 from adamx.interop.keras.building import Around, build_optimizer, hyperparameters, rules_of
 from adamx.interop.keras.optimizer import KerasOptimizer
 

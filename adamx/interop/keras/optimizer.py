@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
-from adamx.core.chain import LinkedTransformation, NamedChain, transformation
+from adamx.core.chain import LinkedTransformation, NamedChain
 from adamx.core.fields import Where
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.wrapper import transformation
 from adamx.interop.keras.links import device_placed
 from adamx.interop.keras.presets import PRESETS, Preset
 from adamx.transforms.accumulation import MultiSteps
@@ -60,6 +61,18 @@ class KerasOptimizer(GradientTransformation):
     jit_compile: bool = fields.switch(default=True)
     mesh: jax.sharding.Mesh | None = fields.static(_check_mesh, default=None)
     chain: NamedChain = transformation(kw_only=True)
+
+    def keeps_updates(self) -> bool:
+        return True
+
+    def children(self) -> dict[str, GradientTransformation]:
+        return {"chain": self.chain}
+
+    def child_states(self, state: State) -> dict[str, State]:
+        return {"chain": state.inner_state}
+
+    def with_child_states(self, state: State, states: dict[str, State]) -> State:
+        return state._replace(inner_state=states["chain"])
 
     @property
     def name(self) -> str:

@@ -193,7 +193,7 @@ def schedule(class_name: str, **config: Any) -> KerasSchedule:
       >>> print(halving(0), halving(10))
       0.1 0.05
     """
-    return KerasSchedule.checked(class_name=class_name, config=config)
+    return KerasSchedule(class_name=class_name, config=config)
 
 
 def schedule_from_config(config: Mapping[str, Any]) -> KerasSchedule:
@@ -204,7 +204,7 @@ def schedule_from_config(config: Mapping[str, Any]) -> KerasSchedule:
             "a learning rate schedule is written {'class_name': ..., 'config': {...}}, got the "
             f"keys {', '.join(map(repr, config))}"
         )
-    return KerasSchedule.checked(class_name=config["class_name"], config=config.get("config"))
+    return KerasSchedule(class_name=config["class_name"], config=config.get("config"))
 
 
 def schedule_to_config(schedule: KerasSchedule) -> dict[str, Any]:
@@ -259,9 +259,9 @@ def composed(rate: Any, decay: float, every: int) -> Any:
     """The learning rate that the chain reads: decayed, and counted in micro-batches."""
     rate = as_hyperparameter(rate)
     if decay:
-        rate = DecayedRate.checked(rate=rate, decay=decay)
+        rate = DecayedRate(rate=rate, decay=decay)
     if every > 1 and callable(rate):
-        rate = LastMicroBatch.checked(schedule=rate, every=every)
+        rate = LastMicroBatch(schedule=rate, every=every)
     return rate
 
 

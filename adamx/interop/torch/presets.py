@@ -13,14 +13,14 @@ import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from adamx.adam.adam import scale_by_adam
-from adamx.adam.adamax import scale_by_adamax
-from adamx.adam.amsgrad import scale_by_amsgrad
-from adamx.adam.nadam import scale_by_nadam
-from adamx.adam.radam import scale_by_radam
 from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.transformation import GradientTransformation
+from adamx.family.adam import scale_by_adam
+from adamx.family.adamax import scale_by_adamax
+from adamx.family.amsgrad import scale_by_amsgrad
+from adamx.family.nadam import scale_by_nadam
+from adamx.family.radam import scale_by_radam
 from adamx.interop.leaves import to_numpy
 from adamx.sparse.adam import adam as sparse_adam
 from adamx.transforms.paths import near_misses

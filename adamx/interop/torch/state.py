@@ -17,18 +17,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.adam.adam import ScaleByAdam
-from adamx.adam.adamax import ScaleByAdamax
-from adamx.adam.amsgrad import ScaleByAmsgrad
-from adamx.adam.moments import MomentTransformation
-from adamx.adam.nadam import ScaleByNadam
-from adamx.adam.radam import ScaleByRadam
 from adamx.core import numerics, tree
 from adamx.core.mask import FrozenTree, resolve_mask
 from adamx.core.transformation import GradientTransformation, Params, State
+from adamx.family.adam import ScaleByAdam
+from adamx.family.adamax import ScaleByAdamax
+from adamx.family.amsgrad import ScaleByAmsgrad
+from adamx.family.moments import Core
+from adamx.family.nadam import ScaleByNadam
+from adamx.family.radam import ScaleByRadam
 from adamx.interop.leaves import by_path, check_paths, fit, to_numpy
 from adamx.interop.states import Node, check_ignored, class_name, map_nodes, parts
-from adamx.sparse.adam import SparseAdam, SparseAdamTransformation
+from adamx.sparse.adam import RowsTransformation, SparseAdam
 from adamx.transforms.paths import leaf_paths, path_string
 
 _ADAM = {"mu": "exp_avg", "nu": "exp_avg_sq"}
@@ -231,7 +231,7 @@ def to_state_dict(
 
 def _keys(owner: str, tx: Any) -> dict[str, str]:
     """torch's keys for the one kind of core in `tx`, by our fields."""
-    kinds = (MomentTransformation, SparseAdamTransformation)
+    kinds = (Core, RowsTransformation)
     cores = {type(part): part for part in parts(tx) if isinstance(part, kinds)}
     known = [core for core in cores if core in _KEYS]
     if len(cores) != 1 or not known:

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import chex
 import jax.numpy as jnp
 
-from adamx.adam.formula import average
-from adamx.adam.moments import MomentTransformation, ScaleByAdamState
-from adamx.core import fields, numerics, tree
+from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
-from adamx.core.hyperparameter import Number, ScalarOrSchedule, one_minus_power
-from adamx.core.transformation import Params, State, Updates
+from adamx.core.hyperparameter import Number, ScalarOrSchedule, hyperparameter, one_minus_power
+from adamx.core.link import View
+from adamx.family.formula import average
+from adamx.family.moments import Core, Square
 from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.weight_decay import add_decayed_weights
 
@@ -25,48 +25,7 @@ class _Scalars(NamedTuple):
     eps: Number
 
 
-def _adamax(
-    s: _Scalars, g: chex.Array, mu: chex.Array, nu: chex.Array
-) -> tuple[chex.Array, chex.Array, chex.Array]:
-    mu = average(s.b1, s.one_minus_b1, mu, g)
-    nu = jnp.maximum(s.b2 * nu, jnp.abs(g) + s.eps)
-    # Divided first: the corrected mean of the largest floats may overflow.
-    return s.mu_scale * (mu / nu), mu, nu
-
-
-def _adamax_eps_outside(
-    s: _Scalars, g: chex.Array, mu: chex.Array, nu: chex.Array
-) -> tuple[chex.Array, chex.Array, chex.Array]:
-    mu = average(s.b1, s.one_minus_b1, mu, g)
-    nu = jnp.maximum(s.b2 * nu, jnp.abs(g))
-    return s.mu_scale * (mu / (nu + s.eps)), mu, nu
-
-
-class ScaleByAdamax(MomentTransformation):
-    """u = m_hat / n with n the decaying maximum of |g| + eps, or of |g| and plus eps then."""
-
-    eps_outside: bool = fields.switch()
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ScaleByAdamState)
-        b1, b2, eps = (self.at(name, state.count) for name in ("b1", "b2", "eps"))
-        count = numerics.safe_increment(state.count)
-        s = _Scalars(b1, 1.0 - b1, b2, 1.0 / one_minus_power(b1, count), eps)
-        rule = _adamax_eps_outside if self.eps_outside else _adamax
-        return self.advance(rule, s, updates, state, params)
-
-
-def scale_by_adamax(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    *,
-    mu_dtype: Any = None,
-    nu_dtype: Any = None,
-    eps_outside: bool = False,
-) -> ScaleByAdamax:
+class ScaleByAdamax(Core):
     """Rescales gradients by their mean and a decaying maximum of their size.
 
         m_t = b1 m_{t-1} + (1 - b1) g_t
@@ -98,9 +57,37 @@ def scale_by_adamax(
       >>> adamx.scale_by_adamax()
       scale_by_adamax(b1=0.9, b2=0.999, eps=1e-08)
     """
-    return ScaleByAdamax.checked(
-        b1=b1, b2=b2, eps=eps, mu_dtype=mu_dtype, nu_dtype=nu_dtype, eps_outside=eps_outside
-    )
+
+    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-08)
+    mu_dtype: Any = fields.dtype(kw_only=True)
+    nu_dtype: Any = fields.dtype(kw_only=True)
+    eps_outside: bool = fields.switch(kw_only=True)
+
+    def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
+        b1, b2, eps = self.now(state, "b1", "b2", "eps")
+        mu_scale = 1.0 / one_minus_power(b1, numerics.safe_increment(state.count))
+        return _Scalars(b1, 1.0 - b1, b2, mu_scale, eps), {}
+
+    def remember(
+        self,
+        s: _Scalars,
+        g: chex.Array,
+        mu: chex.Array,
+        nu: chex.Array,
+        square: Square = numerics.squared_magnitude,
+    ) -> tuple[chex.Array, chex.Array]:
+        mu = average(s.b1, s.one_minus_b1, mu, g)
+        size = jnp.abs(g)
+        return mu, jnp.maximum(s.b2 * nu, size if self.eps_outside else size + s.eps)
+
+    def direction(self, s: _Scalars, g: chex.Array, mu: chex.Array, nu: chex.Array) -> chex.Array:
+        # Divided first: the corrected mean of the largest floats may overflow.
+        return s.mu_scale * (mu / (nu + s.eps if self.eps_outside else nu))
+
+
+scale_by_adamax = ScaleByAdamax
 
 
 def adamax(

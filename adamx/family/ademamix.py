@@ -7,12 +7,21 @@ from typing import Any, NamedTuple
 import chex
 import jax.numpy as jnp
 
-from adamx.adam.formula import Corrections, adam_direction, average, corrections, direction
-from adamx.adam.moments import MomentTransformation, first_moment, second_moment
-from adamx.core import fields, numerics, tree
+from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
-from adamx.core.hyperparameter import Hyperparameter, Number, ScalarOrSchedule, hyperparameter
-from adamx.core.transformation import Params, State, Updates
+from adamx.core.hyperparameter import Number, ScalarOrSchedule, hyperparameter
+from adamx.core.link import View
+from adamx.core.slot import Slot
+from adamx.core.transformation import Updates
+from adamx.family.formula import (
+    Corrections,
+    adam_direction,
+    adam_moments,
+    average,
+    corrections,
+    direction,
+)
+from adamx.family.moments import Core, Square, first_moment, second_moment
 from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.weight_decay import add_decayed_weights
 
@@ -34,62 +43,7 @@ class _Scalars(NamedTuple):
     alpha: Number
 
 
-def _ademamix(
-    s: _Scalars, g: chex.Array, m1: chex.Array, m2: chex.Array, nu: chex.Array
-) -> tuple[chex.Array, chex.Array, chex.Array, chex.Array]:
-    m1 = average(s.adam.b1, s.adam.one_minus_b1, m1, g)
-    m2 = average(s.b3, s.one_minus_b3, m2, g)
-    nu = average(s.adam.b2, s.adam.one_minus_b2, nu, numerics.squared_magnitude(g))
-    nu_hat = s.adam.nu_scale * nu
-    fast = adam_direction(s.adam, m1, g, nu_hat)
-    return fast + s.alpha * direction(s.adam, m2, nu_hat), m1, m2, nu
-
-
-class ScaleByAdemamix(MomentTransformation):
-    """u = (m1_hat + alpha m2) / (sqrt(v_hat + eps_root) + eps)."""
-
-    b3: Hyperparameter = hyperparameter(fields.DECAY_RATE)
-    alpha: Hyperparameter = hyperparameter()
-    eps_root: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
-
-    def init(self, params: Params) -> State:
-        return ScaleByAdemamixState(
-            count=jnp.zeros((), jnp.int32),
-            count_m2=jnp.zeros((), jnp.int32),
-            m1=first_moment(params, self.mu_dtype),
-            m2=first_moment(params, self.mu_dtype),
-            nu=second_moment(params, self.nu_dtype),
-        )
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ScaleByAdemamixState)
-        numbers = (self.at(name, state.count) for name in ("b1", "b2", "eps", "eps_root"))
-        b3, alpha = (self.at(name, state.count_m2) for name in ("b3", "alpha"))
-        adam = corrections(numerics.safe_increment(state.count), *numbers)
-        updates, state = self.advance(
-            _ademamix,
-            _Scalars(adam, b3, 1.0 - b3, alpha),
-            updates,
-            state,
-            params,
-            ("m1", "m2", "nu"),
-        )
-        return updates, state._replace(count_m2=numerics.safe_increment(state.count_m2))
-
-
-def scale_by_ademamix(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    b3: ScalarOrSchedule = 0.9999,
-    alpha: ScalarOrSchedule = 6.0,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
-    *,
-    nu_dtype: Any = None,
-) -> ScaleByAdemamix:
+class ScaleByAdemamix(Core):
     """Adam with a second, slow average of the gradient in the numerator.
 
         m1_t = b1 m1_{t-1} + (1 - b1) g_t
@@ -119,16 +73,52 @@ def scale_by_ademamix(
       >>> adamx.scale_by_ademamix(alpha=5)  # doctest: +ELLIPSIS
       scale_by_ademamix(b1=0.9, b2=0.999, eps=1e-08, b3=0.9999, alpha=5.0, eps_root=0.0)
     """
-    return ScaleByAdemamix.checked(
-        b1=b1,
-        b2=b2,
-        b3=b3,
-        alpha=alpha,
-        eps=eps,
-        eps_root=eps_root,
-        mu_dtype=mu_dtype,
-        nu_dtype=nu_dtype,
-    )
+
+    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
+    b3: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9999)
+    alpha: ScalarOrSchedule = hyperparameter(default=6.0)
+    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-08)
+    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
+    mu_dtype: Any = fields.dtype()
+    nu_dtype: Any = fields.dtype(kw_only=True)
+
+    def state_type(self) -> type[Any]:
+        return ScaleByAdemamixState
+
+    def slots(self) -> tuple[Slot, ...]:
+        return first_moment(self, "m1"), first_moment(self, "m2"), second_moment(self)
+
+    def numbers(self) -> dict[str, Any]:
+        return {"count_m2": jnp.zeros((), jnp.int32)}
+
+    def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
+        numbers = self.now(state, "b1", "b2", "eps", "eps_root")
+        b3, alpha = (self.at(name, state.count_m2) for name in ("b3", "alpha"))
+        adam = corrections(numerics.safe_increment(state.count), *numbers)
+        counted = {"count_m2": numerics.safe_increment(state.count_m2)}
+        return _Scalars(adam, b3, 1.0 - b3, alpha), counted
+
+    def remember(
+        self,
+        s: _Scalars,
+        g: chex.Array,
+        m1: chex.Array,
+        m2: chex.Array,
+        nu: chex.Array,
+        square: Square = numerics.squared_magnitude,
+    ) -> tuple[chex.Array, chex.Array, chex.Array]:
+        m1, nu = adam_moments(s.adam, g, m1, nu, square)
+        return m1, average(s.b3, s.one_minus_b3, m2, g), nu
+
+    def direction(
+        self, s: _Scalars, g: chex.Array, m1: chex.Array, m2: chex.Array, nu: chex.Array
+    ) -> chex.Array:
+        nu_hat = s.adam.nu_scale * nu
+        return adam_direction(s.adam, m1, g, nu_hat) + s.alpha * direction(s.adam, m2, nu_hat)
+
+
+scale_by_ademamix = ScaleByAdemamix
 
 
 def ademamix(

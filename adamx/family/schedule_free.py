@@ -8,18 +8,21 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.adam.rms import scale_by_rms
 from adamx.core import fields, numerics, tree
-from adamx.core.chain import chain, transformation
+from adamx.core.chain import chain
+from adamx.core.format import Float
 from adamx.core.hyperparameter import (
-    Hyperparameter,
     Number,
     ScalarOrSchedule,
     hyperparameter,
     resolve,
     scalar,
 )
+from adamx.core.link import each_leaf
+from adamx.core.slot import Slot
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.wrapper import transformation
+from adamx.family.rms import scale_by_rms
 from adamx.schedules.warmup import warmup_constant_schedule
 from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.weight_decay import add_decayed_weights
@@ -52,7 +55,7 @@ class _Scalars(NamedTuple):
 
 
 def _interpolate(
-    s: _Scalars, u: chex.Array, z: chex.Array, y: chex.Array
+    s: _Scalars, u: chex.Array, y: chex.Array, z: chex.Array
 ) -> tuple[chex.Array, chex.Array]:
     # y' - y with x' = (1 - share) x + share z' and x = (y - (1 - b1) z) / b1 put in: no division
     # by b1, and no difference of two nearly equal parameters.
@@ -62,72 +65,6 @@ def _interpolate(
 
 
 class ScheduleFree(GradientTransformation):
-    """Trains y = (1 - b1) z + b1 x, where z takes the base steps and x averages the z's."""
-
-    base_optimizer: GradientTransformation = transformation()
-    learning_rate: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
-    b1: Number = fields.number(fields.Interval(0.0, 1.0, includes_low=False))
-    weight_lr_power: Number = fields.number()
-    state_dtype: str | None = fields.dtype()
-
-    def init(self, params: Params) -> State:
-        def copy(p: Any) -> chex.Array | None:
-            if not numerics.is_inexact(p):
-                return None
-            # A copy: z must not share the buffer of parameters that get donated.
-            return jnp.array(p, numerics.moment_dtype(p, self.state_dtype), copy=True)
-
-        return ScheduleFreeState(
-            b1=jnp.asarray(scalar(self.b1, "b1"), jnp.float32),
-            weight_sum=jnp.zeros((), jnp.float32),
-            step_count=jnp.ones((), jnp.int32),
-            max_lr=jnp.zeros((), jnp.float32),
-            base_optimizer_state=self.base_optimizer.init(params),
-            z=jax.tree.map(copy, params, is_leaf=lambda x: x is None),
-        )
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ScheduleFreeState)
-        tree.require_params(self.public_name, params)
-        rate = resolve(self.learning_rate, state.step_count, "learning_rate")
-        max_lr = jnp.maximum(state.max_lr, jnp.asarray(rate, jnp.float32))
-        weight = max_lr ** scalar(self.weight_lr_power, "weight_lr_power")
-        weight_sum = (state.weight_sum + weight).astype(jnp.float32)
-        # While the learning rate is still 0 nothing has any weight.
-        share = jnp.where(
-            weight_sum > 0.0, weight / jnp.where(weight_sum > 0.0, weight_sum, 1.0), 0.0
-        )
-        updates, base_state = self.base_optimizer.update(
-            updates, state.base_optimizer_state, params, **extra
-        )
-        b1 = scalar(self.b1, "b1")
-        updates, z = tree.update_leaves(
-            self.public_name,
-            _interpolate,
-            updates,
-            [state.z],
-            _Scalars(b1, 1.0 - b1, share),
-            params,
-            reads_params=True,
-        )
-        return updates, state._replace(
-            weight_sum=weight_sum,
-            step_count=numerics.safe_increment(state.step_count),
-            max_lr=max_lr,
-            base_optimizer_state=base_state,
-            z=z,
-        )
-
-
-def schedule_free(
-    base_optimizer: GradientTransformation,
-    learning_rate: ScalarOrSchedule,
-    b1: Number = 0.9,
-    weight_lr_power: Number = 2.0,
-    state_dtype: Any = None,
-) -> ScheduleFree:
     """Replaces the momentum of an optimizer by interpolation with an average.
 
         y_t     = (1 - b1) z_t + b1 x_t         where the gradient is taken: the parameters
@@ -158,13 +95,72 @@ def schedule_free(
       >>> adamx.schedule_free(adamx.scale(-0.1), 0.1).init(0.0).step_count
       Array(1, dtype=int32)
     """
-    return ScheduleFree.checked(
-        base_optimizer=base_optimizer,
-        learning_rate=learning_rate,
-        b1=b1,
-        weight_lr_power=weight_lr_power,
-        state_dtype=state_dtype,
-    )
+
+    base_optimizer: GradientTransformation = transformation()
+    learning_rate: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE)
+    b1: Number = fields.number(fields.Interval(0.0, 1.0, includes_low=False), default=0.9)
+    weight_lr_power: Number = fields.number(default=2.0)
+    state_dtype: Any = fields.dtype()
+
+    def children(self) -> dict[str, GradientTransformation]:
+        return {"base_optimizer": self.base_optimizer}
+
+    def child_states(self, state: State) -> dict[str, State]:
+        return {"base_optimizer": state.base_optimizer_state}
+
+    def with_child_states(self, state: State, states: dict[str, State]) -> State:
+        return state._replace(base_optimizer_state=states["base_optimizer"])
+
+    def slots(self) -> tuple[Slot, ...]:
+        return (Slot("z", format=Float(self.state_dtype), start="parameter"),)
+
+    def init(self, params: Params) -> State:
+        (z,) = self.slots()
+        return ScheduleFreeState(
+            b1=jnp.asarray(scalar(self.b1, "b1"), jnp.float32),
+            weight_sum=jnp.zeros((), jnp.float32),
+            step_count=jnp.ones((), jnp.int32),
+            max_lr=jnp.zeros((), jnp.float32),
+            base_optimizer_state=self.base_optimizer.init(params),
+            z=z.init(params),
+        )
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        tree.check_state(self.public_name, state, ScheduleFreeState)
+        tree.require_params(self.public_name, params)
+        rate = resolve(self.learning_rate, state.step_count, "learning_rate")
+        max_lr = jnp.maximum(state.max_lr, jnp.asarray(rate, jnp.float32))
+        weight = max_lr ** scalar(self.weight_lr_power, "weight_lr_power")
+        weight_sum = (state.weight_sum + weight).astype(jnp.float32)
+        # While the learning rate is still 0 nothing has any weight.
+        share = jnp.where(
+            weight_sum > 0.0, weight / jnp.where(weight_sum > 0.0, weight_sum, 1.0), 0.0
+        )
+        updates, base_state = self.base_optimizer.update(
+            updates, state.base_optimizer_state, params, **extra
+        )
+        b1 = scalar(self.b1, "b1")
+        moves, (z,) = each_leaf(
+            self.public_name,
+            _interpolate,
+            _Scalars(b1, 1.0 - b1, share),
+            tree.widened(updates),
+            self.slots(),
+            [state.z],
+            params,
+        )
+        return tree.rounded(moves, updates, params), state._replace(
+            weight_sum=weight_sum,
+            step_count=numerics.safe_increment(state.step_count),
+            max_lr=max_lr,
+            base_optimizer_state=base_state,
+            z=z,
+        )
+
+
+schedule_free = ScheduleFree
 
 
 def schedule_free_adamw(

@@ -7,19 +7,18 @@ from typing import Any, NamedTuple
 import chex
 import jax.numpy as jnp
 
-from adamx.adam.formula import Corrections, adam_direction, average, corrections, look_ahead
-from adamx.adam.moments import MomentTransformation, ScaleByAdamState
-from adamx.core import fields, numerics, tree
+from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import (
-    Hyperparameter,
     Number,
     ScalarOrSchedule,
     hyperparameter,
     log,
 )
+from adamx.core.link import View
 from adamx.core.norms import safe_sqrt
-from adamx.core.transformation import Params, State, Updates
+from adamx.family.formula import Corrections, adam_direction, adam_moments, corrections, look_ahead
+from adamx.family.moments import Core, Square
 from adamx.transforms.scaling import scale_by_learning_rate
 
 
@@ -56,52 +55,7 @@ class _Scalars(NamedTuple):
     rectification: chex.Array
 
 
-def _radam(
-    s: _Scalars, g: chex.Array, mu: chex.Array, nu: chex.Array
-) -> tuple[chex.Array, chex.Array, chex.Array]:
-    mu = average(s.adam.b1, s.adam.one_minus_b1, mu, g)
-    nu = average(s.adam.b2, s.adam.one_minus_b2, nu, numerics.squared_magnitude(g))
-    adapted = s.rectification * adam_direction(s.adam, mu, g, s.adam.nu_scale * nu)
-    return jnp.where(s.adapt > 0.0, adapted, look_ahead(s.adam, mu, g)), mu, nu
-
-
-class ScaleByRadam(MomentTransformation):
-    """u = r_t m_hat / (sqrt(v_hat + eps_root) + eps) once rho_t >= threshold, m_hat before."""
-
-    eps_root: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
-    threshold: Hyperparameter = hyperparameter()
-    nesterov: bool = fields.switch()
-    eps_hat: bool = fields.switch()
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ScaleByAdamState)
-        b1, b2, eps, eps_root, threshold = (
-            self.at(name, state.count) for name in ("b1", "b2", "eps", "eps_root", "threshold")
-        )
-        count = numerics.safe_increment(state.count)
-        rho, rectification = _rectification(b2, count)
-        s = _Scalars(
-            corrections(count, b1, b2, eps, eps_root, nesterov=self.nesterov, eps_hat=self.eps_hat),
-            (rho >= threshold).astype(rho.dtype),
-            rectification,
-        )
-        return self.advance(_radam, s, updates, state, params)
-
-
-def scale_by_radam(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
-    threshold: ScalarOrSchedule = 5.0,
-    *,
-    nesterov: bool = False,
-    mu_dtype: Any = None,
-    nu_dtype: Any = None,
-    eps_hat: bool = False,
-) -> ScaleByRadam:
+class ScaleByRadam(Core):
     """Adam with the variance of its step size rectified.
 
         rho_inf = 2 / (1 - b2) - 1
@@ -128,17 +82,44 @@ def scale_by_radam(
       >>> adamx.scale_by_radam(threshold=6)
       scale_by_radam(b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0, threshold=6.0)
     """
-    return ScaleByRadam.checked(
-        b1=b1,
-        b2=b2,
-        eps=eps,
-        eps_root=eps_root,
-        threshold=threshold,
-        nesterov=nesterov,
-        mu_dtype=mu_dtype,
-        nu_dtype=nu_dtype,
-        eps_hat=eps_hat,
-    )
+
+    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-08)
+    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
+    threshold: ScalarOrSchedule = hyperparameter(default=5.0)
+    nesterov: bool = fields.switch(kw_only=True)
+    mu_dtype: Any = fields.dtype(kw_only=True)
+    nu_dtype: Any = fields.dtype(kw_only=True)
+    eps_hat: bool = fields.switch(kw_only=True)
+
+    def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
+        b1, b2, eps, eps_root, threshold = self.now(
+            state, "b1", "b2", "eps", "eps_root", "threshold"
+        )
+        count = numerics.safe_increment(state.count)
+        rho, rectification = _rectification(b2, count)
+        adam = corrections(
+            count, b1, b2, eps, eps_root, nesterov=self.nesterov, eps_hat=self.eps_hat
+        )
+        return _Scalars(adam, (rho >= threshold).astype(rho.dtype), rectification), {}
+
+    def remember(
+        self,
+        s: _Scalars,
+        g: chex.Array,
+        mu: chex.Array,
+        nu: chex.Array,
+        square: Square = numerics.squared_magnitude,
+    ) -> tuple[chex.Array, chex.Array]:
+        return adam_moments(s.adam, g, mu, nu, square)
+
+    def direction(self, s: _Scalars, g: chex.Array, mu: chex.Array, nu: chex.Array) -> chex.Array:
+        adapted = s.rectification * adam_direction(s.adam, mu, g, s.adam.nu_scale * nu)
+        return jnp.where(s.adapt > 0.0, adapted, look_ahead(s.adam, mu, g))
+
+
+scale_by_radam = ScaleByRadam
 
 
 def radam(

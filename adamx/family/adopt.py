@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import chex
 import jax.numpy as jnp
 
-from adamx.adam.formula import average
-from adamx.adam.moments import MomentTransformation, ScaleByAdamState
-from adamx.core import fields, numerics, tree
+from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
-from adamx.core.hyperparameter import Hyperparameter, Number, ScalarOrSchedule, hyperparameter
-from adamx.core.transformation import Params, State, Updates
+from adamx.core.hyperparameter import Number, ScalarOrSchedule, hyperparameter
+from adamx.core.link import View
+from adamx.family.formula import average
+from adamx.family.moments import Core
 from adamx.schedules.power import power_schedule
 from adamx.transforms.scaling import scale_by_learning_rate
 
@@ -31,61 +31,7 @@ class _Scalars(NamedTuple):
     look_back: Number  # weight of the momentum in the step
 
 
-def _adopt(
-    s: _Scalars, g: chex.Array, mu: chex.Array, nu: chex.Array
-) -> tuple[chex.Array, chex.Array, chex.Array]:
-    root = jnp.maximum(jnp.sqrt(nu), s.floor)
-    # Clipped first: a large gradient over a small root would be infinite.
-    size, bound = jnp.abs(g), s.bound * root
-    normalised = g * jnp.where(size > bound, bound / jnp.where(size > 0, size, 1), 1) / root
-    mu = average(s.b1, s.one_minus_b1, mu, normalised)
-    nu = average(s.b2, s.one_minus_b2, nu, numerics.squared_magnitude(g))
-    return s.look_back * mu + s.look_ahead * normalised, mu, nu
-
-
-class ScaleByAdopt(MomentTransformation):
-    """u = m, the average of clip(g / max(sqrt(v), eps)) with the v of the step before."""
-
-    nesterov: bool = fields.switch()
-    use_clipping: bool = fields.switch(default=True)
-    clip_value_fn: Hyperparameter = hyperparameter(fields.NONNEGATIVE, kw_only=True)
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ScaleByAdamState)
-        b1, b2, eps, bound = (
-            self.at(name, state.count) for name in ("b1", "b2", "eps", "clip_value_fn")
-        )
-        # The first gradient only fills the second moment: it moves neither mu nor parameters.
-        first = state.count == 0
-        b1_now = jnp.where(first, 1.0, b1)
-        rest = jnp.where(first, 0.0, 1.0 - b1)
-        s = _Scalars(
-            b1=b1_now,
-            one_minus_b1=rest,
-            b2=jnp.where(first, 0.0, b2),
-            one_minus_b2=jnp.where(first, 1.0, 1.0 - b2),
-            # Dividing by at least 1 keeps the unused quotient of the first step finite.
-            floor=jnp.where(first, jnp.maximum(eps, 1.0), eps),
-            bound=bound if self.use_clipping else math.inf,
-            look_ahead=rest if self.nesterov else 0.0,
-            look_back=b1_now if self.nesterov else 1.0,
-        )
-        return self.advance(_adopt, s, updates, state, params)
-
-
-def scale_by_adopt(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.9999,
-    eps: ScalarOrSchedule = 1e-6,
-    mu_dtype: Any = None,
-    *,
-    nesterov: bool = False,
-    use_clipping: bool = True,
-    clip_value_fn: ScalarOrSchedule = FOURTH_ROOT,
-    nu_dtype: Any = None,
-) -> ScaleByAdopt:
+class ScaleByAdopt(Core):
     """Adam with the current gradient kept out of its own denominator.
 
         first step:  v_0 = |g_0|**2, no movement
@@ -121,16 +67,51 @@ def scale_by_adopt(
       >>> float(u), float(state.nu)
       (0.0, 9.0)
     """
-    return ScaleByAdopt.checked(
-        b1=b1,
-        b2=b2,
-        eps=eps,
-        mu_dtype=mu_dtype,
-        nu_dtype=nu_dtype,
-        nesterov=nesterov,
-        use_clipping=use_clipping,
-        clip_value_fn=clip_value_fn,
+
+    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9999)
+    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-06)
+    mu_dtype: Any = fields.dtype()
+    nesterov: bool = fields.switch(kw_only=True)
+    use_clipping: bool = fields.switch(default=True, kw_only=True)
+    clip_value_fn: ScalarOrSchedule = hyperparameter(
+        fields.NONNEGATIVE, default=FOURTH_ROOT, kw_only=True
     )
+    nu_dtype: Any = fields.dtype(kw_only=True)
+
+    def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
+        b1, b2, eps, bound = self.now(state, "b1", "b2", "eps", "clip_value_fn")
+        # The first gradient only fills the second moment: it moves neither mu nor parameters.
+        first = state.count == 0
+        b1_now = jnp.where(first, 1.0, b1)
+        rest = jnp.where(first, 0.0, 1.0 - b1)
+        s = _Scalars(
+            b1=b1_now,
+            one_minus_b1=rest,
+            b2=jnp.where(first, 0.0, b2),
+            one_minus_b2=jnp.where(first, 1.0, 1.0 - b2),
+            # Dividing by at least 1 keeps the unused quotient of the first step finite.
+            floor=jnp.where(first, jnp.maximum(eps, 1.0), eps),
+            bound=bound if self.use_clipping else math.inf,
+            look_ahead=rest if self.nesterov else 0.0,
+            look_back=b1_now if self.nesterov else 1.0,
+        )
+        return s, {}
+
+    def rule(
+        self, s: _Scalars, u: chex.Array, p: None, mu: chex.Array, nu: chex.Array
+    ) -> tuple[chex.Array, chex.Array, chex.Array]:
+        # Of the second moment the direction reads the one before this gradient.
+        root = jnp.maximum(jnp.sqrt(nu), s.floor)
+        # Clipped first: a large gradient over a small root would be infinite.
+        size, bound = jnp.abs(u), s.bound * root
+        normalised = u * jnp.where(size > bound, bound / jnp.where(size > 0, size, 1), 1) / root
+        mu = average(s.b1, s.one_minus_b1, mu, normalised)
+        nu = average(s.b2, s.one_minus_b2, nu, numerics.squared_magnitude(u))
+        return s.look_back * mu + s.look_ahead * normalised, mu, nu
+
+
+scale_by_adopt = ScaleByAdopt
 
 
 def adopt(

@@ -12,6 +12,7 @@ reads the result, where a division would be kept as a gradient-sized temporary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import chex
@@ -37,7 +38,7 @@ class Corrections(NamedTuple):
     @property
     def looks_ahead(self) -> bool:
         """Whether the gradient has a share in the numerator."""
-        return not (isinstance(self.g_scale, float) and self.g_scale == 0.0)
+        return not hyperparameter.is_exactly_zero(self.g_scale)
 
 
 def corrections(
@@ -75,6 +76,17 @@ def corrections(
 def average(b: Number, one_minus_b: Number, old: chex.Array, new: chex.Array) -> chex.Array:
     """One step of an exponential moving average."""
     return b * old + one_minus_b * new
+
+
+def adam_moments(
+    s: Corrections,
+    g: chex.Array,
+    mu: chex.Array,
+    nu: chex.Array,
+    square: Callable[[chex.Array], chex.Array],
+) -> tuple[chex.Array, chex.Array]:
+    """The averages of the gradient and of its square."""
+    return average(s.b1, s.one_minus_b1, mu, g), average(s.b2, s.one_minus_b2, nu, square(g))
 
 
 def look_ahead(s: Corrections, mu: chex.Array, g: chex.Array) -> chex.Array:

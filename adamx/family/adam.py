@@ -4,55 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import chex
-
-from adamx.adam.formula import Corrections, adam_direction, average, corrections
-from adamx.adam.moments import MomentTransformation, ScaleByAdamState
-from adamx.core import fields, numerics, tree
+from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
-from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule, hyperparameter
-from adamx.core.transformation import Params, State, Updates
+from adamx.core.hyperparameter import ScalarOrSchedule, hyperparameter
+from adamx.core.link import View
+from adamx.family.formula import Corrections, corrections
+from adamx.family.moments import Core
 from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.weight_decay import add_decayed_weights
 
 
-def adam_rule(
-    s: Corrections, g: chex.Array, mu: chex.Array, nu: chex.Array
-) -> tuple[chex.Array, chex.Array, chex.Array]:
-    """One leaf: the direction and the new moments."""
-    mu = average(s.b1, s.one_minus_b1, mu, g)
-    nu = average(s.b2, s.one_minus_b2, nu, numerics.squared_magnitude(g))
-    return adam_direction(s, mu, g, s.nu_scale * nu), mu, nu
-
-
-class ScaleByAdam(MomentTransformation):
-    """u = m_hat / (sqrt(v_hat + eps_root) + eps)."""
-
-    eps_root: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
-    nesterov: bool = fields.switch()
-    eps_hat: bool = fields.switch()
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ScaleByAdamState)
-        numbers = (self.at(name, state.count) for name in ("b1", "b2", "eps", "eps_root"))
-        count = numerics.safe_increment(state.count)
-        s = corrections(count, *numbers, nesterov=self.nesterov, eps_hat=self.eps_hat)
-        return self.advance(adam_rule, s, updates, state, params)
-
-
-def scale_by_adam(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
-    *,
-    nesterov: bool = False,
-    nu_dtype: Any = None,
-    eps_hat: bool = False,
-) -> ScaleByAdam:
+class ScaleByAdam(Core):
     """Rescales gradients by running averages of their first and second moments.
 
     With t = 1 on the first step:
@@ -95,16 +57,23 @@ def scale_by_adam(
       >>> updates.round(5)  # the first step is sign(g)
       Array([ 1., -1.,  0.], dtype=float32)
     """
-    return ScaleByAdam.checked(
-        b1=b1,
-        b2=b2,
-        eps=eps,
-        eps_root=eps_root,
-        mu_dtype=mu_dtype,
-        nu_dtype=nu_dtype,
-        nesterov=nesterov,
-        eps_hat=eps_hat,
-    )
+
+    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-08)
+    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
+    mu_dtype: Any = fields.dtype()
+    nesterov: bool = fields.switch(kw_only=True)
+    nu_dtype: Any = fields.dtype(kw_only=True)
+    eps_hat: bool = fields.switch(kw_only=True)
+
+    def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
+        count = numerics.safe_increment(state.count)
+        numbers = self.now(state, "b1", "b2", "eps", "eps_root")
+        return corrections(count, *numbers, nesterov=self.nesterov, eps_hat=self.eps_hat), {}
+
+
+scale_by_adam = ScaleByAdam
 
 
 def adam(

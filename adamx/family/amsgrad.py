@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 import chex
 import jax.numpy as jnp
 
-from adamx.adam.formula import Corrections, adam_direction, average, corrections
-from adamx.adam.moments import MomentTransformation, second_moment
-from adamx.core import fields, numerics, tree
+from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
-from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule, hyperparameter
-from adamx.core.transformation import Params, State, Updates
+from adamx.core.hyperparameter import ScalarOrSchedule, hyperparameter
+from adamx.core.link import View
+from adamx.core.slot import Slot
+from adamx.core.transformation import Updates
+from adamx.family.formula import Corrections, adam_direction, adam_moments, corrections
+from adamx.family.moments import Core, Square, second_moment
 from adamx.transforms.scaling import scale_by_learning_rate
 
 
@@ -25,66 +27,7 @@ class ScaleByAmsgradState(NamedTuple):
     nu_max: Updates  # elementwise maximum of the second moments, corrected or not
 
 
-def _amsgrad(
-    s: Corrections, g: chex.Array, mu: chex.Array, nu: chex.Array, nu_max: chex.Array
-) -> tuple[chex.Array, chex.Array, chex.Array, chex.Array]:
-    mu = average(s.b1, s.one_minus_b1, mu, g)
-    nu = average(s.b2, s.one_minus_b2, nu, numerics.squared_magnitude(g))
-    nu_max = jnp.maximum(nu_max, s.nu_scale * nu)
-    return adam_direction(s, mu, g, nu_max), mu, nu, nu_max
-
-
-def _amsgrad_raw(
-    s: Corrections, g: chex.Array, mu: chex.Array, nu: chex.Array, nu_max: chex.Array
-) -> tuple[chex.Array, chex.Array, chex.Array, chex.Array]:
-    mu = average(s.b1, s.one_minus_b1, mu, g)
-    nu = average(s.b2, s.one_minus_b2, nu, numerics.squared_magnitude(g))
-    nu_max = jnp.maximum(nu_max, nu)
-    return adam_direction(s, mu, g, s.nu_scale * nu_max), mu, nu, nu_max
-
-
-class ScaleByAmsgrad(MomentTransformation):
-    """u = m_hat / (sqrt(max over time of v_hat + eps_root) + eps)."""
-
-    eps_root: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
-    bias_correction_mu: bool = fields.switch(default=True)
-    bias_correction_nu: bool = fields.switch(default=True)
-    raw_maximum: bool = fields.switch()
-    eps_hat: bool = fields.switch()
-
-    def init(self, params: Params) -> State:
-        adam = super().init(params)
-        return ScaleByAmsgradState(**adam._asdict(), nu_max=second_moment(params, self.nu_dtype))
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ScaleByAmsgradState)
-        numbers = (self.at(name, state.count) for name in ("b1", "b2", "eps", "eps_root"))
-        s = corrections(
-            numerics.safe_increment(state.count),
-            *numbers,
-            eps_hat=self.eps_hat,
-            correct_mu=self.bias_correction_mu,
-            correct_nu=self.bias_correction_nu,
-        )
-        rule = _amsgrad_raw if self.raw_maximum else _amsgrad
-        return self.advance(rule, s, updates, state, params, ("mu", "nu", "nu_max"))
-
-
-def scale_by_amsgrad(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
-    bias_correction_mu: bool = True,
-    bias_correction_nu: bool = True,
-    *,
-    nu_dtype: Any = None,
-    raw_maximum: bool = False,
-    eps_hat: bool = False,
-) -> ScaleByAmsgrad:
+class ScaleByAmsgrad(Core):
     """Adam with the largest second moment seen so far in the denominator.
 
         n_t = max(n_{t-1}, v_hat)
@@ -118,18 +61,54 @@ def scale_by_amsgrad(
       >>> adamx.scale_by_amsgrad(b2=0.99)
       scale_by_amsgrad(b1=0.9, b2=0.99, eps=1e-08, eps_root=0.0)
     """
-    return ScaleByAmsgrad.checked(
-        b1=b1,
-        b2=b2,
-        eps=eps,
-        eps_root=eps_root,
-        mu_dtype=mu_dtype,
-        nu_dtype=nu_dtype,
-        bias_correction_mu=bias_correction_mu,
-        bias_correction_nu=bias_correction_nu,
-        raw_maximum=raw_maximum,
-        eps_hat=eps_hat,
-    )
+
+    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-08)
+    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
+    mu_dtype: Any = fields.dtype()
+    bias_correction_mu: bool = fields.switch(default=True)
+    bias_correction_nu: bool = fields.switch(default=True)
+    nu_dtype: Any = fields.dtype(kw_only=True)
+    raw_maximum: bool = fields.switch(kw_only=True)
+    eps_hat: bool = fields.switch(kw_only=True)
+
+    def state_type(self) -> type[Any]:
+        return ScaleByAmsgradState
+
+    def slots(self) -> tuple[Slot, ...]:
+        return (*super().slots(), second_moment(self, "nu_max"))
+
+    def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
+        numbers = self.now(state, "b1", "b2", "eps", "eps_root")
+        s = corrections(
+            numerics.safe_increment(state.count),
+            *numbers,
+            eps_hat=self.eps_hat,
+            correct_mu=self.bias_correction_mu,
+            correct_nu=self.bias_correction_nu,
+        )
+        return s, {}
+
+    def remember(
+        self,
+        s: Corrections,
+        g: chex.Array,
+        mu: chex.Array,
+        nu: chex.Array,
+        nu_max: chex.Array,
+        square: Square = numerics.squared_magnitude,
+    ) -> tuple[chex.Array, chex.Array, chex.Array]:
+        mu, nu = adam_moments(s, g, mu, nu, square)
+        return mu, nu, jnp.maximum(nu_max, nu if self.raw_maximum else s.nu_scale * nu)
+
+    def direction(
+        self, s: Corrections, g: chex.Array, mu: chex.Array, nu: chex.Array, nu_max: chex.Array
+    ) -> chex.Array:
+        return adam_direction(s, mu, g, s.nu_scale * nu_max if self.raw_maximum else nu_max)
+
+
+scale_by_amsgrad = ScaleByAmsgrad
 
 
 def amsgrad(

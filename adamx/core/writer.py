@@ -1,6 +1,11 @@
-"""The last step of every update: parameters plus updates."""
+"""The writer: parameters plus updates, the end of every step.
+
+Nothing else adds an update to a parameter.
+"""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import chex
 import jax
@@ -10,8 +15,10 @@ from adamx.core import numerics, tree
 from adamx.core.indexing import gather, scatter
 from adamx.core.rows import SparseRows
 
+P = TypeVar("P")
 
-def apply_updates(params: chex.ArrayTree, updates: chex.ArrayTree) -> chex.ArrayTree:
+
+def apply_updates(params: P, updates: chex.ArrayTree) -> P:
     """`params + updates`, leaf by leaf, in the parameters' dtypes.
 
     Leaves without an update (`None`, `float0`) and integer parameters stay as they are.  Of an
@@ -35,19 +42,25 @@ def apply_updates(params: chex.ArrayTree, updates: chex.ArrayTree) -> chex.Array
       >>> adamx.apply_updates({"w": jnp.ones(2)}, {"w": jnp.array([0.5, -1.0])})
       {'w': Array([1.5, 0. ], dtype=float32)}
     """
-    tree.check_match("apply_updates", "updates", updates, "parameters", params)
-
-    def apply(p: chex.Array, u: chex.Array | SparseRows) -> chex.Array:
-        if not (numerics.is_inexact(p) and numerics.is_inexact(u)):
-            return p
-        if isinstance(u, SparseRows):
-            return _apply_rows(jnp.asarray(p), u)
-        return jnp.asarray(p + u).astype(jax.dtypes.result_type(p))
-
-    return jax.tree.map(apply, params, updates, is_leaf=tree.is_leaf)
+    return write("apply_updates", params, updates)
 
 
-def _apply_rows(table: chex.Array, update: SparseRows) -> chex.Array:
+def write(owner: str, params: P, updates: chex.ArrayTree) -> P:
+    """`apply_updates` on behalf of `owner`, whom errors name."""
+    tree.check_match(owner, "updates", updates, "parameters", params)
+    written: P = jax.tree.map(_write_leaf, params, updates, is_leaf=tree.is_leaf)
+    return written
+
+
+def _write_leaf(p: chex.Array, u: chex.Array | SparseRows) -> chex.Array:
+    if not (numerics.is_inexact(p) and numerics.is_inexact(u)):
+        return p
+    if isinstance(u, SparseRows):
+        return _write_rows(jnp.asarray(p), u)
+    return jnp.asarray(p + u).astype(jax.dtypes.result_type(p))
+
+
+def _write_rows(table: chex.Array, update: SparseRows) -> chex.Array:
     """`table + update`, rounded as for an array: once, in the wider of the two dtypes."""
     if update.dtype == table.dtype == numerics.widen(table).dtype:
         return update.add_to(table)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from adamx.adam.adam import scale_by_adam
 from adamx.core.chain import Chain, chain
 from adamx.core.fields import AxisName
 from adamx.core.hyperparameter import ScalarOrSchedule
+from adamx.family.adam import scale_by_adam
 from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.trust_ratio import scale_by_trust_ratio
 from adamx.transforms.weight_decay import add_decayed_weights

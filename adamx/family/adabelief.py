@@ -6,50 +6,16 @@ from typing import Any
 
 import chex
 
-from adamx.adam.formula import Corrections, adam_direction, average, corrections
-from adamx.adam.moments import MomentTransformation, ScaleByAdamState
-from adamx.core import fields, numerics, tree
+from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
-from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule, hyperparameter
-from adamx.core.transformation import Params, State, Updates
+from adamx.core.hyperparameter import ScalarOrSchedule, hyperparameter
+from adamx.core.link import View
+from adamx.family.formula import Corrections, adam_direction, average, corrections
+from adamx.family.moments import Core, Square
 from adamx.transforms.scaling import scale_by_learning_rate
 
 
-def _belief(
-    s: Corrections, g: chex.Array, mu: chex.Array, nu: chex.Array
-) -> tuple[chex.Array, chex.Array, chex.Array]:
-    mu = average(s.b1, s.one_minus_b1, mu, g)
-    nu = average(s.b2, s.one_minus_b2, nu, numerics.squared_magnitude(g - mu)) + s.eps_root
-    # eps_root is part of the stored moment, so the root needs no other.
-    return adam_direction(s._replace(eps_root=0.0), mu, g, s.nu_scale * nu), mu, nu
-
-
-class ScaleByBelief(MomentTransformation):
-    """u = m_hat / (sqrt(s_hat) + eps) with s the running average of |g - m|**2 + eps_root."""
-
-    eps_root: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
-    nesterov: bool = fields.switch()
-
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ScaleByAdamState)
-        numbers = (self.at(name, state.count) for name in ("b1", "b2", "eps", "eps_root"))
-        count = numerics.safe_increment(state.count)
-        s = corrections(count, *numbers, nesterov=self.nesterov)
-        return self.advance(_belief, s, updates, state, params)
-
-
-def scale_by_belief(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-16,
-    eps_root: ScalarOrSchedule = 1e-16,
-    *,
-    nesterov: bool = False,
-    mu_dtype: Any = None,
-    nu_dtype: Any = None,
-) -> ScaleByBelief:
+class ScaleByBelief(Core):
     """Rescales gradients by how far they are from what their average predicted.
 
         m_t = b1 m_{t-1} + (1 - b1) g_t
@@ -75,15 +41,40 @@ def scale_by_belief(
       >>> adamx.scale_by_belief()
       scale_by_belief(b1=0.9, b2=0.999, eps=1e-16, eps_root=1e-16)
     """
-    return ScaleByBelief.checked(
-        b1=b1,
-        b2=b2,
-        eps=eps,
-        eps_root=eps_root,
-        nesterov=nesterov,
-        mu_dtype=mu_dtype,
-        nu_dtype=nu_dtype,
-    )
+
+    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-16)
+    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-16)
+    nesterov: bool = fields.switch(kw_only=True)
+    mu_dtype: Any = fields.dtype(kw_only=True)
+    nu_dtype: Any = fields.dtype(kw_only=True)
+
+    def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
+        numbers = self.now(state, "b1", "b2", "eps", "eps_root")
+        count = numerics.safe_increment(state.count)
+        return corrections(count, *numbers, nesterov=self.nesterov), {}
+
+    def remember(
+        self,
+        s: Corrections,
+        g: chex.Array,
+        mu: chex.Array,
+        nu: chex.Array,
+        square: Square = numerics.squared_magnitude,
+    ) -> tuple[chex.Array, chex.Array]:
+        mu = average(s.b1, s.one_minus_b1, mu, g)
+        surprise = square(g - mu)
+        return mu, average(s.b2, s.one_minus_b2, nu, surprise) + s.eps_root
+
+    def direction(
+        self, s: Corrections, g: chex.Array, mu: chex.Array, nu: chex.Array
+    ) -> chex.Array:
+        # eps_root is part of the stored moment, so the root needs no other.
+        return adam_direction(s._replace(eps_root=0.0), mu, g, s.nu_scale * nu)
+
+
+scale_by_belief = ScaleByBelief
 
 
 def adabelief(

@@ -1,0 +1,49 @@
+"""Transformations of other libraries, as links of ours."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from adamx.core import fields, tree
+from adamx.core.fields import Where
+from adamx.core.transformation import GradientTransformation, Params, State, Updates
+
+
+def _check_foreign(where: Where, value: Any) -> Any:
+    if not (callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))):
+        raise where.error(TypeError, "a gradient transformation (with `init` and `update`)", value)
+    return value
+
+
+class Foreign(GradientTransformation):
+    """A transformation of another library (an optax one), used as a link; compared by identity."""
+
+    transformation: Any = fields.static(_check_foreign)
+
+    def init(self, params: Params) -> State:
+        return self.transformation.init(params)
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        update = self.transformation.update
+        updates = tree.densified(updates)  # Another library would take them for two leaves.
+        parameters = inspect.signature(update).parameters.values()
+        takes_extra = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        result: tuple[Updates, State] = update(
+            updates, state, params, **(extra if takes_extra else {})
+        )
+        return result
+
+    def __repr__(self) -> str:
+        update = self.transformation.update
+        made_by = getattr(update, "__qualname__", type(update).__qualname__).partition(".")[0]
+        return f"<{update.__module__}.{made_by}>"
+
+
+def as_transformation(where: Where, value: Any) -> GradientTransformation:
+    """A transformation of ours as it is, another library's wrapped as `Foreign`."""
+    if isinstance(value, GradientTransformation):
+        return value
+    return Foreign(transformation=_check_foreign(where, value))

@@ -1,0 +1,68 @@
+"""How an array of a state is stored: the only code that knows what its bits mean.
+
+A transformation declares its arrays (`Slot`) and computes with what `load` returns, at least
+float32.  A format is a frozen dataclass: it decides which program is compiled, and the arrays carry
+nothing of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, TypeAlias
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adamx.core import numerics
+
+Kind: TypeAlias = Literal["signed", "magnitude"]
+
+
+class Format:
+    """Stores one array of the shape of a parameter.
+
+    Subclasses are frozen dataclasses, so that they can be compared and hashed.
+    """
+
+    def dtype(self, parameter: chex.Array, kind: Kind) -> np.dtype:
+        """The dtype of what is stored beside `parameter`; real for a `magnitude`."""
+        raise NotImplementedError(type(self).__name__)
+
+    def load(self, stored: chex.Array) -> chex.Array:
+        """The numbers, in at least float32."""
+        raise NotImplementedError(type(self).__name__)
+
+    def store(self, x: chex.Array, old: chex.Array) -> chex.Array:
+        """Numbers in the place of `old`, whose shape and dtype they get."""
+        raise NotImplementedError(type(self).__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Float(Format):
+    """A floating array, rounded to nearest.
+
+    Args:
+      name: the name of its dtype; None for the parameter's own, with at least 32 bits.
+    """
+
+    name: str | None = None
+
+    def dtype(self, parameter: chex.Array, kind: Kind) -> np.dtype:
+        wanted = numerics.moment_dtype(parameter, self.name)
+        return numerics.real_dtype(np.zeros((), wanted)) if kind == "magnitude" else wanted
+
+    def load(self, stored: chex.Array) -> chex.Array:
+        return numerics.widen(jnp.asarray(stored))
+
+    def store(self, x: chex.Array, old: chex.Array) -> chex.Array:
+        return x.astype(jax.dtypes.result_type(old))
+
+
+@dataclasses.dataclass(frozen=True)
+class LikeParameter(Float):
+    """A floating array of the parameter's own dtype."""
+
+    def dtype(self, parameter: chex.Array, kind: Kind) -> np.dtype:
+        return np.dtype(jax.dtypes.result_type(parameter))

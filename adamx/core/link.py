@@ -1,0 +1,262 @@
+"""A link of a chain: a few numbers of the whole tree, and a rule for one leaf.
+
+    scalars(view, state) -> numbers           once per step: schedules, norms, bias corrections
+    rule(numbers, u, p, *slots) -> (u, *slots)      for every leaf, at least float32
+
+`run` is the only loop over the leaves: it loads and stores the slots, each through its format, and
+hands the updates of one rule to the next without rounding them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adamx.core import numerics, tree
+from adamx.core.hyperparameter import Number, Schedule, as_dtype, resolve
+from adamx.core.rows import SparseRows
+from adamx.core.slot import Slot
+from adamx.core.transformation import EmptyState, GradientTransformation, Params, State, Updates
+
+
+class ScaleByScheduleState(NamedTuple):
+    """The number of steps taken, which a schedule asks for."""
+
+    count: chex.Array  # int32[]
+
+
+class View(NamedTuple):
+    """The whole tree, as a link sees it before its rule runs."""
+
+    updates: Updates  # as the links in front leave them
+    params: Params | None
+    extra: dict[str, Any]  # the further arguments of `update`, such as `value`
+
+
+class PerLeaf(NamedTuple):
+    """Numbers of their own for every leaf, in order; a leaf with None is left as it is."""
+
+    leaves: Sequence[Any]
+
+
+class Link(GradientTransformation, abstract=True):
+    """A transformation made of numbers of the tree and a rule of one leaf.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> class Halve(adamx.Link):
+      ...     def rule(self, s, u, p):
+      ...         return u / 2
+      >>> tx = adamx.chain(Halve(), adamx.scale_by_learning_rate(0.5))
+      >>> tx.step(jnp.array([4.0]), tx.init(jnp.zeros(1)), jnp.zeros(1))[0]
+      Array([-1.], dtype=float32)
+    """
+
+    # What a rule does to `SparseRows`: "linear" rules take their values as they are; those that
+    # leave zeros alone take them `coalesced`; for the others they are made dense.
+    rows: ClassVar[Literal["linear", "coalesced", "dense"]] = "dense"
+    reads_params: ClassVar[bool] = False
+    # Whether an element of the result depends on that element of the arguments only: then the rule
+    # may run on some rows of a leaf alone.
+    elementwise: ClassVar[bool] = True
+
+    def state_type(self) -> type[Any]:
+        """The `NamedTuple` that is the state: a field for every slot, and numbers.
+
+        By default the number of steps if there is a schedule among the fields, else nothing.
+        """
+        fields = jax.tree.leaves(self, is_leaf=lambda x: isinstance(x, Schedule))
+        scheduled = any(isinstance(x, Schedule) for x in fields)
+        return ScaleByScheduleState if scheduled else EmptyState
+
+    def slots(self) -> tuple[Slot, ...]:
+        """What the rule remembers of every parameter."""
+        return ()
+
+    def selected(self, params: Params) -> Any:
+        """Which leaves have slots, as a tree of booleans; None for all."""
+        return None
+
+    def numbers(self) -> dict[str, Any]:
+        """The other fields of the state before the first step, `count` excepted."""
+        return {}
+
+    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
+        """The numbers of this step for the rule, and new values of fields that are no slots.
+
+        The numbers are any pytree, or one for each leaf (`PerLeaf`).  Floating ones reach the rule
+        in the precision of the leaf.  A field `count` is counted up without being mentioned.
+        """
+        return (), {}
+
+    def rule(self, s: Any, u: chex.Array, p: Any, *slots: Any) -> Any:
+        """One leaf: its update, or `(update, *slots)` if there are any.
+
+        `p` is None unless `reads_params`.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def require_params(self, params: Params | None) -> None:
+        """Raises ValueError if the rule reads parameters and there are none."""
+        tree.require_params(self.public_name, params)
+
+    def now(self, state: Any, *names: str) -> list[Number]:
+        """The hyperparameters of these names at this step, as `state` counts them."""
+        count = state.count if "count" in getattr(type(state), "_fields", ()) else 0
+        return [self.at(name, count) for name in names]
+
+    def at(self, name: str, count: Any) -> Number:
+        """The hyperparameter `name` at the 0-based step `count`."""
+        return resolve(getattr(self, name), count, f"{self.public_name}: {name}")
+
+    def init(self, params: Params) -> State:
+        make = self.state_type()
+        slots = self.slots()
+        selected = self.selected(params) if slots else None
+        count = {"count": jnp.zeros((), jnp.int32)} if "count" in make._fields else {}
+        return make(
+            **count, **self.numbers(), **{slot.name: slot.init(params, selected) for slot in slots}
+        )
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        new, (state,) = run([self], updates, [state], params, extra)
+        wider = params if self.slots() else None
+        return tree.rounded(new, updates, wider), state
+
+
+def run(
+    links: Sequence[Link],
+    updates: Updates,
+    states: Sequence[State],
+    params: Params | None,
+    extra: dict[str, Any],
+) -> tuple[Updates, list[State]]:
+    """Links one after the other: updates of at least float32, and their new states.
+
+    Leaves that are not trained pass through untouched.
+
+    Raises:
+      ValueError: a gradient of another structure or shape than the parameters or a slot; no
+        `params` where a rule reads them.
+      TypeError: another transformation's state; integers, reals and complex numbers mixed up.
+    """
+    if params is not None:
+        owner = links[0].public_name
+        tree.check_match(owner, "updates", updates, "parameters", params)
+    updates = tree.widened(updates)
+    after = []
+    for link, state in zip(links, states, strict=True):
+        with jax.named_scope(link.public_name):
+            updates, state = _run_link(link, updates, state, params, extra)
+        after.append(state)
+    return updates, after
+
+
+def _run_link(
+    link: Link, updates: Updates, state: Any, params: Params | None, extra: dict[str, Any]
+) -> tuple[Updates, State]:
+    make = link.state_type()
+    if make is not EmptyState:
+        tree.check_state(link.public_name, state, make)
+    if link.reads_params:
+        link.require_params(params)
+    if link.rows == "coalesced":
+        updates = tree.coalesced(updates)
+    s, fields = link.scalars(View(updates, params, extra), state)
+    if "count" in make._fields:
+        fields = {"count": numerics.safe_increment(state.count), **fields}
+    slots = link.slots()
+    updates, stored = each_leaf(
+        link.public_name,
+        link.rule,
+        s,
+        updates,
+        slots,
+        [getattr(state, slot.name) for slot in slots],
+        params if link.reads_params else None,
+        selected=link.selected(params) if slots else None,
+        dense=link.rows == "dense",
+    )
+    fields |= {slot.name: field for slot, field in zip(slots, stored, strict=True)}
+    return updates, state._replace(**fields) if fields else state
+
+
+def each_leaf(
+    owner: str,
+    rule: Callable[..., Any],
+    s: Any,
+    updates: Updates,
+    slots: Sequence[Slot],
+    fields: Sequence[Any],
+    params: Params | None = None,
+    *,
+    selected: Any = None,
+    dense: bool = True,
+) -> tuple[Updates, list[Any]]:
+    """The loop over the leaves: `rule(s, u, p, *slots) -> (u, *slots)`, at least float32.
+
+    Args:
+      owner: whom errors name.
+      rule: see `Link.rule`.
+      s: numbers, or one for each leaf (`PerLeaf`).
+      updates: at least float32.
+      slots, fields: how the rule's arrays are stored, and the trees that hold them.
+      params: the parameters, if the rule reads them.
+      selected: which leaves have slots, as booleans; None for all.
+      dense: whether `SparseRows` are made dense for the rule.
+
+    Returns:
+      The new updates, at least float32, and the new fields.
+    """
+    if selected is None:
+        slotted = updates
+    else:
+        slotted = jax.tree.map(
+            lambda u, chosen: u if chosen else None, updates, selected, is_leaf=tree.is_leaf
+        )
+    for slot, field in zip(slots, fields, strict=True):
+        magnitudes = slot.kind == "magnitude"
+        tree.check_match(owner, "gradients", slotted, "optimizer state", field, magnitudes)
+    leaves, structure = tree.flatten(updates)
+    parameters = [None] * len(leaves) if params is None else tree.flatten(params)[0]
+    scalars = s.leaves if isinstance(s, PerLeaf) else [s] * len(leaves)
+    columns = [tree.flatten(field)[0] for field in fields]
+    casts: dict[Any, Any] = {}
+    rows = []
+    for u, p, own, *old in zip(leaves, parameters, scalars, *columns, strict=True):
+        if not numerics.is_inexact(u) or (own is None and isinstance(s, PerLeaf)):
+            rows.append((u, *old))
+            continue
+        u = tree.dense(u) if dense else u
+        p = None if p is None else numerics.widen(jnp.asarray(p))
+        wide = [slot.format.load(x) for slot, x in zip(slots, old, strict=True)]
+        values = u.values if isinstance(u, SparseRows) else u
+        arrays = [values, *wide] if p is None else [values, p, *wide]
+        key = id(own), numerics.real_dtype(jnp.result_type(*arrays))
+        if key not in casts:
+            casts[key] = in_precision(own, key[1])
+        result = rule(casts[key], values, p, *wide)
+        values, *new = result if slots else (result,)
+        new = [slot.format.store(x, o) for slot, x, o in zip(slots, new, old, strict=True)]
+        rows.append((u.replace(values=values) if isinstance(u, SparseRows) else values, *new))
+    outputs = zip(*rows, strict=True) if rows else [()] * (1 + len(slots))
+    updates, *stored = map(structure.unflatten, outputs)
+    return updates, stored
+
+
+def in_precision(scalars: Any, precision: np.dtype) -> Any:
+    """Floating scalars in the precision of a leaf, so that none promotes it."""
+
+    def cast(x: Any) -> Any:
+        is_array = isinstance(x, (jax.Array, np.ndarray))
+        is_floating = is_array and jnp.issubdtype(x.dtype, np.floating)
+        return as_dtype(x, precision) if is_floating else x
+
+    return jax.tree.map(cast, scalars)

@@ -1,0 +1,78 @@
+"""What the family has in common: moments of the gradient, and a direction made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import chex
+
+from adamx.core import numerics
+from adamx.core.format import Float
+from adamx.core.hyperparameter import Number
+from adamx.core.link import Link
+from adamx.core.slot import Slot
+from adamx.core.transformation import Updates
+from adamx.family.formula import adam_direction, adam_moments
+
+Square: TypeAlias = Callable[[chex.Array], chex.Array]
+
+
+class ScaleByAdamState(NamedTuple):
+    """The moments of Adam and most of its relatives."""
+
+    count: chex.Array  # int32[], steps taken
+    mu: Updates  # first moment, like the parameters; None where nothing is trained
+    nu: Updates  # second moment, like the parameters but always real
+
+
+class Core(Link, abstract=True):
+    """Replaces the gradient by a direction: first the moments move, then they are read.
+
+    The two halves are apart for formats that are read as they were stored, and for rows that
+    share a second moment.
+    """
+
+    @property
+    def mu_dtype(self) -> Any:
+        """The dtype of the first moment, a field of every core."""
+        raise NotImplementedError(type(self).__name__)
+
+    @property
+    def nu_dtype(self) -> Any:
+        """The dtype of the second moment, a field of every core."""
+        raise NotImplementedError(type(self).__name__)
+
+    def state_type(self) -> type[Any]:
+        return ScaleByAdamState
+
+    def slots(self) -> tuple[Slot, ...]:
+        return first_moment(self), second_moment(self)
+
+    def remember(
+        self, s: Any, g: chex.Array, *moments: Any, square: Square = numerics.squared_magnitude
+    ) -> tuple[Any, ...]:
+        """The moments after a gradient; by default Adam's.
+
+        `square` is |x|**2, or its mean over a row where a row has one second moment.
+        """
+        return adam_moments(s, g, *moments, square)
+
+    def direction(self, s: Any, g: chex.Array, *moments: Any) -> chex.Array:
+        """The direction that these moments give; by default Adam's."""
+        mu, nu = moments
+        return adam_direction(s, mu, g, s.nu_scale * nu)
+
+    def rule(self, s: Any, u: chex.Array, p: None, *slots: Any) -> tuple[chex.Array, ...]:
+        moments = self.remember(s, u, *slots)
+        return (self.direction(s, u, *moments), *moments)
+
+
+def first_moment(core: Core, name: str = "mu", start: Number = 0.0) -> Slot:
+    """An average of the gradient."""
+    return Slot(name, format=Float(core.mu_dtype), start=start)
+
+
+def second_moment(core: Core, name: str = "nu", start: Number = 0.0) -> Slot:
+    """An average of squared magnitudes."""
+    return Slot(name, "magnitude", Float(core.nu_dtype), start)

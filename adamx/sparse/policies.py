@@ -1,0 +1,207 @@
+"""Policies: which rows of a table step, whatever the rules of their step are.
+
+`RowRule` is a chain of links with the numbers of one step.  A policy runs it on the rows that it
+chooses, and keeps what it needs about one table in `LeafState`.
+
+A table may hold stale rows: rows that would have moved, and have not yet (`exact.StaleRows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import chex
+import jax.numpy as jnp
+import numpy as np
+
+from adamx.core import numerics
+from adamx.core.link import Link, in_precision
+from adamx.core.rows import SparseRows
+from adamx.core.slot import Slot
+from adamx.family.moments import Core
+from adamx.sparse.chunks import Gradient, move_rows
+
+
+class LeafState(NamedTuple):
+    """What is remembered about one table."""
+
+    mu: chex.Array  # first moment, like the table
+    nu: chex.Array  # second moment, like the table but real; shape (num_rows,) in mode `rowwise`
+    memory: Any = None  # the policy's own, and AMSGrad's largest second moment
+
+
+class RowRule(NamedTuple):
+    """Links one after the other, with their numbers for one table at one step."""
+
+    links: tuple[Link, ...]
+    scalars: tuple[Any, ...]  # None for a link that leaves this table alone
+    count: chex.Array  # int32[], 1 on the first step
+
+    def cast(self, x: Any) -> RowRule:
+        """With all numbers in the precision in which `x` is computed, so that none promotes it."""
+        real = numerics.real_dtype(jnp.result_type(x, jnp.float32))
+        return self._replace(scalars=in_precision(self.scalars, real))
+
+    def __call__(
+        self,
+        g: chex.Array,
+        p: chex.Array,
+        slots: tuple[Any, ...],
+        square: Callable[[chex.Array], chex.Array] = numerics.squared_magnitude,
+    ) -> tuple[chex.Array, tuple[Any, ...]]:
+        """The update of some rows, and the new rows of all slots."""
+        u, remaining, after = g, list(slots), []
+        for link, s in zip(self.links, self.scalars, strict=True):
+            if s is None:
+                continue
+            if isinstance(link, Core):
+                old = [remaining.pop(0) for _ in link.slots()]
+                new = link.remember(s, u, *old, square=square)
+                u = link.direction(s, u, *new)
+                after += new
+            else:
+                u = link.rule(s, u, p if link.reads_params else None)
+        return u, tuple(after)
+
+
+class Average(NamedTuple):
+    """A running average of the parameters beside a table: its numbers at one step."""
+
+    rest: chex.Array | float  # 1 - decay
+    log: chex.Array  # of the decay
+    count: chex.Array  # int32[], steps averaged, this one included
+    state: Any  # of one table: `TouchedEma`, or what the policy made of it
+
+    def step(self, ema: chex.Array, p: chex.Array) -> chex.Array:
+        """ema <- decay * ema + (1 - decay) * p; float32's two weights would not sum to 1."""
+        return ema + self.rest * (p - ema)
+
+    def still(self, ema: chex.Array, p: chex.Array, gap: chex.Array) -> chex.Array:
+        """The average after gap steps in which the parameters stood still."""
+        return standing_still(self.log, ema, p, gap)
+
+
+def standing_still(log: chex.Array, ema: chex.Array, p: chex.Array, gap: chex.Array) -> chex.Array:
+    """p + decay**gap (ema - p), where `log` is the logarithm of the decay."""
+    kept = jnp.exp(beside(gap.astype(ema.dtype), ema) * log.astype(ema.dtype))
+    return p + kept * (ema - p)
+
+
+def written(p: chex.Array, change: chex.Array, dtype: Any) -> chex.Array:
+    """Rows of parameters after a step as they are stored, at least float32."""
+    return numerics.widen((p + change).astype(dtype))
+
+
+def beside(scalar: chex.Array, x: chex.Array) -> chex.Array:
+    """One number a row, in a shape that broadcasts against rows."""
+    return scalar.reshape(scalar.shape + (1,) * (x.ndim - scalar.ndim))
+
+
+class TouchedEma(NamedTuple):
+    """The average of rows that stand still until they are touched, or are touched in every step."""
+
+    ema: chex.Array  # like the parameter, at least float32
+    last: chex.Array  # int32[rows], the step each row is of; int32[] of a scalar
+
+
+class Lazy:
+    """Touched rows take an ordinary step, bias correction with the global count; others none."""
+
+    name = "lazy"
+
+    def check(self, owner: str, links: tuple[Link, ...]) -> None:
+        """Raises ValueError for rules or numbers that the policy cannot follow."""
+
+    def slot_shape(self, slot: Slot, table: chex.Array) -> tuple[int, ...]:
+        """The shape of what is remembered for `table` in a slot."""
+        return np.shape(table)
+
+    def run(
+        self, rule: RowRule, g: chex.Array, p: chex.Array, slots: tuple[Any, ...]
+    ) -> tuple[chex.Array, tuple[Any, ...]]:
+        """One step of some rows, or of all of them."""
+        return rule(g, p, slots)
+
+    def init(self, table: chex.Array, slots: tuple[Slot, ...]) -> LeafState:
+        """Before the first step; also for a `ShapeDtypeStruct` under `eval_shape`."""
+        arrays = [
+            jnp.zeros_like(
+                table, dtype=slot.format.dtype(table, slot.kind), shape=self.slot_shape(slot, table)
+            )
+            for slot in slots
+        ]
+        return LeafState(*arrays)
+
+    def touched(self, rows: SparseRows, state: LeafState) -> Gradient:
+        """The same gradient with all rows that the next step writes, each once."""
+        return rows.coalesce()
+
+    def update(
+        self,
+        rule: RowRule,
+        gradient: Gradient,
+        state: LeafState,
+        table: chex.Array,
+        average: Average | None = None,
+    ) -> tuple[Gradient, LeafState, Any]:
+        """What to add to the table, the new state, and the new state of the average.
+
+        `gradient` is what `touched` returns, or an array, one that touches every row.  The change
+        is an array where it is one, else the same rows, with zeros where they are not needed.
+        """
+        rule = rule.cast(jnp.promote_types(gradient.dtype, table.dtype))
+        ema = None if average is None else average.state
+
+        def move(g: chex.Array, p: chex.Array, old: Any) -> Any:
+            slots, ema = old
+            u, slots = self.run(rule, g, p, slots)
+            if ema is None or average is None:
+                return u, (slots, None)
+            now = average.still(ema.ema, p, average.count - 1 - ema.last)
+            after = average.step(now, written(p, u, table.dtype))
+            return u, (slots, TouchedEma(after, jnp.maximum(ema.last, average.count)))
+
+        slots = tuple(x for x in state if x is not None)
+        fills = (_fills(slots), None if ema is None else TouchedEma(0, 0))
+        change, (slots, ema) = move_rows(move, gradient, table, (slots, ema), fills)
+        return change, LeafState(*slots), ema
+
+    def init_average(self, table: chex.Array, state: LeafState) -> Any:
+        """The average before the first step: a copy of the parameters."""
+        # A copy: the average must not share the buffer of parameters that get donated.
+        ema = jnp.array(table, numerics.moment_dtype(table, None), copy=True)
+        return TouchedEma(ema, jnp.zeros(ema.shape[:1], jnp.int32))
+
+
+def _fills(slots: tuple[Any, ...]) -> tuple[int, ...]:
+    """For a row past the end: no first moment, a second one of 1, so that no step is 0 / 0."""
+    return (0,) + (1,) * (len(slots) - 1)
+
+
+class Dense(Lazy):
+    """Every row takes the ordinary step, touched or not."""
+
+    name = "dense"
+
+    def touched(self, rows: SparseRows, state: LeafState) -> Gradient:
+        return rows.to_dense()
+
+
+class Rowwise(Lazy):
+    """As `lazy`, but a row has one second moment: the average of the mean of |g|**2 over it."""
+
+    name = "rowwise"
+
+    def slot_shape(self, slot: Slot, table: chex.Array) -> tuple[int, ...]:
+        return np.shape(table)[:1] if slot.kind == "magnitude" else np.shape(table)
+
+    def run(
+        self, rule: RowRule, g: chex.Array, p: chex.Array, slots: tuple[Any, ...]
+    ) -> tuple[chex.Array, tuple[Any, ...]]:
+        def mean_square(g: chex.Array) -> chex.Array:
+            axes = tuple(range(1, g.ndim))
+            return jnp.mean(numerics.squared_magnitude(g), axis=axes, keepdims=True)
+
+        u, new = rule(g, p, tuple(beside(x, g) for x in slots), mean_square)
+        return u, tuple(x.reshape(old.shape) for x, old in zip(new, slots, strict=True))
