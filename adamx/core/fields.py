@@ -72,11 +72,16 @@ def _field(kind: Kind, default: Any, kw_only: bool) -> Any:
     return dataclasses.field(default=default, kw_only=kw_only, metadata={KIND: kind})
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is a real number of Python or NumPy; a truth value or a duration is none."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(
+        value, (bool, np.timedelta64)
+    )
+
+
 def check_number(where: Where, value: Any, interval: Interval, wanted: str = "a number") -> Any:
     """A Python or NumPy number in `interval` as a float; any array or tracer as it is."""
-    if isinstance(value, (bool, np.bool_)):
-        raise where.error(TypeError, wanted, value)
-    if isinstance(value, (int, float, np.integer, np.floating)):
+    if is_number(value):
         if float(value) not in interval:
             raise where.error(ValueError, f"in {interval}", value)
         if abs(float(value)) >= _LARGEST:
@@ -117,7 +122,7 @@ def check_count(where: Where, value: Any, minimum: int) -> Any:
         return value
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         value = int(value)
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+    if not is_number(value) or isinstance(value, (float, np.floating)):
         raise where.error(TypeError, "a whole number", value)
     if value < minimum:
         raise where.error(ValueError, f"at least {minimum}", value)

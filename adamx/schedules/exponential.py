@@ -21,56 +21,6 @@ def _check_bound(where: Where, value: Any) -> Any:
 
 
 class ExponentialDecay(Schedule):
-    """init_value * decay_rate**(t / transition_steps), bounded by `end_value`."""
-
-    init_value: Number = fields.number()
-    transition_steps: int = fields.count(1)
-    decay_rate: Number = fields.number(fields.POSITIVE)
-    transition_begin: int = fields.count(0)
-    staircase: bool = fields.switch()
-    end_value: Number | None = fields.child(_check_bound, kw_only=True)
-
-    def __call__(self, count: Count) -> chex.Array:
-        passed = periods(
-            step_count(count), self.transition_begin, self.transition_steps, self.staircase
-        )
-        rate = scalar(self.decay_rate, "decay_rate")
-        value = scalar(self.init_value, "init_value") * geometric(rate, passed)
-        if self.end_value is None:
-            return value
-        bound = scalar(self.end_value, "end_value")
-        return jnp.where(rate < 1.0, jnp.maximum(value, bound), jnp.minimum(value, bound))
-
-
-class WarmupExponentialDecaySchedule(WarmupSchedule):
-    """A straight line to `peak_value`, then exponential decay."""
-
-    transition_steps: int = fields.count(1)
-    decay_rate: Number = fields.number(fields.POSITIVE)
-    transition_begin: int = fields.count(0)
-    staircase: bool = fields.switch()
-    end_value: Number | None = fields.child(_check_bound, kw_only=True)
-
-    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
-        decay = ExponentialDecay(
-            init_value=peak,
-            transition_steps=self.transition_steps,
-            decay_rate=self.decay_rate,
-            transition_begin=self.warmup_steps + self.transition_begin,
-            staircase=self.staircase,
-            end_value=self.end_value,
-        )
-        return decay(count)
-
-
-def exponential_decay(
-    init_value: Number,
-    transition_steps: int,
-    decay_rate: Number,
-    transition_begin: int = 0,
-    staircase: bool = False,
-    end_value: Number | None = None,
-) -> ExponentialDecay:
     """Multiplication by `decay_rate` every `transition_steps` steps, gradually or in stairs.
 
         init_value * decay_rate**(t / transition_steps)
@@ -95,26 +45,30 @@ def exponential_decay(
       >>> [round(float(schedule(t)), 4) for t in (0, 5, 10, 20)]
       [1.0, 0.5, 0.25, 0.0625]
     """
-    return ExponentialDecay.checked(
-        init_value=init_value,
-        transition_steps=transition_steps,
-        decay_rate=decay_rate,
-        transition_begin=transition_begin,
-        staircase=staircase,
-        end_value=end_value,
-    )
+
+    init_value: Number = fields.number()
+    transition_steps: int = fields.count(1)
+    decay_rate: Number = fields.number(fields.POSITIVE)
+    transition_begin: int = fields.count(0, default=0)
+    staircase: bool = fields.switch(default=False)
+    end_value: Number | None = fields.child(_check_bound, default=None)
+
+    def __call__(self, count: Count) -> chex.Array:
+        passed = periods(
+            step_count(count), self.transition_begin, self.transition_steps, self.staircase
+        )
+        rate = scalar(self.decay_rate, "decay_rate")
+        value = scalar(self.init_value, "init_value") * geometric(rate, passed)
+        if self.end_value is None:
+            return value
+        bound = scalar(self.end_value, "end_value")
+        return jnp.where(rate < 1.0, jnp.maximum(value, bound), jnp.minimum(value, bound))
 
 
-def warmup_exponential_decay_schedule(
-    init_value: Number,
-    peak_value: Number,
-    warmup_steps: int,
-    transition_steps: int,
-    decay_rate: Number,
-    transition_begin: int = 0,
-    staircase: bool = False,
-    end_value: Number | None = None,
-) -> WarmupExponentialDecaySchedule:
+exponential_decay = ExponentialDecay
+
+
+class WarmupExponentialDecaySchedule(WarmupSchedule):
     """A straight line to `peak_value` over the warm-up, then exponential decay.
 
         t < warmup_steps:  init_value + (peak_value - init_value) * t / warmup_steps
@@ -142,13 +96,23 @@ def warmup_exponential_decay_schedule(
       >>> [round(float(schedule(t)), 4) for t in (0, 2, 4, 9, 14)]
       [0.0, 0.5, 1.0, 0.5, 0.25]
     """
-    return WarmupExponentialDecaySchedule.checked(
-        init_value=init_value,
-        peak_value=peak_value,
-        warmup_steps=warmup_steps,
-        transition_steps=transition_steps,
-        decay_rate=decay_rate,
-        transition_begin=transition_begin,
-        staircase=staircase,
-        end_value=end_value,
-    )
+
+    transition_steps: int = fields.count(1)
+    decay_rate: Number = fields.number(fields.POSITIVE)
+    transition_begin: int = fields.count(0, default=0)
+    staircase: bool = fields.switch(default=False)
+    end_value: Number | None = fields.child(_check_bound, default=None)
+
+    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
+        decay = ExponentialDecay(
+            init_value=peak,
+            transition_steps=self.transition_steps,
+            decay_rate=self.decay_rate,
+            transition_begin=self.warmup_steps + self.transition_begin,
+            staircase=self.staircase,
+            end_value=self.end_value,
+        )
+        return decay(count)
+
+
+warmup_exponential_decay_schedule = WarmupExponentialDecaySchedule

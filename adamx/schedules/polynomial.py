@@ -22,50 +22,6 @@ from adamx.schedules.shapes import (
 
 
 class LinearSchedule(Schedule):
-    """A straight line from `init_value` to `end_value`."""
-
-    init_value: Number = fields.number()
-    end_value: Number = fields.number()
-    transition_steps: int = fields.count(1)
-    transition_begin: int = fields.count(0)
-
-    def __call__(self, count: Count) -> chex.Array:
-        return blend(
-            scalar(self.init_value, "init_value"),
-            scalar(self.end_value, "end_value"),
-            straight(step_count(count), self.transition_begin, self.transition_steps),
-        )
-
-
-def _stretched(count: chex.Array, begin: Any, steps: Any) -> Shares:
-    """A straight line over the least multiple of `steps` that is not yet over."""
-    done, steps = steps_since(count, begin), fit(steps, count)
-    return proportion(done, jnp.where(done == 0, steps, -done % steps))
-
-
-class PolynomialSchedule(Schedule):
-    """end_value + (init_value - end_value) * (1 - t / transition_steps)**power."""
-
-    init_value: Number = fields.number()
-    end_value: Number = fields.number()
-    power: Number = fields.number(fields.POSITIVE)
-    transition_steps: int = fields.count(1)
-    transition_begin: int = fields.count(0)
-    cycle: bool = fields.switch()
-
-    def __call__(self, count: Count) -> chex.Array:
-        line = _stretched if self.cycle else straight
-        shares = line(step_count(count), self.transition_begin, self.transition_steps)
-        return blend(
-            scalar(self.init_value, "init_value"),
-            scalar(self.end_value, "end_value"),
-            to_the_power(shares, scalar(self.power, "power")),
-        )
-
-
-def linear_schedule(
-    init_value: Number, end_value: Number, transition_steps: int, transition_begin: int = 0
-) -> LinearSchedule:
     """A straight line from `init_value` to `end_value`, constant before and after.
 
         init_value + (end_value - init_value) * t / transition_steps
@@ -88,23 +44,30 @@ def linear_schedule(
       >>> [float(schedule(t)) for t in (0, 5, 10, 15, 20)]
       [1.0, 1.0, 0.75, 0.5, 0.5]
     """
-    return LinearSchedule.checked(
-        init_value=init_value,
-        end_value=end_value,
-        transition_steps=transition_steps,
-        transition_begin=transition_begin,
-    )
+
+    init_value: Number = fields.number()
+    end_value: Number = fields.number()
+    transition_steps: int = fields.count(1)
+    transition_begin: int = fields.count(0, default=0)
+
+    def __call__(self, count: Count) -> chex.Array:
+        return blend(
+            scalar(self.init_value, "init_value"),
+            scalar(self.end_value, "end_value"),
+            straight(step_count(count), self.transition_begin, self.transition_steps),
+        )
 
 
-def polynomial_schedule(
-    init_value: Number,
-    end_value: Number,
-    power: Number,
-    transition_steps: int,
-    transition_begin: int = 0,
-    *,
-    cycle: bool = False,
-) -> PolynomialSchedule:
+linear_schedule = LinearSchedule
+
+
+def _stretched(count: chex.Array, begin: Any, steps: Any) -> Shares:
+    """A straight line over the least multiple of `steps` that is not yet over."""
+    done, steps = steps_since(count, begin), fit(steps, count)
+    return proportion(done, jnp.where(done == 0, steps, -done % steps))
+
+
+class PolynomialSchedule(Schedule):
     """A power of a falling straight line, from `init_value` to `end_value`.
 
         end_value + (init_value - end_value) * (1 - t / T)**power
@@ -135,11 +98,22 @@ def polynomial_schedule(
       >>> [float(schedule(t)) for t in (0, 5, 10, 15, 20)]
       [1.0, 0.25, 0.0, 0.0625, 0.0]
     """
-    return PolynomialSchedule.checked(
-        init_value=init_value,
-        end_value=end_value,
-        power=power,
-        transition_steps=transition_steps,
-        transition_begin=transition_begin,
-        cycle=cycle,
-    )
+
+    init_value: Number = fields.number()
+    end_value: Number = fields.number()
+    power: Number = fields.number(fields.POSITIVE)
+    transition_steps: int = fields.count(1)
+    transition_begin: int = fields.count(0, default=0)
+    cycle: bool = fields.switch(default=False, kw_only=True)
+
+    def __call__(self, count: Count) -> chex.Array:
+        line = _stretched if self.cycle else straight
+        shares = line(step_count(count), self.transition_begin, self.transition_steps)
+        return blend(
+            scalar(self.init_value, "init_value"),
+            scalar(self.end_value, "end_value"),
+            to_the_power(shares, scalar(self.power, "power")),
+        )
+
+
+polynomial_schedule = PolynomialSchedule

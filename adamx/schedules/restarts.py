@@ -77,30 +77,6 @@ def _period(count: chex.Array, first: Any, growth: float) -> tuple[chex.Array, S
 
 
 class CosineRestartsSchedule(Schedule):
-    """Half a cosine over and over, each period `t_mul` as long and `m_mul` as high."""
-
-    init_value: Number = fields.number()
-    first_decay_steps: int = fields.count(1)
-    t_mul: float = fields.static(_check_growth)
-    m_mul: Number = fields.number(fields.POSITIVE)
-    alpha: Number = fields.number()
-
-    def __call__(self, count: Count) -> chex.Array:
-        count = steps_since(step_count(count), 0)
-        period, shares = _period(count, fit(self.first_decay_steps, count), self.t_mul)
-        init, alpha = scalar(self.init_value, "init_value"), scalar(self.alpha, "alpha")
-        height = geometric(scalar(self.m_mul, "m_mul"), jnp.asarray(period, float))
-        top = init * ((1.0 - alpha) * height + alpha)
-        return blend(top, init * alpha, half_cosine(shares))
-
-
-def cosine_restarts_schedule(
-    init_value: Number,
-    first_decay_steps: int,
-    t_mul: float = 2.0,
-    m_mul: Number = 1.0,
-    alpha: Number = 0.0,
-) -> CosineRestartsSchedule:
     """Half a cosine that starts over for ever, each time longer.
 
         init_value * ((1 - alpha) * m_mul**i * (1 + cos(pi * s / T_i)) / 2 + alpha)
@@ -130,13 +106,23 @@ def cosine_restarts_schedule(
       >>> [round(float(schedule(t)), 4) for t in (0, 5, 10, 20, 30)]
       [1.0, 0.5, 0.5, 0.25, 0.25]
     """
-    return CosineRestartsSchedule.checked(
-        init_value=init_value,
-        first_decay_steps=first_decay_steps,
-        t_mul=t_mul,
-        m_mul=m_mul,
-        alpha=alpha,
-    )
+
+    init_value: Number = fields.number()
+    first_decay_steps: int = fields.count(1)
+    t_mul: float = fields.static(_check_growth, default=2.0)
+    m_mul: Number = fields.number(fields.POSITIVE, default=1.0)
+    alpha: Number = fields.number(default=0.0)
+
+    def __call__(self, count: Count) -> chex.Array:
+        count = steps_since(step_count(count), 0)
+        period, shares = _period(count, fit(self.first_decay_steps, count), self.t_mul)
+        init, alpha = scalar(self.init_value, "init_value"), scalar(self.alpha, "alpha")
+        height = geometric(scalar(self.m_mul, "m_mul"), jnp.asarray(period, float))
+        top = init * ((1.0 - alpha) * height + alpha)
+        return blend(top, init * alpha, half_cosine(shares))
+
+
+cosine_restarts_schedule = CosineRestartsSchedule
 
 
 def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> JoinSchedules:

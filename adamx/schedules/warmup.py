@@ -44,29 +44,6 @@ def check_longer_than_warmup(schedule: Any) -> None:
 
 
 class WarmupConstantSchedule(WarmupSchedule):
-    """A straight line to `peak_value`, constant afterwards."""
-
-    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
-        return peak
-
-
-class WarmupLinearDecaySchedule(WarmupSchedule):
-    """A straight line to `peak_value`, then one to `end_value`."""
-
-    decay_steps: int = fields.count(1)
-    end_value: Number = fields.number()
-
-    def check_together(self) -> None:
-        check_longer_than_warmup(self)
-
-    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
-        fall = straight(count, self.warmup_steps, self.decay_steps - self.warmup_steps)
-        return blend(peak, scalar(self.end_value, "end_value"), fall)
-
-
-def warmup_constant_schedule(
-    init_value: Number, peak_value: Number, warmup_steps: int
-) -> WarmupConstantSchedule:
     """A straight line from `init_value` to `peak_value`, constant afterwards.
 
         init_value + (peak_value - init_value) * min(count / warmup_steps, 1)
@@ -91,18 +68,15 @@ def warmup_constant_schedule(
       >>> [float(schedule(t)) for t in (0, 1, 4, 9)]
       [0.0, 0.25, 1.0, 1.0]
     """
-    return WarmupConstantSchedule.checked(
-        init_value=init_value, peak_value=peak_value, warmup_steps=warmup_steps
-    )
+
+    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
+        return peak
 
 
-def warmup_linear_decay_schedule(
-    init_value: Number,
-    peak_value: Number,
-    warmup_steps: int,
-    decay_steps: int,
-    end_value: Number = 0.0,
-) -> WarmupLinearDecaySchedule:
+warmup_constant_schedule = WarmupConstantSchedule
+
+
+class WarmupLinearDecaySchedule(WarmupSchedule):
     """A straight line to `peak_value` over the warm-up, then one to `end_value`.
 
         t < warmup_steps:  init_value + (peak_value - init_value) * t / warmup_steps
@@ -130,10 +104,16 @@ def warmup_linear_decay_schedule(
       >>> [float(schedule(t)) for t in (0, 2, 4, 5, 8, 9)]
       [0.0, 0.5, 1.0, 0.75, 0.0, 0.0]
     """
-    return WarmupLinearDecaySchedule.checked(
-        init_value=init_value,
-        peak_value=peak_value,
-        warmup_steps=warmup_steps,
-        decay_steps=decay_steps,
-        end_value=end_value,
-    )
+
+    decay_steps: int = fields.count(1)
+    end_value: Number = fields.number(default=0.0)
+
+    def check_together(self) -> None:
+        check_longer_than_warmup(self)
+
+    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
+        fall = straight(count, self.warmup_steps, self.decay_steps - self.warmup_steps)
+        return blend(peak, scalar(self.end_value, "end_value"), fall)
+
+
+warmup_linear_decay_schedule = WarmupLinearDecaySchedule
