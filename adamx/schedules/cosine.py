@@ -6,8 +6,15 @@ import chex
 
 from adamx.core import fields
 from adamx.core.hyperparameter import Count, Number, Schedule, scalar
-from adamx.schedules.shapes import blend, half_cosine, step_count, straight, to_the_power
-from adamx.schedules.warmup import WarmupSchedule, check_longer_than_warmup
+from adamx.schedules.shapes import (
+    blend,
+    half_cosine,
+    length,
+    step_count,
+    straight,
+    to_the_power,
+)
+from adamx.schedules.warmup import WarmupSchedule, check_no_shorter_than_warmup
 
 
 class CosineDecaySchedule(Schedule):
@@ -21,7 +28,7 @@ class CosineDecaySchedule(Schedule):
       init_value: the value at step 0.
       decay_steps: the number of steps to the end of the decay, at least 1.
       alpha: the end value as a fraction of `init_value`.
-      exponent: the power to which the half cosine is raised, > 0.
+      exponent: the power to which the half cosine is raised, >= 0; with 0 nothing decays.
 
     Raises:
       TypeError: an argument of the wrong kind.
@@ -38,9 +45,9 @@ class CosineDecaySchedule(Schedule):
     """
 
     init_value: Number = fields.number()
-    decay_steps: int = fields.count(1)
+    decay_steps: float = fields.child(length(1))
     alpha: Number = fields.number(default=0.0)
-    exponent: Number = fields.number(fields.POSITIVE, default=1.0)
+    exponent: Number = fields.number(fields.NONNEGATIVE, default=1.0)
 
     def __call__(self, count: Count) -> chex.Array:
         init = scalar(self.init_value, "init_value")
@@ -66,13 +73,14 @@ class WarmupCosineDecaySchedule(WarmupSchedule):
       init_value: the value at step 0.
       peak_value: the value at step `warmup_steps`.
       warmup_steps: the length of the rise, at least 0.
-      decay_steps: the length of the whole schedule, the warm-up included.
+      decay_steps: the length of the whole schedule, the warm-up included; if it is as long as the
+        warm-up, `end_value` follows at once.
       end_value: the value from step `decay_steps` on.
-      exponent: the power to which the half cosine is raised, > 0.
+      exponent: the power to which the half cosine is raised, >= 0; with 0 nothing decays.
 
     Raises:
       TypeError: an argument of the wrong kind.
-      ValueError: `decay_steps` not greater than `warmup_steps`, or a number outside its range.
+      ValueError: `decay_steps` less than `warmup_steps`, or a number outside its range.
 
     Reference:
       Loshchilov & Hutter, SGDR, 2017, equation 5; Goyal et al., 2017, section 2.2 (warm-up).
@@ -84,12 +92,12 @@ class WarmupCosineDecaySchedule(WarmupSchedule):
       [0.0, 0.5, 1.0, 0.5, 0.0]
     """
 
-    decay_steps: int = fields.count(1)
+    decay_steps: float = fields.child(length(0))
     end_value: Number = fields.number(default=0.0)
-    exponent: Number = fields.number(fields.POSITIVE, default=1.0)
+    exponent: Number = fields.number(fields.NONNEGATIVE, default=1.0)
 
     def check_together(self) -> None:
-        check_longer_than_warmup(self)
+        check_no_shorter_than_warmup(self)
 
     def after_warmup(self, count: chex.Array, peak: Number) -> Number:
         fall = straight(count, self.warmup_steps, self.decay_steps - self.warmup_steps)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from adamx.core import fields
 from adamx.core.fields import Where
 from adamx.core.hyperparameter import Count, Number, Schedule, scalar
-from adamx.schedules.shapes import geometric, periods, step_count
+from adamx.schedules.shapes import geometric, length, periods, step_count, steps_since
 from adamx.schedules.warmup import WarmupSchedule
 
 
@@ -18,6 +18,15 @@ def _check_bound(where: Where, value: Any) -> Any:
     if value is None:
         return None
     return fields.check_number(where, value, fields.REAL, "a number or None")
+
+
+def _decayed(init: Number, passed: chex.Array, rate: Number, bound: Number | None) -> chex.Array:
+    """The value after `passed` periods, not beyond the bound."""
+    value = init * geometric(rate, passed)
+    if bound is None:
+        return value
+    bound = scalar(bound, "end_value")
+    return jnp.where(rate < 1.0, jnp.maximum(value, bound), jnp.minimum(value, bound))
 
 
 class ExponentialDecay(Schedule):
@@ -29,7 +38,7 @@ class ExponentialDecay(Schedule):
 
     Args:
       init_value: the value up to step `transition_begin`.
-      transition_steps: the length of a period, at least 1.
+      transition_steps: the length of a period; with 0 nothing decays.
       decay_rate: the factor of one period, > 0.
       transition_begin: the step at which the decay begins, at least 0.
       staircase: decay at the end of each period instead of gradually.
@@ -37,7 +46,8 @@ class ExponentialDecay(Schedule):
 
     Raises:
       TypeError: an argument of the wrong kind.
-      ValueError: a number outside its range. (optax returns a constant schedule.)
+      ValueError: a number outside its range. (optax returns a constant schedule for a
+        `decay_rate` of 0 or negative `transition_steps`.)
 
     Example:
       >>> import adamx
@@ -47,9 +57,9 @@ class ExponentialDecay(Schedule):
     """
 
     init_value: Number = fields.number()
-    transition_steps: int = fields.count(1)
+    transition_steps: float = fields.child(length(0))
     decay_rate: Number = fields.number(fields.POSITIVE)
-    transition_begin: int = fields.count(0, default=0)
+    transition_begin: float = fields.child(length(0), default=0)
     staircase: bool = fields.switch(default=False)
     end_value: Number | None = fields.child(_check_bound, default=None)
 
@@ -57,12 +67,8 @@ class ExponentialDecay(Schedule):
         passed = periods(
             step_count(count), self.transition_begin, self.transition_steps, self.staircase
         )
-        rate = scalar(self.decay_rate, "decay_rate")
-        value = scalar(self.init_value, "init_value") * geometric(rate, passed)
-        if self.end_value is None:
-            return value
-        bound = scalar(self.end_value, "end_value")
-        return jnp.where(rate < 1.0, jnp.maximum(value, bound), jnp.minimum(value, bound))
+        init, rate = scalar(self.init_value, "init_value"), scalar(self.decay_rate, "decay_rate")
+        return _decayed(init, passed, rate, self.end_value)
 
 
 exponential_decay = ExponentialDecay
@@ -97,22 +103,20 @@ class WarmupExponentialDecaySchedule(WarmupSchedule):
       [0.0, 0.5, 1.0, 0.5, 0.25]
     """
 
-    transition_steps: int = fields.count(1)
+    transition_steps: float = fields.child(length(0))
     decay_rate: Number = fields.number(fields.POSITIVE)
-    transition_begin: int = fields.count(0, default=0)
+    transition_begin: float = fields.child(length(0), default=0)
     staircase: bool = fields.switch(default=False)
     end_value: Number | None = fields.child(_check_bound, default=None)
 
     def after_warmup(self, count: chex.Array, peak: Number) -> Number:
-        decay = ExponentialDecay(
-            init_value=peak,
-            transition_steps=self.transition_steps,
-            decay_rate=self.decay_rate,
-            transition_begin=self.warmup_steps + self.transition_begin,
-            staircase=self.staircase,
-            end_value=self.end_value,
+        passed = periods(
+            steps_since(count, self.warmup_steps),
+            self.transition_begin,
+            self.transition_steps,
+            self.staircase,
         )
-        return decay(count)
+        return _decayed(peak, passed, scalar(self.decay_rate, "decay_rate"), self.end_value)
 
 
 warmup_exponential_decay_schedule = WarmupExponentialDecaySchedule

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from adamx.core import fields
 from adamx.core.hyperparameter import Count, Number, Schedule, scalar
-from adamx.schedules.shapes import fit, periods, step_count
+from adamx.schedules.shapes import fit, length, periods, step_count
 from adamx.schedules.warmup import WarmupSchedule
 
 
@@ -38,7 +38,7 @@ class InverseTimeDecay(Schedule):
 
     init_value: Number = fields.number()
     decay_rate: Number = fields.number(fields.NONNEGATIVE)
-    decay_steps: int = fields.count(1, default=1)
+    decay_steps: float = fields.child(length(1), default=1)
     staircase: bool = fields.switch(default=False)
 
     def __call__(self, count: Count) -> chex.Array:

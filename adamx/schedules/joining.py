@@ -19,7 +19,7 @@ from adamx.core.hyperparameter import (
     hyperparameter,
     scalar,
 )
-from adamx.schedules.shapes import fit, largest, step_count, steps_since
+from adamx.schedules.shapes import check_length, fit, largest, step_count, steps_since
 
 _FARTHEST = 2**31 - 1  # as an int32 on every device
 
@@ -41,13 +41,13 @@ def _check_schedules(where: Where, value: Any) -> tuple[Schedule, ...]:
     )
 
 
-def _check_boundaries(where: Where, value: Any) -> tuple[int, ...]:
+def _check_boundaries(where: Where, value: Any) -> tuple[float, ...]:
     boundaries = tuple(
-        fields.check_count(Where(where.owner, f"{where.argument}[{i}]"), boundary, 0)
-        for i, boundary in enumerate(_items(where, value, "whole numbers"))
+        check_length(Where(where.owner, f"{where.argument}[{i}]"), boundary, 0)
+        for i, boundary in enumerate(_items(where, value, "numbers of steps"))
     )
     for before, after in pairwise(boundaries):
-        if isinstance(before, int) and isinstance(after, int) and after < before:
+        if fields.is_number(before) and fields.is_number(after) and after < before:
             raise where.error(ValueError, "in increasing order", value)
     return boundaries
 
@@ -65,7 +65,7 @@ class JoinSchedules(Schedule):
       boundaries: the steps at which the second and later ones start, one fewer than schedules.
 
     Raises:
-      TypeError: something that is not a function, or a boundary that is not a whole number.
+      TypeError: something that is not a function, or a boundary that is not a number.
       ValueError: a wrong number of boundaries, a negative one, or boundaries that decrease.
 
     Example:
@@ -77,7 +77,7 @@ class JoinSchedules(Schedule):
     """
 
     schedules: Iterable[Callable[[Any], Any]] = fields.child(_check_schedules)
-    boundaries: Iterable[int] = fields.child(_check_boundaries)
+    boundaries: Iterable[float] = fields.child(_check_boundaries)
 
     def check_together(self) -> None:
         schedules, boundaries = tuple(self.schedules), tuple(self.boundaries)

@@ -13,10 +13,18 @@ import jax.numpy as jnp
 from adamx.core import fields
 from adamx.core.fields import Where
 from adamx.core.hyperparameter import Count, Number, Schedule, scalar
-from adamx.schedules.shapes import SHAPES, blend, fit, shape_name, step_count, straight
+from adamx.schedules.shapes import (
+    SHAPES,
+    blend,
+    check_length,
+    fit,
+    shape_name,
+    step_count,
+    straight,
+)
 
-Pairs = tuple[tuple[int, Number], ...]
-BoundariesAndScales = Mapping[int, Number] | Iterable[tuple[int, Number]] | None
+Pairs = tuple[tuple[float, Number], ...]
+BoundariesAndScales = Mapping[float, Number] | Iterable[tuple[float, Number]] | None
 
 
 def _check_pairs(where: Where, value: Any) -> Pairs:
@@ -33,7 +41,7 @@ def _check_pairs(where: Where, value: Any) -> Pairs:
         raise where.error(TypeError, wanted, value) from None
     pairs = [
         (
-            fields.check_count(Where(where.owner, f"boundary in {where.argument}"), boundary, 0),
+            check_length(Where(where.owner, f"boundary in {where.argument}"), boundary, 0),
             fields.check_number(
                 Where(where.owner, f"{where.argument}[{boundary}]"), scale, fields.NONNEGATIVE
             ),
@@ -41,7 +49,7 @@ def _check_pairs(where: Where, value: Any) -> Pairs:
         for boundary, scale in given
     ]
     boundaries = [boundary for boundary, _ in pairs]
-    if all(isinstance(boundary, int) for boundary in boundaries):
+    if all(map(fields.is_number, boundaries)):
         if len(set(boundaries)) != len(boundaries):
             raise where.error(ValueError, "given once for each boundary", value)
         pairs.sort(key=operator.itemgetter(0))
@@ -134,8 +142,7 @@ class PiecewiseInterpolateSchedule(Schedule):
         for (begin, end), (start, stop) in zip(
             pairwise(boundaries), pairwise(plateaus), strict=True
         ):
-            # A first boundary of 0 leaves a piece of no steps, which must not divide by zero.
-            shares = straight(count, begin, jnp.maximum(fit(end - begin, count), 1))
+            shares = straight(count, begin, end - begin)
             piece = blend(start, stop, SHAPES[self.interpolate_type](shares))
             value = jnp.where(count < fit(begin, count), value, piece)
         last = boundaries[-1]

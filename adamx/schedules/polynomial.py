@@ -13,12 +13,20 @@ from adamx.schedules.shapes import (
     Shares,
     blend,
     fit,
+    length,
     proportion,
     step_count,
     steps_since,
     straight,
     to_the_power,
 )
+
+
+def _end(init: Number, end: Number, steps: Any) -> Number:
+    """Where a transition ends; one of no steps does not take place, as in optax."""
+    if isinstance(steps, (int, float)):
+        return end if steps else init
+    return jnp.where(steps == 0, init, end)
 
 
 class LinearSchedule(Schedule):
@@ -31,12 +39,12 @@ class LinearSchedule(Schedule):
     Args:
       init_value: the value up to step `transition_begin`.
       end_value: the value from step `transition_begin + transition_steps` on.
-      transition_steps: the length of the line, at least 1.
+      transition_steps: the length of the line; with 0 the value stays at `init_value`.
       transition_begin: the step at which it begins, at least 0.
 
     Raises:
       TypeError: an argument of the wrong kind.
-      ValueError: a number of steps below its minimum. (optax returns a constant schedule.)
+      ValueError: a negative number of steps. (optax returns a constant schedule.)
 
     Example:
       >>> import adamx
@@ -47,13 +55,14 @@ class LinearSchedule(Schedule):
 
     init_value: Number = fields.number()
     end_value: Number = fields.number()
-    transition_steps: int = fields.count(1)
-    transition_begin: int = fields.count(0, default=0)
+    transition_steps: float = fields.child(length(0))
+    transition_begin: float = fields.child(length(0), default=0)
 
     def __call__(self, count: Count) -> chex.Array:
+        init, end = scalar(self.init_value, "init_value"), scalar(self.end_value, "end_value")
         return blend(
-            scalar(self.init_value, "init_value"),
-            scalar(self.end_value, "end_value"),
+            init,
+            _end(init, end, self.transition_steps),
             straight(step_count(count), self.transition_begin, self.transition_steps),
         )
 
@@ -63,7 +72,7 @@ linear_schedule = LinearSchedule
 
 def _stretched(count: chex.Array, begin: Any, steps: Any) -> Shares:
     """A straight line over the least multiple of `steps` that is not yet over."""
-    done, steps = steps_since(count, begin), fit(steps, count)
+    done, steps = steps_since(count, begin), jnp.maximum(fit(steps, count), 1)
     return proportion(done, jnp.where(done == 0, steps, -done % steps))
 
 
@@ -77,8 +86,8 @@ class PolynomialSchedule(Schedule):
     Args:
       init_value: the value up to step `transition_begin`.
       end_value: the value from step `transition_begin + transition_steps` on.
-      power: the power, > 0.
-      transition_steps: the length T of the transition, at least 1.
+      power: the power, >= 0; with 0 the value stays at `init_value`.
+      transition_steps: the length T of the transition; with 0 the value stays at `init_value`.
       transition_begin: the step at which it begins, at least 0.
       cycle: instead of staying at `end_value`, start over from a lower value each time it is
         passed: t is not held at T, but T is `transition_steps * max(ceil(t /
@@ -86,8 +95,8 @@ class PolynomialSchedule(Schedule):
 
     Raises:
       TypeError: an argument of the wrong kind.
-      ValueError: a number outside its range. (optax returns a constant schedule for
-        `transition_steps` below 1.)
+      ValueError: a number outside its range. (optax returns a constant schedule for negative
+        `transition_steps`.)
 
     Example:
       >>> import adamx
@@ -101,17 +110,18 @@ class PolynomialSchedule(Schedule):
 
     init_value: Number = fields.number()
     end_value: Number = fields.number()
-    power: Number = fields.number(fields.POSITIVE)
-    transition_steps: int = fields.count(1)
-    transition_begin: int = fields.count(0, default=0)
+    power: Number = fields.number(fields.NONNEGATIVE)
+    transition_steps: float = fields.child(length(0))
+    transition_begin: float = fields.child(length(0), default=0)
     cycle: bool = fields.switch(default=False, kw_only=True)
 
     def __call__(self, count: Count) -> chex.Array:
         line = _stretched if self.cycle else straight
         shares = line(step_count(count), self.transition_begin, self.transition_steps)
+        init, end = scalar(self.init_value, "init_value"), scalar(self.end_value, "end_value")
         return blend(
-            scalar(self.init_value, "init_value"),
-            scalar(self.end_value, "end_value"),
+            init,
+            _end(init, end, self.transition_steps),
             to_the_power(shares, scalar(self.power, "power")),
         )
 

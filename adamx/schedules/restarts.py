@@ -14,8 +14,8 @@ import numpy as np
 from adamx.core import fields
 from adamx.core.fields import Interval, Where
 from adamx.core.hyperparameter import Count, Number, Schedule, scalar
-from adamx.schedules.cosine import warmup_cosine_decay_schedule
-from adamx.schedules.joining import JoinSchedules, join_schedules
+from adamx.schedules.cosine import WarmupCosineDecaySchedule
+from adamx.schedules.joining import JoinSchedules
 from adamx.schedules.shapes import (
     Shares,
     blend,
@@ -33,8 +33,7 @@ _LEAST_GROWTH = 1.001
 
 def _check_growth(where: Where, value: Any) -> float:
     """The growth of the periods: it decides how many there can be, so it cannot be traced."""
-    numbers = (int, float, np.integer, np.floating)
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers):
+    if not fields.is_number(value):
         raise where.error(TypeError, "a Python number", value)
     if value == 1.0:
         return 1.0
@@ -160,6 +159,6 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> JoinSchedules:
     for kwargs in given:
         if not isinstance(kwargs, Mapping):
             raise where.error(TypeError, wanted, kwargs)
-    cycles = [warmup_cosine_decay_schedule(**kwargs) for kwargs in given]
+    cycles = [WarmupCosineDecaySchedule(**kwargs) for kwargs in given]
     *boundaries, _ = accumulate(cycle.decay_steps for cycle in cycles)
-    return join_schedules(cycles, boundaries)
+    return JoinSchedules(cycles, boundaries)

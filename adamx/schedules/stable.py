@@ -6,7 +6,7 @@ import chex
 
 from adamx.core import fields
 from adamx.core.hyperparameter import Number, scalar
-from adamx.schedules.shapes import SHAPES, blend, shape_name, straight
+from adamx.schedules.shapes import SHAPES, blend, length, shape_name, steps_since, straight
 from adamx.schedules.warmup import WarmupSchedule
 
 
@@ -29,7 +29,7 @@ class WarmupStableDecaySchedule(WarmupSchedule):
       peak_value: the value on the plateau.
       warmup_steps: the length of the rise, at least 0.
       stable_steps: the length of the plateau, at least 0.
-      cooldown_steps: the length of the fall, at least 1.
+      cooldown_steps: the length of the fall, at least 0.
       end_value: the value after the fall.
       cooldown: the form of the fall, "linear", "cosine" or "1-sqrt".
 
@@ -48,13 +48,16 @@ class WarmupStableDecaySchedule(WarmupSchedule):
       [0.0, 0.5, 1.0, 1.0, 0.5, 0.0]
     """
 
-    stable_steps: int = fields.count(0)
-    cooldown_steps: int = fields.count(1)
+    stable_steps: float = fields.child(length(0))
+    cooldown_steps: float = fields.child(length(0))
     end_value: Number = fields.number(default=0.0)
     cooldown: str = fields.static(shape_name("linear", "cosine", "1-sqrt"), default="linear")
 
     def after_warmup(self, count: chex.Array, peak: Number) -> Number:
-        fall = straight(count, self.warmup_steps + self.stable_steps, self.cooldown_steps)
+        # One after the other: the sum of two lengths may be more than an integer holds.
+        fall = straight(
+            steps_since(count, self.warmup_steps), self.stable_steps, self.cooldown_steps
+        )
         return blend(peak, scalar(self.end_value, "end_value"), SHAPES[self.cooldown](fall))
 
 
