@@ -5,6 +5,8 @@ A lower layer that knows a higher one cannot be understood, tested or replaced a
 
 import ast
 import inspect
+import operator
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,7 +91,14 @@ PUBLIC = [
     for space in (adamx, adamx.sharding, adamx.sparse)
     for name in space.__all__
 ]
-FUNCTIONS = [p for p in PUBLIC if inspect.isfunction(p.values[0])]
+
+
+def is_called(name: str, thing: Any) -> bool:
+    """A function, or a class that is offered as one."""
+    return inspect.isfunction(thing) or (inspect.isclass(thing) and name[0].islower())
+
+
+CALLED = [p for p in PUBLIC if is_called(p.id.rpartition(".")[2], p.values[0])]
 
 
 def test_all_lists_exactly_what_can_be_imported() -> None:
@@ -109,23 +118,37 @@ def test_everything_public_is_documented(thing: Any) -> None:
     assert not written_by_namedtuple
 
 
-def validates(function: Any) -> bool:
-    """It raises or checks itself, or hands its arguments to a function that builds a value."""
-    source = inspect.getsource(function)
+def validates(thing: Any) -> bool:
+    """It raises or checks itself, or its arguments are those of a value."""
+    if inspect.isclass(thing):
+        return issubclass(thing, Value) and bool(inspect.signature(thing).parameters)
+    source = inspect.getsource(thing)
     body = source[source.rindex('"""') :]
     checks = ("raise ", ".check_", ".require_", ".checked(")
-    returned = function.__globals__.get(function.__annotations__["return"])
+    returned = thing.__globals__.get(thing.__annotations__["return"])
     builds = inspect.isclass(returned) and issubclass(returned, Value)
     return any(check in body for check in checks) or (
-        builds and bool(inspect.signature(function).parameters)
+        builds and bool(inspect.signature(thing).parameters)
     )
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_public_functions_say_what_they_take_raise_and_how_to_use_them(function: Any) -> None:
-    text = inspect.getdoc(function) or ""
+@pytest.mark.parametrize("thing", CALLED)
+def test_public_names_say_what_they_take_raise_and_how_to_use_them(thing: Any) -> None:
+    text = inspect.getdoc(thing) or ""
     arguments = text.partition("\nArgs:\n")[2].partition("\n\n")[0]
-    for name in inspect.signature(function).parameters:
+    for name in inspect.signature(thing).parameters:
         assert name in arguments.replace(",", " ").replace(":", " ").replace("*", "").split(), name
-    assert "\nRaises:\n" in text or not validates(function)
+    assert "\nRaises:\n" in text or not validates(thing)
     assert ">>>" in text
+
+
+VALUES = [p for p in CALLED if inspect.isclass(p.values[0]) and issubclass(p.values[0], Value)]
+
+
+@pytest.mark.parametrize("thing", VALUES)
+def test_a_class_offered_as_a_function_goes_by_that_name(thing: Any) -> None:
+    """In recipes, in configurations, and in Python's own errors about its arguments."""
+    name = thing.public_name
+    assert operator.attrgetter(name)(adamx) is thing
+    with pytest.raises(TypeError, match=rf"^{re.escape(name)}\(\) got an unexpected keyword"):
+        thing(no_such_argument=0)

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from adamx.core import fields
 from adamx.core.mask import FrozenTree
 from adamx.core.value import REGISTRY, Value, check_names
 
@@ -46,10 +47,10 @@ def get_config(value: Value) -> dict[str, Any]:
 
 def _encode(value: Any, path: str) -> Any:
     if isinstance(value, Value):
-        fields = value.field_values()
+        items = value.field_values().items()
         return {
             _NAME: value.public_name,
-            **{name: _encode(item, f"{path}.{name}") for name, item in fields.items()},
+            **{name: _encode(item, f"{path}.{name}") for name, item in items},
         }
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -93,6 +94,24 @@ def from_config(config: dict[str, Any]) -> Any:
     return _decode(config)
 
 
+def _decode_array(given: Any, dtype: Any) -> np.ndarray:
+    """The numbers in a dtype that holds them: integers exactly, other numbers rounded."""
+    try:
+        numbers = np.asarray(given)
+        wanted = jax.numpy.dtype(dtype)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"from_config: no array of a dtype: {given!r}, {dtype!r}") from error
+    if not (fields.is_real(numbers.dtype) and fields.is_real(wanted)):
+        raise TypeError(f"from_config: an array must hold real numbers, got {given!r}, {dtype!r}")
+    with np.errstate(all="ignore"):
+        array = numbers.astype(wanted)
+        whole = wanted.kind in "iu"
+        lost = array != numbers if whole else np.isfinite(array) != np.isfinite(numbers)
+    if np.any(lost):
+        raise ValueError(f"from_config: {wanted.name} cannot hold {given!r}")
+    return array
+
+
 def _decode(item: Any) -> Any:
     if isinstance(item, list):
         return [_decode(x) for x in item]
@@ -101,7 +120,7 @@ def _decode(item: Any) -> Any:
     if set(item) == {_TREE}:
         return FrozenTree(item[_TREE])
     if set(item) == {_ARRAY, "dtype"}:
-        return np.asarray(item[_ARRAY]).astype(jax.numpy.dtype(item["dtype"]))
+        return _decode_array(item[_ARRAY], item["dtype"])
     name = item.get(_NAME)
     if name not in REGISTRY:
         raise ValueError(

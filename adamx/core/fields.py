@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeAlias
 
+import chex
 import jax
 import numpy as np
 
@@ -72,21 +73,48 @@ def _field(kind: Kind, default: Any, kw_only: bool) -> Any:
     return dataclasses.field(default=default, kw_only=kw_only, metadata={KIND: kind})
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is a real number of Python or NumPy; a truth value or a duration is none."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(
+        value, (bool, np.timedelta64)
+    )
+
+
+def is_real(dtype: np.dtype) -> bool:
+    """Whether arrays of this dtype hold real numbers."""
+    return dtype.kind in "iuf" or dtype.name == "bfloat16"
+
+
+def _readable(array: chex.Array) -> list[float]:
+    """The numbers in an array that can be read here: none of a tracer, or of other processes."""
+    if isinstance(array, jax.core.Tracer):
+        return []
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        return []
+    numbers: list[float] = np.asarray(array, np.float64).ravel().tolist()
+    return numbers
+
+
 def check_number(where: Where, value: Any, interval: Interval, wanted: str = "a number") -> Any:
-    """A Python or NumPy number in `interval` as a float; any array or tracer as it is."""
-    if isinstance(value, (bool, np.bool_)):
-        raise where.error(TypeError, wanted, value)
-    if isinstance(value, (int, float, np.integer, np.floating)):
-        if float(value) not in interval:
-            raise where.error(ValueError, f"in {interval}", value)
-        if abs(float(value)) >= _LARGEST:
-            raise where.error(ValueError, "a number that float32 can hold", value)
-        return float(value)
+    """A number in `interval` as a float; an array of such numbers, or a tracer, as it is."""
     if isinstance(value, (jax.Array, np.ndarray)):
-        if value.dtype.kind not in "iuf" and value.dtype.name != "bfloat16":
+        if not is_real(value.dtype):
             raise where.error(TypeError, f"{wanted} (real)", value)
+        for number in _readable(value):
+            _check_range(where, number, interval, value)
         return value
-    raise where.error(TypeError, wanted, value)
+    if not is_number(value):
+        raise where.error(TypeError, wanted, value)
+    number = int(value) if isinstance(value, (int, np.integer)) else float(value)
+    _check_range(where, number, interval, value)
+    return float(number)
+
+
+def _check_range(where: Where, number: float, interval: Interval, given: Any) -> None:
+    if number not in interval:
+        raise where.error(ValueError, f"in {interval}", given)
+    if abs(number) >= _LARGEST:
+        raise where.error(ValueError, "a number that float32 can hold", given)
 
 
 def check_callable(where: Where, value: Any, wanted: str) -> Callable[..., Any]:
@@ -114,20 +142,32 @@ def number(interval: Interval = REAL, *, default: Any = REQUIRED, kw_only: bool 
 def check_count(where: Where, value: Any, minimum: int) -> Any:
     """A whole number of at least `minimum`, also `1e5`, as an int; an integer array as it is."""
     if isinstance(value, (jax.Array, np.ndarray)) and value.dtype.kind in "iu":
+        if any(number < minimum for number in _readable(value)):
+            raise where.error(ValueError, f"at least {minimum}", value)
         return value
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         value = int(value)
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+    if not is_number(value) or isinstance(value, (float, np.floating)):
         raise where.error(TypeError, "a whole number", value)
     if value < minimum:
         raise where.error(ValueError, f"at least {minimum}", value)
     return int(value)
 
 
+def check_steps(where: Where, value: Any, minimum: int) -> Any:
+    """A count that fits beside the step count on a device, which has 32 bits, or 64 with x64."""
+    count = check_count(where, value, minimum)
+    largest = np.iinfo(jax.dtypes.canonicalize_dtype(int)).max
+    numbers = [count] if isinstance(count, int) else _readable(count)
+    if any(number > largest for number in numbers):
+        raise where.error(ValueError, f"at most {largest}", value)
+    return count
+
+
 def count(minimum: int, *, default: Any = REQUIRED, kw_only: bool = False) -> Any:
     """A field holding a whole number of steps, at least `minimum`, as data."""
     return child(
-        lambda where, value: check_count(where, value, minimum), default=default, kw_only=kw_only
+        lambda where, value: check_steps(where, value, minimum), default=default, kw_only=kw_only
     )
 
 
@@ -184,7 +224,7 @@ def limit(*, default: Any = None, kw_only: bool = False) -> Any:
             return None
         if isinstance(value, (jax.Array, np.ndarray)):
             raise where.error(TypeError, "a whole number or None", value)
-        limit: int = check_count(where, value, 1)
+        limit: int = check_steps(where, value, 1)
         return limit
 
     return static(check, default=default, kw_only=kw_only)

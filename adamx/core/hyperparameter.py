@@ -41,7 +41,7 @@ class CallableSchedule(Schedule):
     function: Callable[[Any], Any] = fields.function(_FUNCTION)
 
     def __call__(self, count: Count) -> chex.Array:
-        return jnp.asarray(self.function(count))
+        return real(self.function(count), f"{self!r}")
 
     def __repr__(self) -> str:
         return getattr(self.function, "__qualname__", repr(self.function))
@@ -58,7 +58,8 @@ class CallableNumber(Schedule):
     function: Callable[[], Any] = fields.function(_READER)
     place: Where = fields.static(lambda where, value: value)
     interval: Interval = fields.static(lambda where, value: value)
-    value: Number | None = fields.child(lambda where, value: value)  # None: not read yet
+    # None: not read yet
+    value: Number | None = fields.child(lambda where, value: value, default=None)
 
     def read(self) -> CallableNumber:
         """The same with the number that the function returns now."""
@@ -88,8 +89,14 @@ class CallableNumber(Schedule):
         return getattr(self.function, "__qualname__", repr(self.function))
 
 
-def _takes_nothing(function: Callable[..., Any]) -> bool:
-    """Whether it can be called without an argument, and not with one."""
+_WRITE = (
+    "write `lambda count: ...` for a function of the step count, or `lambda: ...` for one that is "
+    "read before every step"
+)
+
+
+def _takes_nothing(where: Where, function: Callable[..., Any]) -> bool:
+    """Whether it is called without an argument; otherwise it is called with the step count."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -102,7 +109,21 @@ def _takes_nothing(function: Callable[..., Any]) -> bool:
             return False
         return True
 
-    return fits() and not fits(0)
+    if not fits(0):
+        if fits():
+            return True
+        raise TypeError(
+            f"{where.owner}: `{where.argument}` must be {_FUNCTION}, got {function!r}, which takes "
+            f"{signature}; {_WRITE}"
+        )
+    first = next(iter(signature.parameters.values()))
+    if first.default is not first.empty:
+        # `lambda lr=0.1: lr` means the number, `def rate(count=0)` the step count.
+        raise TypeError(
+            f"{where.owner}: `{where.argument}` got {function!r}, whose argument `{first}` has a "
+            f"default, so that it may mean the step count or not; {_WRITE}"
+        )
+    return False
 
 
 Hyperparameter: TypeAlias = float | chex.Array | Schedule
@@ -113,9 +134,9 @@ def as_schedule(where: Where, value: Any, interval: Interval = fields.REAL) -> S
     """A schedule as it is, any other callable wrapped; `interval` holds for what is read."""
     if isinstance(value, Schedule):
         return value
-    if callable(value) and _takes_nothing(value):
-        return CallableNumber(function=value, place=where, interval=interval, value=None)
-    return CallableSchedule(function=fields.check_callable(where, value, _FUNCTION))
+    if callable(value) and _takes_nothing(where, value):
+        return CallableNumber(value, where, interval)
+    return CallableSchedule(fields.check_callable(where, value, _FUNCTION))
 
 
 def hyperparameter(
@@ -139,7 +160,7 @@ def as_dtype(x: Number, dtype: np.dtype) -> Number:
 
 def scalar(value: Any, what: str) -> Number:
     """One number as a Python float or a scalar array of at least 32 bits; refuses to broadcast."""
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     array = _scalar_array(value, what)
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
@@ -150,8 +171,21 @@ def whole(value: Any, what: str) -> Count:
     return value if isinstance(value, int) else _scalar_array(value, what)
 
 
+def real(value: Any, what: str) -> jax.Array:
+    """Real numbers as an array; a complex one would lose its imaginary part, True is no rate."""
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError):
+        found = False
+    else:
+        found = fields.is_real(array.dtype)
+    if not found:
+        raise TypeError(f"{what} must be a real number, got {value!r} ({type(value).__name__})")
+    return array
+
+
 def _scalar_array(value: Any, what: str) -> jax.Array:
-    array = jnp.asarray(value)
+    array = real(value, what)
     if array.ndim:
         raise ValueError(
             f"{what} must be a scalar inside a step, got shape {array.shape}; "

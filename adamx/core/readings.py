@@ -38,8 +38,7 @@ def read_callables(tx: T) -> T:
 
     Raises:
       TypeError: a function that returns something else than a number, or a traced one.
-      ValueError: a number outside the hyperparameter's range, as if it had been given directly
-        (arrays are not looked at, there as here).
+      ValueError: a number outside the hyperparameter's range, as if it had been given directly.
 
     Example:
       >>> import adamx, jax, jax.numpy as jnp

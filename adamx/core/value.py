@@ -82,6 +82,8 @@ class Value:
             cls, cls._flatten_with_keys, cls._rebuild, cls._flatten
         )
         cls.public_name = name or _public_name(cls)
+        # Python's own errors about the arguments then name what was called.
+        cls.__init__.__qualname__ = cls.public_name
         REGISTRY[cls.public_name] = cls
 
     def __post_init__(self) -> None:
@@ -142,11 +144,13 @@ class Value:
         return hash((structure, *map(_leaf_key, leaves)))
 
     def recipe_arguments(self) -> list[str]:
-        """The arguments as printed in the recipe; switches at their default are left out."""
+        """The arguments as printed in the recipe: all numbers, and what is not at its default."""
         return [
             f"{f.name}={_show(getattr(self, f.name))}"
             for f in _fields_of(self)
-            if not (f.metadata[fields.KIND].static and getattr(self, f.name) == f.default)
+            if not f.metadata[fields.KIND].static
+            or fields.is_number(getattr(self, f.name))
+            or getattr(self, f.name) != f.default
         ]
 
     def __repr__(self) -> str:

@@ -10,15 +10,6 @@ from adamx.core.hyperparameter import Count, Number, Schedule, scalar
 
 
 class ConstantSchedule(Schedule):
-    """The same value at every step."""
-
-    value: Number = fields.number()
-
-    def __call__(self, count: Count) -> chex.Array:
-        return jnp.asarray(scalar(self.value, "value"), float)
-
-
-def constant_schedule(value: Number) -> ConstantSchedule:
     """The same value at every step.
 
     Args:
@@ -32,4 +23,11 @@ def constant_schedule(value: Number) -> ConstantSchedule:
       >>> adamx.constant_schedule(0.1)(1000)
       Array(0.1, dtype=float32)
     """
-    return ConstantSchedule.checked(value=value)
+
+    value: Number = fields.number()
+
+    def __call__(self, count: Count) -> chex.Array:
+        return jnp.asarray(scalar(self.value, "value"), float)
+
+
+constant_schedule = ConstantSchedule

@@ -6,44 +6,18 @@ import chex
 
 from adamx.core import fields
 from adamx.core.hyperparameter import Count, Number, Schedule, scalar
-from adamx.schedules.shapes import blend, half_cosine, step_count, straight, to_the_power
-from adamx.schedules.warmup import WarmupSchedule, check_longer_than_warmup
+from adamx.schedules.shapes import (
+    blend,
+    half_cosine,
+    length,
+    step_count,
+    straight,
+    to_the_power,
+)
+from adamx.schedules.warmup import WarmupSchedule, check_no_shorter_than_warmup
 
 
 class CosineDecaySchedule(Schedule):
-    """init_value * ((1 - alpha) * ((1 + cos(pi * t / decay_steps)) / 2)**exponent + alpha)."""
-
-    init_value: Number = fields.number()
-    decay_steps: int = fields.count(1)
-    alpha: Number = fields.number()
-    exponent: Number = fields.number(fields.POSITIVE)
-
-    def __call__(self, count: Count) -> chex.Array:
-        init = scalar(self.init_value, "init_value")
-        shares = half_cosine(straight(step_count(count), 0, self.decay_steps))
-        shares = to_the_power(shares, scalar(self.exponent, "exponent"))
-        return blend(init, init * scalar(self.alpha, "alpha"), shares)
-
-
-class WarmupCosineDecaySchedule(WarmupSchedule):
-    """A straight line to `peak_value`, then half a cosine to `end_value`."""
-
-    decay_steps: int = fields.count(1)
-    end_value: Number = fields.number()
-    exponent: Number = fields.number(fields.POSITIVE)
-
-    def check_together(self) -> None:
-        check_longer_than_warmup(self)
-
-    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
-        fall = straight(count, self.warmup_steps, self.decay_steps - self.warmup_steps)
-        shares = to_the_power(half_cosine(fall), scalar(self.exponent, "exponent"))
-        return blend(peak, scalar(self.end_value, "end_value"), shares)
-
-
-def cosine_decay_schedule(
-    init_value: Number, decay_steps: int, alpha: Number = 0.0, exponent: Number = 1.0
-) -> CosineDecaySchedule:
     """Half a cosine from `init_value` down to `alpha * init_value`.
 
         init_value * ((1 - alpha) * ((1 + cos(pi * t / decay_steps)) / 2)**exponent + alpha)
@@ -54,7 +28,7 @@ def cosine_decay_schedule(
       init_value: the value at step 0.
       decay_steps: the number of steps to the end of the decay, at least 1.
       alpha: the end value as a fraction of `init_value`.
-      exponent: the power to which the half cosine is raised, > 0.
+      exponent: the power to which the half cosine is raised, >= 0; with 0 nothing decays.
 
     Raises:
       TypeError: an argument of the wrong kind.
@@ -69,19 +43,23 @@ def cosine_decay_schedule(
       >>> [round(float(schedule(t)), 4) for t in (0, 25, 50, 100, 200)]
       [1.0, 0.8536, 0.5, 0.0, 0.0]
     """
-    return CosineDecaySchedule.checked(
-        init_value=init_value, decay_steps=decay_steps, alpha=alpha, exponent=exponent
-    )
+
+    init_value: Number = fields.number()
+    decay_steps: float = fields.child(length(1))
+    alpha: Number = fields.number(default=0.0)
+    exponent: Number = fields.number(fields.NONNEGATIVE, default=1.0)
+
+    def __call__(self, count: Count) -> chex.Array:
+        init = scalar(self.init_value, "init_value")
+        shares = half_cosine(straight(step_count(count), 0, self.decay_steps))
+        shares = to_the_power(shares, scalar(self.exponent, "exponent"))
+        return blend(init, init * scalar(self.alpha, "alpha"), shares)
 
 
-def warmup_cosine_decay_schedule(
-    init_value: Number,
-    peak_value: Number,
-    warmup_steps: int,
-    decay_steps: int,
-    end_value: Number = 0.0,
-    exponent: Number = 1.0,
-) -> WarmupCosineDecaySchedule:
+cosine_decay_schedule = CosineDecaySchedule
+
+
+class WarmupCosineDecaySchedule(WarmupSchedule):
     """A straight line to `peak_value` over the warm-up, then half a cosine to `end_value`.
 
         t < warmup_steps:  init_value + (peak_value - init_value) * t / warmup_steps
@@ -95,13 +73,14 @@ def warmup_cosine_decay_schedule(
       init_value: the value at step 0.
       peak_value: the value at step `warmup_steps`.
       warmup_steps: the length of the rise, at least 0.
-      decay_steps: the length of the whole schedule, the warm-up included.
+      decay_steps: the length of the whole schedule, the warm-up included; if it is as long as the
+        warm-up, `end_value` follows at once.
       end_value: the value from step `decay_steps` on.
-      exponent: the power to which the half cosine is raised, > 0.
+      exponent: the power to which the half cosine is raised, >= 0; with 0 nothing decays.
 
     Raises:
       TypeError: an argument of the wrong kind.
-      ValueError: `decay_steps` not greater than `warmup_steps`, or a number outside its range.
+      ValueError: `decay_steps` less than `warmup_steps`, or a number outside its range.
 
     Reference:
       Loshchilov & Hutter, SGDR, 2017, equation 5; Goyal et al., 2017, section 2.2 (warm-up).
@@ -112,11 +91,18 @@ def warmup_cosine_decay_schedule(
       >>> [round(float(schedule(t)), 4) for t in (0, 5, 10, 60, 110)]
       [0.0, 0.5, 1.0, 0.5, 0.0]
     """
-    return WarmupCosineDecaySchedule.checked(
-        init_value=init_value,
-        peak_value=peak_value,
-        warmup_steps=warmup_steps,
-        decay_steps=decay_steps,
-        end_value=end_value,
-        exponent=exponent,
-    )
+
+    decay_steps: float = fields.child(length(0))
+    end_value: Number = fields.number(default=0.0)
+    exponent: Number = fields.number(fields.NONNEGATIVE, default=1.0)
+
+    def check_together(self) -> None:
+        check_no_shorter_than_warmup(self)
+
+    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
+        fall = straight(count, self.warmup_steps, self.decay_steps - self.warmup_steps)
+        shares = to_the_power(half_cosine(fall), scalar(self.exponent, "exponent"))
+        return blend(peak, scalar(self.end_value, "end_value"), shares)
+
+
+warmup_cosine_decay_schedule = WarmupCosineDecaySchedule

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from adamx.core import fields
 from adamx.core.fields import Where
 from adamx.core.hyperparameter import Count, Number, Schedule, scalar
-from adamx.schedules.shapes import geometric, periods, step_count
+from adamx.schedules.shapes import geometric, length, periods, step_count, steps_since
 from adamx.schedules.warmup import WarmupSchedule
 
 
@@ -20,57 +20,16 @@ def _check_bound(where: Where, value: Any) -> Any:
     return fields.check_number(where, value, fields.REAL, "a number or None")
 
 
+def _decayed(init: Number, passed: chex.Array, rate: Number, bound: Number | None) -> chex.Array:
+    """The value after `passed` periods, not beyond the bound."""
+    value = init * geometric(rate, passed)
+    if bound is None:
+        return value
+    bound = scalar(bound, "end_value")
+    return jnp.where(rate < 1.0, jnp.maximum(value, bound), jnp.minimum(value, bound))
+
+
 class ExponentialDecay(Schedule):
-    """init_value * decay_rate**(t / transition_steps), bounded by `end_value`."""
-
-    init_value: Number = fields.number()
-    transition_steps: int = fields.count(1)
-    decay_rate: Number = fields.number(fields.POSITIVE)
-    transition_begin: int = fields.count(0)
-    staircase: bool = fields.switch()
-    end_value: Number | None = fields.child(_check_bound, kw_only=True)
-
-    def __call__(self, count: Count) -> chex.Array:
-        passed = periods(
-            step_count(count), self.transition_begin, self.transition_steps, self.staircase
-        )
-        rate = scalar(self.decay_rate, "decay_rate")
-        value = scalar(self.init_value, "init_value") * geometric(rate, passed)
-        if self.end_value is None:
-            return value
-        bound = scalar(self.end_value, "end_value")
-        return jnp.where(rate < 1.0, jnp.maximum(value, bound), jnp.minimum(value, bound))
-
-
-class WarmupExponentialDecaySchedule(WarmupSchedule):
-    """A straight line to `peak_value`, then exponential decay."""
-
-    transition_steps: int = fields.count(1)
-    decay_rate: Number = fields.number(fields.POSITIVE)
-    transition_begin: int = fields.count(0)
-    staircase: bool = fields.switch()
-    end_value: Number | None = fields.child(_check_bound, kw_only=True)
-
-    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
-        decay = ExponentialDecay(
-            init_value=peak,
-            transition_steps=self.transition_steps,
-            decay_rate=self.decay_rate,
-            transition_begin=self.warmup_steps + self.transition_begin,
-            staircase=self.staircase,
-            end_value=self.end_value,
-        )
-        return decay(count)
-
-
-def exponential_decay(
-    init_value: Number,
-    transition_steps: int,
-    decay_rate: Number,
-    transition_begin: int = 0,
-    staircase: bool = False,
-    end_value: Number | None = None,
-) -> ExponentialDecay:
     """Multiplication by `decay_rate` every `transition_steps` steps, gradually or in stairs.
 
         init_value * decay_rate**(t / transition_steps)
@@ -79,7 +38,7 @@ def exponential_decay(
 
     Args:
       init_value: the value up to step `transition_begin`.
-      transition_steps: the length of a period, at least 1.
+      transition_steps: the length of a period; with 0 nothing decays.
       decay_rate: the factor of one period, > 0.
       transition_begin: the step at which the decay begins, at least 0.
       staircase: decay at the end of each period instead of gradually.
@@ -87,7 +46,8 @@ def exponential_decay(
 
     Raises:
       TypeError: an argument of the wrong kind.
-      ValueError: a number outside its range. (optax returns a constant schedule.)
+      ValueError: a number outside its range. (optax returns a constant schedule for a
+        `decay_rate` of 0 or negative `transition_steps`.)
 
     Example:
       >>> import adamx
@@ -95,26 +55,26 @@ def exponential_decay(
       >>> [round(float(schedule(t)), 4) for t in (0, 5, 10, 20)]
       [1.0, 0.5, 0.25, 0.0625]
     """
-    return ExponentialDecay.checked(
-        init_value=init_value,
-        transition_steps=transition_steps,
-        decay_rate=decay_rate,
-        transition_begin=transition_begin,
-        staircase=staircase,
-        end_value=end_value,
-    )
+
+    init_value: Number = fields.number()
+    transition_steps: float = fields.child(length(0))
+    decay_rate: Number = fields.number(fields.POSITIVE)
+    transition_begin: float = fields.child(length(0), default=0)
+    staircase: bool = fields.switch(default=False)
+    end_value: Number | None = fields.child(_check_bound, default=None)
+
+    def __call__(self, count: Count) -> chex.Array:
+        passed = periods(
+            step_count(count), self.transition_begin, self.transition_steps, self.staircase
+        )
+        init, rate = scalar(self.init_value, "init_value"), scalar(self.decay_rate, "decay_rate")
+        return _decayed(init, passed, rate, self.end_value)
 
 
-def warmup_exponential_decay_schedule(
-    init_value: Number,
-    peak_value: Number,
-    warmup_steps: int,
-    transition_steps: int,
-    decay_rate: Number,
-    transition_begin: int = 0,
-    staircase: bool = False,
-    end_value: Number | None = None,
-) -> WarmupExponentialDecaySchedule:
+exponential_decay = ExponentialDecay
+
+
+class WarmupExponentialDecaySchedule(WarmupSchedule):
     """A straight line to `peak_value` over the warm-up, then exponential decay.
 
         t < warmup_steps:  init_value + (peak_value - init_value) * t / warmup_steps
@@ -142,13 +102,21 @@ def warmup_exponential_decay_schedule(
       >>> [round(float(schedule(t)), 4) for t in (0, 2, 4, 9, 14)]
       [0.0, 0.5, 1.0, 0.5, 0.25]
     """
-    return WarmupExponentialDecaySchedule.checked(
-        init_value=init_value,
-        peak_value=peak_value,
-        warmup_steps=warmup_steps,
-        transition_steps=transition_steps,
-        decay_rate=decay_rate,
-        transition_begin=transition_begin,
-        staircase=staircase,
-        end_value=end_value,
-    )
+
+    transition_steps: float = fields.child(length(0))
+    decay_rate: Number = fields.number(fields.POSITIVE)
+    transition_begin: float = fields.child(length(0), default=0)
+    staircase: bool = fields.switch(default=False)
+    end_value: Number | None = fields.child(_check_bound, default=None)
+
+    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
+        passed = periods(
+            steps_since(count, self.warmup_steps),
+            self.transition_begin,
+            self.transition_steps,
+            self.staircase,
+        )
+        return _decayed(peak, passed, scalar(self.decay_rate, "decay_rate"), self.end_value)
+
+
+warmup_exponential_decay_schedule = WarmupExponentialDecaySchedule

@@ -7,36 +7,11 @@ import jax.numpy as jnp
 
 from adamx.core import fields
 from adamx.core.hyperparameter import Count, Number, Schedule, scalar
-from adamx.schedules.shapes import fit, periods, step_count
+from adamx.schedules.shapes import fit, length, periods, step_count
 from adamx.schedules.warmup import WarmupSchedule
 
 
 class InverseTimeDecay(Schedule):
-    """init_value / (1 + decay_rate * count / decay_steps)."""
-
-    init_value: Number = fields.number()
-    decay_rate: Number = fields.number(fields.NONNEGATIVE)
-    decay_steps: int = fields.count(1)
-    staircase: bool = fields.switch()
-
-    def __call__(self, count: Count) -> chex.Array:
-        passed = periods(step_count(count), 0, self.decay_steps, self.staircase)
-        slowed = 1.0 + scalar(self.decay_rate, "decay_rate") * passed
-        return scalar(self.init_value, "init_value") / slowed
-
-
-class InverseSqrtSchedule(WarmupSchedule):
-    """A straight line to `peak_value`, then peak_value * sqrt(warmup_steps / count)."""
-
-    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
-        knee = jnp.maximum(fit(self.warmup_steps, count), 1)
-        ratio = jnp.asarray(knee, float) / jnp.asarray(jnp.maximum(count, knee), float)
-        return peak * jnp.sqrt(ratio)
-
-
-def inverse_time_decay(
-    init_value: Number, decay_rate: Number, decay_steps: int = 1, staircase: bool = False
-) -> InverseTimeDecay:
     """Division by a number that grows with the step count.
 
         init_value / (1 + decay_rate * count / decay_steps)
@@ -60,17 +35,22 @@ def inverse_time_decay(
       >>> [float(schedule(t)) for t in (0, 20, 60)]
       [1.0, 0.5, 0.25]
     """
-    return InverseTimeDecay.checked(
-        init_value=init_value,
-        decay_rate=decay_rate,
-        decay_steps=decay_steps,
-        staircase=staircase,
-    )
+
+    init_value: Number = fields.number()
+    decay_rate: Number = fields.number(fields.NONNEGATIVE)
+    decay_steps: float = fields.child(length(1), default=1)
+    staircase: bool = fields.switch(default=False)
+
+    def __call__(self, count: Count) -> chex.Array:
+        passed = periods(step_count(count), 0, self.decay_steps, self.staircase)
+        slowed = 1.0 + scalar(self.decay_rate, "decay_rate") * passed
+        return scalar(self.init_value, "init_value") / slowed
 
 
-def inverse_sqrt_schedule(
-    init_value: Number, peak_value: Number, warmup_steps: int
-) -> InverseSqrtSchedule:
+inverse_time_decay = InverseTimeDecay
+
+
+class InverseSqrtSchedule(WarmupSchedule):
     """A straight line to `peak_value`, then decay with the inverse square root of the count.
 
         t < warmup_steps:  init_value + (peak_value - init_value) * t / warmup_steps
@@ -98,6 +78,11 @@ def inverse_sqrt_schedule(
       >>> [float(schedule(t)) for t in (0, 50, 100, 400)]
       [0.0, 0.5, 1.0, 0.5]
     """
-    return InverseSqrtSchedule.checked(
-        init_value=init_value, peak_value=peak_value, warmup_steps=warmup_steps
-    )
+
+    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
+        knee = jnp.maximum(fit(self.warmup_steps, count), 1)
+        ratio = jnp.asarray(knee, float) / jnp.asarray(jnp.maximum(count, knee), float)
+        return peak * jnp.sqrt(ratio)
+
+
+inverse_sqrt_schedule = InverseSqrtSchedule

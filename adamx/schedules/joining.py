@@ -13,14 +13,13 @@ from adamx.core import fields
 from adamx.core.fields import Where
 from adamx.core.hyperparameter import (
     Count,
-    Hyperparameter,
     ScalarOrSchedule,
     Schedule,
     as_schedule,
     hyperparameter,
     scalar,
 )
-from adamx.schedules.shapes import fit, largest, step_count, steps_since
+from adamx.schedules.shapes import check_length, fit, largest, step_count, steps_since
 
 _FARTHEST = 2**31 - 1  # as an int32 on every device
 
@@ -42,67 +41,18 @@ def _check_schedules(where: Where, value: Any) -> tuple[Schedule, ...]:
     )
 
 
-def _check_boundaries(where: Where, value: Any) -> tuple[int, ...]:
+def _check_boundaries(where: Where, value: Any) -> tuple[float, ...]:
     boundaries = tuple(
-        fields.check_count(Where(where.owner, f"{where.argument}[{i}]"), boundary, 0)
-        for i, boundary in enumerate(_items(where, value, "whole numbers"))
+        check_length(Where(where.owner, f"{where.argument}[{i}]"), boundary, 0)
+        for i, boundary in enumerate(_items(where, value, "numbers of steps"))
     )
     for before, after in pairwise(boundaries):
-        if isinstance(before, int) and isinstance(after, int) and after < before:
+        if fields.is_number(before) and fields.is_number(after) and after < before:
             raise where.error(ValueError, "in increasing order", value)
     return boundaries
 
 
 class JoinSchedules(Schedule):
-    """One schedule after the other, each counting from its own start."""
-
-    schedules: tuple[Schedule, ...] = fields.child(_check_schedules)
-    boundaries: tuple[int, ...] = fields.child(_check_boundaries)
-
-    def check_together(self) -> None:
-        if len(self.boundaries) != len(self.schedules) - 1:
-            raise ValueError(
-                f"{self.public_name}: {len(self.schedules)} schedules have "
-                f"{len(self.schedules) - 1} `boundaries` between them, got {len(self.boundaries)}"
-            )
-
-    def __call__(self, count: Count) -> chex.Array:
-        count = step_count(count)
-        value = self.schedules[0](count)
-        for boundary, schedule in zip(self.boundaries, self.schedules[1:], strict=True):
-            later = schedule(steps_since(count, boundary))
-            value = jnp.where(count < fit(boundary, count), value, later)
-        return value
-
-
-class ScaleSchedule(Schedule):
-    """schedule(count) * factor."""
-
-    schedule: Schedule = fields.child(as_schedule)
-    factor: Hyperparameter = hyperparameter()
-
-    def __call__(self, count: Count) -> chex.Array:
-        factor = self.factor(count) if callable(self.factor) else scalar(self.factor, "factor")
-        return self.schedule(count) * factor
-
-
-class ShiftSchedule(Schedule):
-    """schedule(max(count - steps, 0))."""
-
-    schedule: Schedule = fields.child(as_schedule)
-    steps: int = fields.count(-_FARTHEST)
-
-    def __call__(self, count: Count) -> chex.Array:
-        own = step_count(count)
-        steps = fit(self.steps, own)
-        # Shifted to the left, a count near the largest integer stays there instead of wrapping.
-        room = jnp.asarray(largest(own), own.dtype) + jnp.minimum(steps, 0)
-        return self.schedule(steps_since(jnp.minimum(own, room), steps))
-
-
-def join_schedules(
-    schedules: Iterable[Callable[[Any], Any]], boundaries: Iterable[int]
-) -> JoinSchedules:
     """One schedule after the other.
 
         schedules[0](count)                       for count < boundaries[0]
@@ -115,7 +65,7 @@ def join_schedules(
       boundaries: the steps at which the second and later ones start, one fewer than schedules.
 
     Raises:
-      TypeError: something that is not a function, or a boundary that is not a whole number.
+      TypeError: something that is not a function, or a boundary that is not a number.
       ValueError: a wrong number of boundaries, a negative one, or boundaries that decrease.
 
     Example:
@@ -125,10 +75,32 @@ def join_schedules(
       >>> [float(schedule(t)) for t in (0, 9, 10, 11, 14)]
       [1.0, 1.0, 1.0, 0.75, 0.0]
     """
-    return JoinSchedules.checked(schedules=schedules, boundaries=boundaries)
+
+    schedules: Iterable[Callable[[Any], Any]] = fields.child(_check_schedules)
+    boundaries: Iterable[float] = fields.child(_check_boundaries)
+
+    def check_together(self) -> None:
+        schedules, boundaries = tuple(self.schedules), tuple(self.boundaries)
+        if len(boundaries) != len(schedules) - 1:
+            raise ValueError(
+                f"{self.public_name}: {len(schedules)} schedules have "
+                f"{len(schedules) - 1} `boundaries` between them, got {len(boundaries)}"
+            )
+
+    def __call__(self, count: Count) -> chex.Array:
+        count = step_count(count)
+        first, *others = self.schedules
+        value: chex.Array = first(count)
+        for boundary, schedule in zip(self.boundaries, others, strict=True):
+            later = schedule(steps_since(count, boundary))
+            value = jnp.where(count < fit(boundary, count), value, later)
+        return value
 
 
-def scale_schedule(schedule: Callable[[Any], Any], factor: ScalarOrSchedule) -> ScaleSchedule:
+join_schedules = JoinSchedules
+
+
+class ScaleSchedule(Schedule):
     """A schedule times a number, or times another schedule: `schedule(count) * factor`.
 
     Args:
@@ -145,10 +117,20 @@ def scale_schedule(schedule: Callable[[Any], Any], factor: ScalarOrSchedule) -> 
       >>> float(schedule(2))
       0.25
     """
-    return ScaleSchedule.checked(schedule=schedule, factor=factor)
+
+    schedule: Callable[[Any], Any] = fields.child(as_schedule)
+    factor: ScalarOrSchedule = hyperparameter()
+
+    def __call__(self, count: Count) -> chex.Array:
+        factor = self.factor(count) if callable(self.factor) else scalar(self.factor, "factor")
+        value: chex.Array = self.schedule(count) * factor
+        return value
 
 
-def shift_schedule(schedule: Callable[[Any], Any], steps: int) -> ShiftSchedule:
+scale_schedule = ScaleSchedule
+
+
+class ShiftSchedule(Schedule):
     """A schedule that starts later, or in its middle: `schedule(max(count - steps, 0))`.
 
     Args:
@@ -166,4 +148,17 @@ def shift_schedule(schedule: Callable[[Any], Any], steps: int) -> ShiftSchedule:
       >>> [float(schedule(t)) for t in (0, 1, 2)]
       [0.5, 0.25, 0.0]
     """
-    return ShiftSchedule.checked(schedule=schedule, steps=steps)
+
+    schedule: Callable[[Any], Any] = fields.child(as_schedule)
+    steps: int = fields.count(-_FARTHEST)
+
+    def __call__(self, count: Count) -> chex.Array:
+        own = step_count(count)
+        steps = fit(self.steps, own)
+        # Shifted to the left, a count near the largest integer stays there instead of wrapping.
+        room = jnp.asarray(largest(own), own.dtype) + jnp.minimum(steps, 0)
+        value: chex.Array = self.schedule(steps_since(jnp.minimum(own, room), steps))
+        return value
+
+
+shift_schedule = ShiftSchedule

@@ -5,31 +5,30 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from adamx.core import fields
 from adamx.core.fields import Interval, Where
 from adamx.core.hyperparameter import Number
-from adamx.schedules.piecewise import PiecewiseInterpolateSchedule, piecewise_interpolate_schedule
+from adamx.schedules.piecewise import PiecewiseInterpolateSchedule
+from adamx.schedules.shapes import check_length
 
-_INSIDE = Interval(0.0, 1.0, includes_low=False)
+_PART = Interval(0.0, 1.0)
 
 
-def _phase_ends(owner: str, transition_steps: Any, **fractions: Any) -> list[int]:
+def _phase_ends(owner: str, transition_steps: Any, **fractions: Any) -> list[float]:
     """The steps at which the phases end, the last one with the cycle itself.
 
     They are fixed here, so neither the number of steps nor a fraction of it can be traced.
     """
     where = Where(owner, "transition_steps")
-    if not isinstance(transition_steps, (int, np.integer)):
-        raise where.error(TypeError, "a Python int", transition_steps)
-    total = fields.check_count(where, transition_steps, 1)
-    ends = []
+    if not fields.is_number(transition_steps):
+        raise where.error(TypeError, "a Python number", transition_steps)
+    total = check_length(where, transition_steps, 1)
+    ends: list[float] = []
     for argument, fraction in fractions.items():
         where = Where(owner, argument)
-        if not isinstance(fraction, (int, float, np.floating)):
+        if not fields.is_number(fraction):
             raise where.error(TypeError, "a Python number", fraction)
-        ends.append(int(fields.check_number(where, fraction, _INSIDE) * total))
+        ends.append(int(fields.check_number(where, fraction, _PART) * total))
     ends.append(total)
     for (argument, fraction), (end, next_end) in zip(
         fractions.items(), pairwise(ends), strict=True
@@ -49,7 +48,7 @@ def _factors(owner: str, **arguments: Any) -> list[Any]:
 
 
 def linear_onecycle_schedule(
-    transition_steps: int,
+    transition_steps: float,
     peak_value: Number,
     pct_start: float = 0.3,
     pct_final: float = 0.85,
@@ -67,8 +66,8 @@ def linear_onecycle_schedule(
     Args:
       transition_steps: the length of the cycle, at least 1.
       peak_value: the greatest value.
-      pct_start: where the value has risen to its peak, as a fraction in (0, 1) of the cycle.
-      pct_final: where it is back at its initial value, as a fraction in (0, 1) of the cycle.
+      pct_start: where the value has risen to its peak, as a fraction in [0, 1) of the cycle.
+      pct_final: where it is back at its initial value, as a fraction in [0, 1) of the cycle.
       div_factor: the peak over the initial value, > 0.
       final_div_factor: the initial over the final value, > 0.
 
@@ -92,13 +91,13 @@ def linear_onecycle_schedule(
     rise, fall, end = _phase_ends(owner, transition_steps, pct_start=pct_start, pct_final=pct_final)
     factor, final = _factors(owner, div_factor=div_factor, final_div_factor=final_div_factor)
     peak = fields.check_number(Where(owner, "peak_value"), peak_value, fields.REAL)
-    return piecewise_interpolate_schedule(
+    return PiecewiseInterpolateSchedule(
         "linear", peak / factor, {rise: factor, fall: 1.0 / factor, end: 1.0 / final}
     )
 
 
 def cosine_onecycle_schedule(
-    transition_steps: int,
+    transition_steps: float,
     peak_value: Number,
     pct_start: float = 0.3,
     div_factor: Number = 25.0,
@@ -114,7 +113,7 @@ def cosine_onecycle_schedule(
     Args:
       transition_steps: the length of the cycle, at least 1.
       peak_value: the greatest value.
-      pct_start: where the value has risen to its peak, as a fraction in (0, 1) of the cycle.
+      pct_start: where the value has risen to its peak, as a fraction in [0, 1) of the cycle.
       div_factor: the peak over the initial value, > 0.
       final_div_factor: the initial over the final value, > 0.
 
@@ -138,6 +137,6 @@ def cosine_onecycle_schedule(
     rise, end = _phase_ends(owner, transition_steps, pct_start=pct_start)
     factor, final = _factors(owner, div_factor=div_factor, final_div_factor=final_div_factor)
     peak = fields.check_number(Where(owner, "peak_value"), peak_value, fields.REAL)
-    return piecewise_interpolate_schedule(
+    return PiecewiseInterpolateSchedule(
         "cosine", peak / factor, {rise: factor, end: 1.0 / (factor * final)}
     )

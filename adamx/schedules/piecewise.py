@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Mapping
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, cast
 
 import chex
 import jax.numpy as jnp
@@ -13,10 +13,18 @@ import jax.numpy as jnp
 from adamx.core import fields
 from adamx.core.fields import Where
 from adamx.core.hyperparameter import Count, Number, Schedule, scalar
-from adamx.schedules.shapes import SHAPES, blend, fit, shape_name, step_count, straight
+from adamx.schedules.shapes import (
+    SHAPES,
+    blend,
+    check_length,
+    fit,
+    shape_name,
+    step_count,
+    straight,
+)
 
-Pairs = tuple[tuple[int, Number], ...]
-BoundariesAndScales = Mapping[int, Number] | Iterable[tuple[int, Number]] | None
+Pairs = tuple[tuple[float, Number], ...]
+BoundariesAndScales = Mapping[float, Number] | Iterable[tuple[float, Number]] | None
 
 
 def _check_pairs(where: Where, value: Any) -> Pairs:
@@ -33,7 +41,7 @@ def _check_pairs(where: Where, value: Any) -> Pairs:
         raise where.error(TypeError, wanted, value) from None
     pairs = [
         (
-            fields.check_count(Where(where.owner, f"boundary in {where.argument}"), boundary, 0),
+            check_length(Where(where.owner, f"boundary in {where.argument}"), boundary, 0),
             fields.check_number(
                 Where(where.owner, f"{where.argument}[{boundary}]"), scale, fields.NONNEGATIVE
             ),
@@ -41,7 +49,7 @@ def _check_pairs(where: Where, value: Any) -> Pairs:
         for boundary, scale in given
     ]
     boundaries = [boundary for boundary, _ in pairs]
-    if all(isinstance(boundary, int) for boundary in boundaries):
+    if all(map(fields.is_number, boundaries)):
         if len(set(boundaries)) != len(boundaries):
             raise where.error(ValueError, "given once for each boundary", value)
         pairs.sort(key=operator.itemgetter(0))
@@ -55,45 +63,6 @@ def _plateaus(init_value: Number, pairs: Pairs) -> list[Number]:
 
 
 class PiecewiseConstantSchedule(Schedule):
-    """init_value, times each scale from its boundary on."""
-
-    init_value: Number = fields.number()
-    boundaries_and_scales: Pairs = fields.child(_check_pairs)
-
-    def __call__(self, count: Count) -> chex.Array:
-        count = step_count(count)
-        value, *plateaus = _plateaus(self.init_value, self.boundaries_and_scales)
-        for (boundary, _), plateau in zip(self.boundaries_and_scales, plateaus, strict=True):
-            value = jnp.where(count < fit(boundary, count), value, plateau)
-        return jnp.asarray(value, float)
-
-
-class PiecewiseInterpolateSchedule(Schedule):
-    """Like the piecewise constant one, but moving to each plateau from the boundary before it."""
-
-    interpolate_type: str = fields.static(shape_name("linear", "cosine"))
-    init_value: Number = fields.number()
-    boundaries_and_scales: Pairs = fields.child(_check_pairs)
-
-    def __call__(self, count: Count) -> chex.Array:
-        count = step_count(count)
-        plateaus = _plateaus(self.init_value, self.boundaries_and_scales)
-        boundaries = [0, *(boundary for boundary, _ in self.boundaries_and_scales)]
-        value = plateaus[0]
-        for (begin, end), (start, stop) in zip(
-            pairwise(boundaries), pairwise(plateaus), strict=True
-        ):
-            # A first boundary of 0 leaves a piece of no steps, which must not divide by zero.
-            shares = straight(count, begin, jnp.maximum(fit(end - begin, count), 1))
-            piece = blend(start, stop, SHAPES[self.interpolate_type](shares))
-            value = jnp.where(count < fit(begin, count), value, piece)
-        last = boundaries[-1]
-        return jnp.asarray(jnp.where(count < fit(last, count), value, plateaus[-1]), float)
-
-
-def piecewise_constant_schedule(
-    init_value: Number, boundaries_and_scales: BoundariesAndScales = None
-) -> PiecewiseConstantSchedule:
     """A value that is multiplied by a scale at each boundary.
 
         init_value * (product of the scales of all boundaries <= count)
@@ -116,16 +85,23 @@ def piecewise_constant_schedule(
       >>> [float(schedule(t)) for t in (0, 99, 100, 200)]
       [1.0, 1.0, 0.5, 0.125]
     """
-    return PiecewiseConstantSchedule.checked(
-        init_value=init_value, boundaries_and_scales=boundaries_and_scales
-    )
+
+    init_value: Number = fields.number()
+    boundaries_and_scales: BoundariesAndScales = fields.child(_check_pairs, default=None)
+
+    def __call__(self, count: Count) -> chex.Array:
+        count = step_count(count)
+        pairs = cast(Pairs, self.boundaries_and_scales)
+        value, *plateaus = _plateaus(self.init_value, pairs)
+        for (boundary, _), plateau in zip(pairs, plateaus, strict=True):
+            value = jnp.where(count < fit(boundary, count), value, plateau)
+        return jnp.asarray(value, float)
 
 
-def piecewise_interpolate_schedule(
-    interpolate_type: str,
-    init_value: Number,
-    boundaries_and_scales: BoundariesAndScales = None,
-) -> PiecewiseInterpolateSchedule:
+piecewise_constant_schedule = PiecewiseConstantSchedule
+
+
+class PiecewiseInterpolateSchedule(Schedule):
     """Lines or half cosines between values that are multiplied by a scale at each boundary.
 
         v_i + (v_{i+1} - v_i) * f((count - b_i) / (b_{i+1} - b_i))   for b_i <= count < b_{i+1}
@@ -152,8 +128,25 @@ def piecewise_interpolate_schedule(
       >>> [float(schedule(t)) for t in (0, 2, 4, 6, 8, 10)]
       [1.0, 0.75, 0.5, 0.375, 0.25, 0.25]
     """
-    return PiecewiseInterpolateSchedule.checked(
-        interpolate_type=interpolate_type,
-        init_value=init_value,
-        boundaries_and_scales=boundaries_and_scales,
-    )
+
+    interpolate_type: str = fields.static(shape_name("linear", "cosine"))
+    init_value: Number = fields.number()
+    boundaries_and_scales: BoundariesAndScales = fields.child(_check_pairs, default=None)
+
+    def __call__(self, count: Count) -> chex.Array:
+        count = step_count(count)
+        pairs = cast(Pairs, self.boundaries_and_scales)
+        plateaus = _plateaus(self.init_value, pairs)
+        boundaries = [0, *(boundary for boundary, _ in pairs)]
+        value = plateaus[0]
+        for (begin, end), (start, stop) in zip(
+            pairwise(boundaries), pairwise(plateaus), strict=True
+        ):
+            shares = straight(count, begin, end - begin)
+            piece = blend(start, stop, SHAPES[self.interpolate_type](shares))
+            value = jnp.where(count < fit(begin, count), value, piece)
+        last = boundaries[-1]
+        return jnp.asarray(jnp.where(count < fit(last, count), value, plateaus[-1]), float)
+
+
+piecewise_interpolate_schedule = PiecewiseInterpolateSchedule

@@ -13,6 +13,7 @@ from adamx.schedules.shapes import (
     Shares,
     blend,
     fit,
+    length,
     proportion,
     step_count,
     steps_since,
@@ -21,51 +22,14 @@ from adamx.schedules.shapes import (
 )
 
 
+def _end(init: Number, end: Number, steps: Any) -> Number:
+    """Where a transition ends; one of no steps does not take place, as in optax."""
+    if isinstance(steps, (int, float)):
+        return end if steps else init
+    return jnp.where(steps == 0, init, end)
+
+
 class LinearSchedule(Schedule):
-    """A straight line from `init_value` to `end_value`."""
-
-    init_value: Number = fields.number()
-    end_value: Number = fields.number()
-    transition_steps: int = fields.count(1)
-    transition_begin: int = fields.count(0)
-
-    def __call__(self, count: Count) -> chex.Array:
-        return blend(
-            scalar(self.init_value, "init_value"),
-            scalar(self.end_value, "end_value"),
-            straight(step_count(count), self.transition_begin, self.transition_steps),
-        )
-
-
-def _stretched(count: chex.Array, begin: Any, steps: Any) -> Shares:
-    """A straight line over the least multiple of `steps` that is not yet over."""
-    done, steps = steps_since(count, begin), fit(steps, count)
-    return proportion(done, jnp.where(done == 0, steps, -done % steps))
-
-
-class PolynomialSchedule(Schedule):
-    """end_value + (init_value - end_value) * (1 - t / transition_steps)**power."""
-
-    init_value: Number = fields.number()
-    end_value: Number = fields.number()
-    power: Number = fields.number(fields.POSITIVE)
-    transition_steps: int = fields.count(1)
-    transition_begin: int = fields.count(0)
-    cycle: bool = fields.switch()
-
-    def __call__(self, count: Count) -> chex.Array:
-        line = _stretched if self.cycle else straight
-        shares = line(step_count(count), self.transition_begin, self.transition_steps)
-        return blend(
-            scalar(self.init_value, "init_value"),
-            scalar(self.end_value, "end_value"),
-            to_the_power(shares, scalar(self.power, "power")),
-        )
-
-
-def linear_schedule(
-    init_value: Number, end_value: Number, transition_steps: int, transition_begin: int = 0
-) -> LinearSchedule:
     """A straight line from `init_value` to `end_value`, constant before and after.
 
         init_value + (end_value - init_value) * t / transition_steps
@@ -75,12 +39,12 @@ def linear_schedule(
     Args:
       init_value: the value up to step `transition_begin`.
       end_value: the value from step `transition_begin + transition_steps` on.
-      transition_steps: the length of the line, at least 1.
+      transition_steps: the length of the line; with 0 the value stays at `init_value`.
       transition_begin: the step at which it begins, at least 0.
 
     Raises:
       TypeError: an argument of the wrong kind.
-      ValueError: a number of steps below its minimum. (optax returns a constant schedule.)
+      ValueError: a negative number of steps. (optax returns a constant schedule.)
 
     Example:
       >>> import adamx
@@ -88,23 +52,31 @@ def linear_schedule(
       >>> [float(schedule(t)) for t in (0, 5, 10, 15, 20)]
       [1.0, 1.0, 0.75, 0.5, 0.5]
     """
-    return LinearSchedule.checked(
-        init_value=init_value,
-        end_value=end_value,
-        transition_steps=transition_steps,
-        transition_begin=transition_begin,
-    )
+
+    init_value: Number = fields.number()
+    end_value: Number = fields.number()
+    transition_steps: float = fields.child(length(0))
+    transition_begin: float = fields.child(length(0), default=0)
+
+    def __call__(self, count: Count) -> chex.Array:
+        init, end = scalar(self.init_value, "init_value"), scalar(self.end_value, "end_value")
+        return blend(
+            init,
+            _end(init, end, self.transition_steps),
+            straight(step_count(count), self.transition_begin, self.transition_steps),
+        )
 
 
-def polynomial_schedule(
-    init_value: Number,
-    end_value: Number,
-    power: Number,
-    transition_steps: int,
-    transition_begin: int = 0,
-    *,
-    cycle: bool = False,
-) -> PolynomialSchedule:
+linear_schedule = LinearSchedule
+
+
+def _stretched(count: chex.Array, begin: Any, steps: Any) -> Shares:
+    """A straight line over the least multiple of `steps` that is not yet over."""
+    done, steps = steps_since(count, begin), jnp.maximum(fit(steps, count), 1)
+    return proportion(done, jnp.where(done == 0, steps, -done % steps))
+
+
+class PolynomialSchedule(Schedule):
     """A power of a falling straight line, from `init_value` to `end_value`.
 
         end_value + (init_value - end_value) * (1 - t / T)**power
@@ -114,8 +86,8 @@ def polynomial_schedule(
     Args:
       init_value: the value up to step `transition_begin`.
       end_value: the value from step `transition_begin + transition_steps` on.
-      power: the power, > 0.
-      transition_steps: the length T of the transition, at least 1.
+      power: the power, >= 0; with 0 the value stays at `init_value`.
+      transition_steps: the length T of the transition; with 0 the value stays at `init_value`.
       transition_begin: the step at which it begins, at least 0.
       cycle: instead of staying at `end_value`, start over from a lower value each time it is
         passed: t is not held at T, but T is `transition_steps * max(ceil(t /
@@ -123,8 +95,8 @@ def polynomial_schedule(
 
     Raises:
       TypeError: an argument of the wrong kind.
-      ValueError: a number outside its range. (optax returns a constant schedule for
-        `transition_steps` below 1.)
+      ValueError: a number outside its range. (optax returns a constant schedule for negative
+        `transition_steps`.)
 
     Example:
       >>> import adamx
@@ -135,11 +107,23 @@ def polynomial_schedule(
       >>> [float(schedule(t)) for t in (0, 5, 10, 15, 20)]
       [1.0, 0.25, 0.0, 0.0625, 0.0]
     """
-    return PolynomialSchedule.checked(
-        init_value=init_value,
-        end_value=end_value,
-        power=power,
-        transition_steps=transition_steps,
-        transition_begin=transition_begin,
-        cycle=cycle,
-    )
+
+    init_value: Number = fields.number()
+    end_value: Number = fields.number()
+    power: Number = fields.number(fields.NONNEGATIVE)
+    transition_steps: float = fields.child(length(0))
+    transition_begin: float = fields.child(length(0), default=0)
+    cycle: bool = fields.switch(default=False, kw_only=True)
+
+    def __call__(self, count: Count) -> chex.Array:
+        line = _stretched if self.cycle else straight
+        shares = line(step_count(count), self.transition_begin, self.transition_steps)
+        init, end = scalar(self.init_value, "init_value"), scalar(self.end_value, "end_value")
+        return blend(
+            init,
+            _end(init, end, self.transition_steps),
+            to_the_power(shares, scalar(self.power, "power")),
+        )
+
+
+polynomial_schedule = PolynomialSchedule

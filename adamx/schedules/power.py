@@ -11,17 +11,6 @@ from adamx.schedules.shapes import step_count
 
 
 class PowerSchedule(Schedule):
-    """scale * count**exponent."""
-
-    scale: Number = fields.number()
-    exponent: Number = fields.number()
-
-    def __call__(self, count: Count) -> chex.Array:
-        power = jnp.asarray(step_count(count), float) ** scalar(self.exponent, "exponent")
-        return scalar(self.scale, "scale") * power
-
-
-def power_schedule(scale: Number, exponent: Number) -> PowerSchedule:
     """A power of the number of steps taken: `scale * count**exponent`.
 
     Args:
@@ -36,4 +25,13 @@ def power_schedule(scale: Number, exponent: Number) -> PowerSchedule:
       >>> adamx.power_schedule(2.0, 0.5)(16)
       Array(8., dtype=float32)
     """
-    return PowerSchedule.checked(scale=scale, exponent=exponent)
+
+    scale: Number = fields.number()
+    exponent: Number = fields.number()
+
+    def __call__(self, count: Count) -> chex.Array:
+        power = jnp.asarray(step_count(count), float) ** scalar(self.exponent, "exponent")
+        return scalar(self.scale, "scale") * power
+
+
+power_schedule = PowerSchedule

@@ -14,8 +14,8 @@ import numpy as np
 from adamx.core import fields
 from adamx.core.fields import Interval, Where
 from adamx.core.hyperparameter import Count, Number, Schedule, scalar
-from adamx.schedules.cosine import warmup_cosine_decay_schedule
-from adamx.schedules.joining import JoinSchedules, join_schedules
+from adamx.schedules.cosine import WarmupCosineDecaySchedule
+from adamx.schedules.joining import JoinSchedules
 from adamx.schedules.shapes import (
     Shares,
     blend,
@@ -33,8 +33,7 @@ _LEAST_GROWTH = 1.001
 
 def _check_growth(where: Where, value: Any) -> float:
     """The growth of the periods: it decides how many there can be, so it cannot be traced."""
-    numbers = (int, float, np.integer, np.floating)
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers):
+    if not fields.is_number(value):
         raise where.error(TypeError, "a Python number", value)
     if value == 1.0:
         return 1.0
@@ -77,30 +76,6 @@ def _period(count: chex.Array, first: Any, growth: float) -> tuple[chex.Array, S
 
 
 class CosineRestartsSchedule(Schedule):
-    """Half a cosine over and over, each period `t_mul` as long and `m_mul` as high."""
-
-    init_value: Number = fields.number()
-    first_decay_steps: int = fields.count(1)
-    t_mul: float = fields.static(_check_growth)
-    m_mul: Number = fields.number(fields.POSITIVE)
-    alpha: Number = fields.number()
-
-    def __call__(self, count: Count) -> chex.Array:
-        count = steps_since(step_count(count), 0)
-        period, shares = _period(count, fit(self.first_decay_steps, count), self.t_mul)
-        init, alpha = scalar(self.init_value, "init_value"), scalar(self.alpha, "alpha")
-        height = geometric(scalar(self.m_mul, "m_mul"), jnp.asarray(period, float))
-        top = init * ((1.0 - alpha) * height + alpha)
-        return blend(top, init * alpha, half_cosine(shares))
-
-
-def cosine_restarts_schedule(
-    init_value: Number,
-    first_decay_steps: int,
-    t_mul: float = 2.0,
-    m_mul: Number = 1.0,
-    alpha: Number = 0.0,
-) -> CosineRestartsSchedule:
     """Half a cosine that starts over for ever, each time longer.
 
         init_value * ((1 - alpha) * m_mul**i * (1 + cos(pi * s / T_i)) / 2 + alpha)
@@ -130,13 +105,23 @@ def cosine_restarts_schedule(
       >>> [round(float(schedule(t)), 4) for t in (0, 5, 10, 20, 30)]
       [1.0, 0.5, 0.5, 0.25, 0.25]
     """
-    return CosineRestartsSchedule.checked(
-        init_value=init_value,
-        first_decay_steps=first_decay_steps,
-        t_mul=t_mul,
-        m_mul=m_mul,
-        alpha=alpha,
-    )
+
+    init_value: Number = fields.number()
+    first_decay_steps: int = fields.count(1)
+    t_mul: float = fields.static(_check_growth, default=2.0)
+    m_mul: Number = fields.number(fields.POSITIVE, default=1.0)
+    alpha: Number = fields.number(default=0.0)
+
+    def __call__(self, count: Count) -> chex.Array:
+        count = steps_since(step_count(count), 0)
+        period, shares = _period(count, fit(self.first_decay_steps, count), self.t_mul)
+        init, alpha = scalar(self.init_value, "init_value"), scalar(self.alpha, "alpha")
+        height = geometric(scalar(self.m_mul, "m_mul"), jnp.asarray(period, float))
+        top = init * ((1.0 - alpha) * height + alpha)
+        return blend(top, init * alpha, half_cosine(shares))
+
+
+cosine_restarts_schedule = CosineRestartsSchedule
 
 
 def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> JoinSchedules:
@@ -174,6 +159,6 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> JoinSchedules:
     for kwargs in given:
         if not isinstance(kwargs, Mapping):
             raise where.error(TypeError, wanted, kwargs)
-    cycles = [warmup_cosine_decay_schedule(**kwargs) for kwargs in given]
+    cycles = [WarmupCosineDecaySchedule(**kwargs) for kwargs in given]
     *boundaries, _ = accumulate(cycle.decay_steps for cycle in cycles)
-    return join_schedules(cycles, boundaries)
+    return JoinSchedules(cycles, boundaries)

@@ -1,7 +1,8 @@
-"""What schedules are made of: whole steps, the shares of two values in a blend, and the blend.
+"""What schedules are made of: lengths in steps, the shares of two values in a blend, and the blend.
 
-Steps are compared, subtracted and divided with remainder as integers, so that a boundary is met
-exactly at any count; only the resulting fractions are floating point.
+Whole steps are compared, subtracted and divided with remainder as integers, so that a boundary is
+met exactly at any count; only the resulting fractions are floating point. Lengths that are not
+whole (`0.1 * total_steps`) are reckoned in floating point.
 """
 
 from __future__ import annotations
@@ -15,8 +16,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core.fields import Where
+from adamx.core import fields
+from adamx.core.fields import Interval, Where
 from adamx.core.hyperparameter import Count, Number, log
+
+
+def check_length(where: Where, value: Any, minimum: int) -> Any:
+    """A number of steps: an int where it is whole, `1e5` included, a float where it is not."""
+    if isinstance(value, (float, np.floating)):
+        whole = float(value).is_integer()
+    else:
+        whole = not isinstance(value, (jax.Array, np.ndarray)) or value.dtype.kind in "iu"
+    if whole:
+        return fields.check_steps(where, value, minimum)
+    return fields.check_number(where, value, Interval(minimum, math.inf), "a number of steps")
+
+
+def length(minimum: int) -> Callable[[Where, Any], Any]:
+    """A check for a field that holds a number of steps, at least `minimum`."""
+    return lambda where, value: check_length(where, value, minimum)
 
 
 class Shares(NamedTuple):
@@ -65,10 +83,14 @@ def steps_since(count: chex.Array, begin: Any) -> chex.Array:
 
 
 def straight(count: chex.Array, begin: Any, steps: Any) -> Shares:
-    """The shares along a straight line over `steps` steps after step `begin`."""
-    steps = fit(steps, count)
+    """The shares along a straight line over `steps` steps after step `begin`.
+
+    A line of no steps is at its end as soon as it begins.
+    """
+    steps, begun = fit(steps, count), count >= fit(begin, count)
     done = jnp.minimum(steps_since(count, begin), steps)
-    return proportion(done, steps - done)
+    left = steps - done
+    return proportion(jnp.where(steps == 0, begun, done), jnp.where(steps == 0, ~begun, left))
 
 
 def proportion(done: chex.Array, left: chex.Array) -> Shares:
@@ -134,8 +156,13 @@ def blend(start: Number, end: Number, shares: Shares) -> chex.Array:
 
 
 def periods(count: chex.Array, begin: Any, steps: Any, whole: bool) -> chex.Array:
-    """How often `steps` steps fit between step `begin` and now, rounded down if `whole`."""
-    done, steps = steps_since(count, begin), fit(steps, count)
+    """How often `steps` steps fit between step `begin` and now, rounded down if `whole`.
+
+    Periods of no steps never pass.
+    """
+    steps = fit(steps, count)
+    done = jnp.where(steps == 0, 0, steps_since(count, begin))
+    steps = jnp.where(steps == 0, 1, steps)
     if whole:
         return jnp.asarray(done // steps, float)
     return jnp.asarray(done, float) / jnp.asarray(steps, float)

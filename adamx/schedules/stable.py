@@ -6,32 +6,11 @@ import chex
 
 from adamx.core import fields
 from adamx.core.hyperparameter import Number, scalar
-from adamx.schedules.shapes import SHAPES, blend, shape_name, straight
+from adamx.schedules.shapes import SHAPES, blend, length, shape_name, steps_since, straight
 from adamx.schedules.warmup import WarmupSchedule
 
 
 class WarmupStableDecaySchedule(WarmupSchedule):
-    """A straight line to `peak_value`, a plateau, then a fall to `end_value`."""
-
-    stable_steps: int = fields.count(0)
-    cooldown_steps: int = fields.count(1)
-    end_value: Number = fields.number()
-    cooldown: str = fields.static(shape_name("linear", "cosine", "1-sqrt"), default="linear")
-
-    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
-        fall = straight(count, self.warmup_steps + self.stable_steps, self.cooldown_steps)
-        return blend(peak, scalar(self.end_value, "end_value"), SHAPES[self.cooldown](fall))
-
-
-def warmup_stable_decay_schedule(
-    init_value: Number,
-    peak_value: Number,
-    warmup_steps: int,
-    stable_steps: int,
-    cooldown_steps: int,
-    end_value: Number = 0.0,
-    cooldown: str = "linear",
-) -> WarmupStableDecaySchedule:
     """A straight line to `peak_value`, a plateau, then a cooldown to `end_value`.
 
         t < warmup_steps:  init_value + (peak_value - init_value) * t / warmup_steps
@@ -50,7 +29,7 @@ def warmup_stable_decay_schedule(
       peak_value: the value on the plateau.
       warmup_steps: the length of the rise, at least 0.
       stable_steps: the length of the plateau, at least 0.
-      cooldown_steps: the length of the fall, at least 1.
+      cooldown_steps: the length of the fall, at least 0.
       end_value: the value after the fall.
       cooldown: the form of the fall, "linear", "cosine" or "1-sqrt".
 
@@ -68,12 +47,18 @@ def warmup_stable_decay_schedule(
       >>> [float(schedule(t)) for t in (0, 1, 2, 8, 9, 12)]
       [0.0, 0.5, 1.0, 1.0, 0.5, 0.0]
     """
-    return WarmupStableDecaySchedule.checked(
-        init_value=init_value,
-        peak_value=peak_value,
-        warmup_steps=warmup_steps,
-        stable_steps=stable_steps,
-        cooldown_steps=cooldown_steps,
-        end_value=end_value,
-        cooldown=cooldown,
-    )
+
+    stable_steps: float = fields.child(length(0))
+    cooldown_steps: float = fields.child(length(0))
+    end_value: Number = fields.number(default=0.0)
+    cooldown: str = fields.static(shape_name("linear", "cosine", "1-sqrt"), default="linear")
+
+    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
+        # One after the other: the sum of two lengths may be more than an integer holds.
+        fall = straight(
+            steps_since(count, self.warmup_steps), self.stable_steps, self.cooldown_steps
+        )
+        return blend(peak, scalar(self.end_value, "end_value"), SHAPES[self.cooldown](fall))
+
+
+warmup_stable_decay_schedule = WarmupStableDecaySchedule

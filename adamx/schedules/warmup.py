@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from adamx.core import fields
 from adamx.core.hyperparameter import Count, Number, Schedule, scalar
-from adamx.schedules.shapes import blend, fit, step_count, straight
+from adamx.schedules.shapes import blend, fit, length, step_count, straight
 
 
 class WarmupSchedule(Schedule, abstract=True):
@@ -17,15 +17,14 @@ class WarmupSchedule(Schedule, abstract=True):
 
     init_value: Number = fields.number()
     peak_value: Number = fields.number()
-    warmup_steps: int = fields.count(0)
+    warmup_steps: float = fields.child(length(0))
 
     def __call__(self, count: Count) -> chex.Array:
         count = step_count(count)
         steps = fit(self.warmup_steps, count)
         init = scalar(self.init_value, "init_value")
         peak = scalar(self.peak_value, "peak_value")
-        # The line of a warm-up of no steps is never read, but it must not divide by zero.
-        rise = blend(init, peak, straight(count, 0, jnp.maximum(steps, 1)))
+        rise = blend(init, peak, straight(count, 0, steps))
         return jnp.where(count < steps, rise, self.after_warmup(count, peak))
 
     def after_warmup(self, count: chex.Array, peak: Number) -> Number:
@@ -33,40 +32,17 @@ class WarmupSchedule(Schedule, abstract=True):
         raise NotImplementedError(type(self).__name__)
 
 
-def check_longer_than_warmup(schedule: Any) -> None:
-    """Raises if `decay_steps`, which includes the warm-up, leaves nothing for the decay."""
+def check_no_shorter_than_warmup(schedule: Any) -> None:
+    """Raises if `decay_steps`, which includes the warm-up, is over before it."""
     steps = (schedule.decay_steps, schedule.warmup_steps)
-    if all(isinstance(n, int) for n in steps) and steps[0] <= steps[1]:
+    if all(isinstance(n, (int, float)) for n in steps) and steps[0] < steps[1]:
         raise ValueError(
-            f"{schedule.public_name}: `decay_steps` includes the warm-up, so it must be greater "
-            f"than `warmup_steps` ({steps[1]}), got {steps[0]}"
+            f"{schedule.public_name}: `decay_steps` includes the warm-up, so it must be at least "
+            f"`warmup_steps` ({steps[1]}), got {steps[0]}"
         )
 
 
 class WarmupConstantSchedule(WarmupSchedule):
-    """A straight line to `peak_value`, constant afterwards."""
-
-    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
-        return peak
-
-
-class WarmupLinearDecaySchedule(WarmupSchedule):
-    """A straight line to `peak_value`, then one to `end_value`."""
-
-    decay_steps: int = fields.count(1)
-    end_value: Number = fields.number()
-
-    def check_together(self) -> None:
-        check_longer_than_warmup(self)
-
-    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
-        fall = straight(count, self.warmup_steps, self.decay_steps - self.warmup_steps)
-        return blend(peak, scalar(self.end_value, "end_value"), fall)
-
-
-def warmup_constant_schedule(
-    init_value: Number, peak_value: Number, warmup_steps: int
-) -> WarmupConstantSchedule:
     """A straight line from `init_value` to `peak_value`, constant afterwards.
 
         init_value + (peak_value - init_value) * min(count / warmup_steps, 1)
@@ -91,18 +67,15 @@ def warmup_constant_schedule(
       >>> [float(schedule(t)) for t in (0, 1, 4, 9)]
       [0.0, 0.25, 1.0, 1.0]
     """
-    return WarmupConstantSchedule.checked(
-        init_value=init_value, peak_value=peak_value, warmup_steps=warmup_steps
-    )
+
+    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
+        return peak
 
 
-def warmup_linear_decay_schedule(
-    init_value: Number,
-    peak_value: Number,
-    warmup_steps: int,
-    decay_steps: int,
-    end_value: Number = 0.0,
-) -> WarmupLinearDecaySchedule:
+warmup_constant_schedule = WarmupConstantSchedule
+
+
+class WarmupLinearDecaySchedule(WarmupSchedule):
     """A straight line to `peak_value` over the warm-up, then one to `end_value`.
 
         t < warmup_steps:  init_value + (peak_value - init_value) * t / warmup_steps
@@ -114,12 +87,13 @@ def warmup_linear_decay_schedule(
       init_value: the value at step 0.
       peak_value: the value at step `warmup_steps`.
       warmup_steps: the length of the rise, at least 0.
-      decay_steps: the length of the whole schedule, the warm-up included.
+      decay_steps: the length of the whole schedule, the warm-up included; if it is as long as the
+        warm-up, `end_value` follows at once.
       end_value: the value from step `decay_steps` on.
 
     Raises:
       TypeError: an argument of the wrong kind.
-      ValueError: `decay_steps` not greater than `warmup_steps`, or a negative number of steps.
+      ValueError: `decay_steps` less than `warmup_steps`, or a negative number of steps.
 
     Reference:
       Devlin et al., BERT, 2019, appendix A.2.
@@ -130,10 +104,16 @@ def warmup_linear_decay_schedule(
       >>> [float(schedule(t)) for t in (0, 2, 4, 5, 8, 9)]
       [0.0, 0.5, 1.0, 0.75, 0.0, 0.0]
     """
-    return WarmupLinearDecaySchedule.checked(
-        init_value=init_value,
-        peak_value=peak_value,
-        warmup_steps=warmup_steps,
-        decay_steps=decay_steps,
-        end_value=end_value,
-    )
+
+    decay_steps: float = fields.child(length(0))
+    end_value: Number = fields.number(default=0.0)
+
+    def check_together(self) -> None:
+        check_no_shorter_than_warmup(self)
+
+    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
+        fall = straight(count, self.warmup_steps, self.decay_steps - self.warmup_steps)
+        return blend(peak, scalar(self.end_value, "end_value"), fall)
+
+
+warmup_linear_decay_schedule = WarmupLinearDecaySchedule

@@ -44,6 +44,43 @@ def test_a_bad_configuration_is_refused(config: Any, error: Any, message: str) -
 
 
 @pytest.mark.parametrize(
+    ("array", "dtype", "error", "message"),
+    [
+        (300, "int8", ValueError, "int8 cannot hold 300"),
+        (-1, "uint8", ValueError, "uint8 cannot hold -1"),
+        (2**31, "int32", ValueError, "int32 cannot hold"),
+        (1.5, "int32", ValueError, "int32 cannot hold 1.5"),
+        (float("nan"), "int32", ValueError, "int32 cannot hold nan"),
+        ([1.0, 1e6], "float16", ValueError, "float16 cannot hold"),
+        (1e39, "bfloat16", ValueError, "bfloat16 cannot hold"),
+        (True, "float32", TypeError, "must hold real numbers, got True"),
+        ("0.5", "float32", TypeError, "must hold real numbers, got '0.5'"),
+        (None, "float32", TypeError, "must hold real numbers, got None"),
+        (0.5, "complex64", TypeError, "must hold real numbers"),
+        (1, "bool", TypeError, "must hold real numbers"),
+        (1, "timedelta64[s]", TypeError, "must hold real numbers"),
+        (0.5, "float31", TypeError, "no array of a dtype"),
+        (0.5, 32, TypeError, "no array of a dtype"),
+        ([[1.0], 2.0], "float32", TypeError, "no array of a dtype"),
+        (-1.0, "float32", ValueError, r"`max_norm` must be in \(0, inf\), got array\(-1."),
+    ],
+)
+def test_an_array_that_its_dtype_cannot_hold_is_refused(
+    array: Any, dtype: Any, error: Any, message: str
+) -> None:
+    config = {"name": "clip_by_global_norm", "max_norm": {"array": array, "dtype": dtype}}
+    with pytest.raises(error, match=message):
+        adamx.from_config(config)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint32", "float16", "bfloat16", "float32", "float64"])
+def test_an_array_keeps_its_dtype(dtype: str) -> None:
+    config = {"name": "clip_by_global_norm", "max_norm": {"array": 100, "dtype": dtype}}
+    limit = adamx.from_config(config).max_norm
+    assert (limit.dtype.name, limit) == (dtype, 100)
+
+
+@pytest.mark.parametrize(
     ("value", "path"),
     [
         (adamx.stateless(lambda updates, params: updates), "stateless.f"),

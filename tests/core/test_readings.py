@@ -132,8 +132,70 @@ def test_only_functions_that_take_nothing_are_read_like_this() -> None:
 
     assert kind(lambda: 0.1) is CallableNumber
     assert kind(lambda count: 0.1) is CallableSchedule
-    assert kind(lambda count=0: 0.1) is CallableSchedule
     assert kind(lambda *counts: 0.1) is CallableSchedule
+
+
+@pytest.mark.parametrize(
+    "ambiguous",
+    [lambda lr=0.1: lr, lambda count=0: 0.1, functools.partial(lambda a, lr=0.1: lr, 3)],
+    ids=["captured", "count", "partial"],
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        adamx.adam,
+        lambda f: adamx.adam(0.1, b1=f),
+        lambda f: adamx.join_schedules([f], []),
+        lambda f: adamx.scale_schedule(f, 2.0),
+        lambda f: adamx.scale_by_schedule(f),
+        lambda f: adamx.multi_steps(adamx.adam(0.1), f),
+    ],
+    ids=["learning_rate", "b1", "join", "scale", "scale_by_schedule", "every"],
+)
+def test_an_argument_with_a_default_is_not_guessed(make: Any, ambiguous: Any) -> None:
+    """`lambda lr=0.1: lr` means 0.1; taken for a schedule it would be the step count."""
+    with pytest.raises(TypeError, match=r"has a default.* write `lambda count: \.\.\.`.*`lambda: "):
+        make(ambiguous)
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda a, b: a, adamx.linear_schedule, lambda *, rate: rate], ids=["2", "class", "kw"]
+)
+def test_a_function_of_another_number_of_arguments_is_refused(wrong: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"must be a function of the step count, got .* which takes"
+    ):
+        adamx.adam(wrong)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [0.1 + 1j, True, None, "0.1", np.complex64(1), np.array(False), object(), np.timedelta64(1)],
+    ids=repr,
+)
+def test_a_schedule_returns_real_numbers(result: Any) -> None:
+    """The imaginary part would be lost, and True would be a rate of 1."""
+
+    def rate(count: Any) -> Any:
+        return result
+
+    w = jnp.zeros(2)
+    for schedule in (rate, adamx.join_schedules([rate, lambda count: 0.5], [3])):
+        tx = adamx.adam(schedule)
+        for step in (tx.step, jax.jit(tx.step)):
+            with pytest.raises(TypeError, match=r"rate must be a real number, got "):
+                step(jnp.ones(2), tx.init(w), w)
+
+
+def test_a_schedule_of_one_s_own_returns_real_numbers() -> None:
+    tx = adamx.scale_by_learning_rate(Complex())
+    with pytest.raises(TypeError, match="learning_rate must be a real number, got"):
+        tx.update(jnp.ones(2), tx.init(jnp.ones(2)))
+
+
+class Complex(adamx.Schedule):
+    def __call__(self, count: Any) -> Any:
+        return jnp.asarray(1j)
 
 
 def test_what_it_returns_must_be_one_number() -> None:

@@ -79,10 +79,55 @@ def test_numbers_of_any_real_kind_become_floats(value: Any) -> None:
 
 
 def test_arrays_and_tracers_are_taken_as_they_are() -> None:
-    """Their numbers may not be known yet, so they are not compared with the range."""
-    rate = jnp.asarray(-0.1)
+    rate = jnp.asarray([0.1, 0.2])
     assert adamx.scale_by_learning_rate(rate).learning_rate is rate
     assert jax.jit(lambda x: adamx.adam(x).links[1].learning_rate)(0.5) == 0.5
+    # A traced number is not known yet, so it is not compared with the range.
+    assert jax.jit(lambda x: adamx.adam(x).links[1].learning_rate)(-0.5) == -0.5
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        jnp.asarray(-0.1),
+        np.array([0.1, -0.1]),
+        jnp.asarray(jnp.nan),
+        np.array(np.inf, np.float16),
+        jnp.bfloat16(-1),
+        np.array(1e300),
+        np.array(-1),
+    ],
+    ids=repr,
+)
+def test_an_array_out_of_range_is_refused_like_a_number(rate: Any) -> None:
+    wanted = r"(in \[0, inf\)|a number that float32 can hold), got (array|Array)"
+    with pytest.raises(ValueError, match=rf"`learning_rate` must be {wanted}"):
+        adamx.adam(rate)
+
+
+@pytest.mark.parametrize(
+    "value", [np.timedelta64(1), np.timedelta64(1, "s"), np.datetime64(1, "s")]
+)
+def test_a_duration_is_no_number(value: Any) -> None:
+    for bad in (value, np.array(value)):
+        with pytest.raises(TypeError, match="`b1` must be a number"):
+            ADAM.replace(b1=bad)
+        with pytest.raises(TypeError, match="`max_consecutive_errors` must be"):
+            adamx.apply_if_finite(ADAM, max_consecutive_errors=bad)
+
+
+@pytest.mark.parametrize("steps", [2**31, 2.0**31, np.uint32(2**31), np.array(2**31)], ids=repr)
+def test_a_count_is_no_more_than_a_step_count_holds(steps: Any) -> None:
+    with pytest.raises(ValueError, match="`start_step` must be at most 2147483647, got"):
+        adamx.ema_params(0.9, start_step=steps)
+    if np.ndim(steps) == 0 and not isinstance(steps, np.ndarray):
+        with pytest.raises(ValueError, match="`max_consecutive_errors` must be at most 2147483647"):
+            adamx.apply_if_finite(ADAM, max_consecutive_errors=steps)
+
+
+def test_an_array_of_counts_is_compared_with_the_minimum() -> None:
+    with pytest.raises(ValueError, match="`every` must be at least 1, got Array"):
+        adamx.ema_params(0.9, every=jnp.array([1, 0]))
 
 
 @pytest.mark.parametrize("value", [1, "yes", None, jnp.array(True)], ids=repr)
@@ -104,8 +149,8 @@ def test_a_dtype_is_kept_by_name(value: Any) -> None:
 
 @pytest.mark.parametrize(("value", "error"), [(0, ValueError), (1.5, TypeError), (True, TypeError)])
 def test_a_number_of_steps_is_whole(value: Any, error: Any) -> None:
-    with pytest.raises(error, match="`decay_steps` must be"):
-        adamx.cosine_decay_schedule(0.1, value)
+    with pytest.raises(error, match="`every` must be"):
+        adamx.ema_params(0.9, every=value)
 
 
 def test_a_function_must_be_callable() -> None:
@@ -118,7 +163,8 @@ def test_equality_looks_at_dtype_shape_and_bits_of_arrays() -> None:
         return adamx.scale(x)
 
     assert rate(jnp.float32(0.5)) == rate(np.asarray(0.5, np.float32))
-    assert rate(jnp.asarray(jnp.nan)) == rate(jnp.asarray(jnp.nan))
+    nans = [jax.tree.map(lambda _: jnp.asarray(jnp.nan), rate(1.0)) for _ in range(2)]
+    assert nans[0] == nans[1]
     for other in (0.5, jnp.bfloat16(0.5), jnp.full(1, 0.5, jnp.float32), jnp.float32(0.25)):
         assert rate(jnp.float32(0.5)) != rate(other)
 

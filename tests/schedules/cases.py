@@ -581,13 +581,6 @@ LARGE = [
         {LARGEST_COUNT - 5: 0.3, LARGEST_COUNT - 1: 0.1, LARGEST_COUNT: 0.1},
     ),
     Case(
-        "linear_schedule",
-        "longer-than-any-count",
-        {"init_value": 0.3, "end_value": 0.1, "transition_steps": 10**10},
-        (LARGEST_COUNT,),
-        {0: 0.3},
-    ),
-    Case(
         "piecewise_interpolate_schedule",
         "far",
         {
