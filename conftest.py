@@ -8,9 +8,7 @@ from typing import Any
 import jax
 import pytest
 
-# The CPU is divided up before any test asks for another number.
-jax.config.update("jax_num_cpu_devices", 8)
-jax.devices()
+from tests.compiling import compile_quickly
 
 LEFT_OUT = pytest.StashKey[int]()
 
@@ -18,6 +16,14 @@ LEFT_OUT = pytest.StashKey[int]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The one option of this suite."""
     parser.addoption("--full", action="store_true", help="also run the tests marked with `full`")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Divides the CPU up before any test asks for another number of devices."""
+    if not config.getoption("full"):
+        compile_quickly()
+    jax.config.update("jax_num_cpu_devices", 8)
+    jax.devices()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
