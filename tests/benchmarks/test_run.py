@@ -44,11 +44,13 @@ def rows(result, suite, **wanted):
     ]
 
 
+@pytest.mark.full("runs every benchmark once")
 @pytest.mark.parametrize("suite", SUITES)
 def test_every_suite_has_rows_of_adamx(finished, suite):
     assert any(row.peer.startswith("adamx") for row in rows(finished[1], suite))
 
 
+@pytest.mark.full("runs every benchmark once")
 @pytest.mark.parametrize("suite", ["dense", "trees", "recipes", "compile", "train"])
 def test_the_peer_is_timed_beside_it(finished, suite):
     for row in rows(finished[1], suite, peer="optax"):
@@ -56,6 +58,7 @@ def test_the_peer_is_timed_beside_it(finished, suite):
         assert row.adamx_ratio.median > 0.0
 
 
+@pytest.mark.full("runs every benchmark once")
 def test_nothing_failed(finished):
     assert finished[1].failures == ()
 
@@ -81,10 +84,12 @@ def test_what_is_not_installed_is_skipped_by_name(monkeypatch):
     ]
 
 
+@pytest.mark.full("runs every benchmark once")
 def test_what_a_peer_lacks_is_said(finished):
     assert "optax: no adamw, m and v in bfloat16" in finished[1].skipped
 
 
+@pytest.mark.full("runs every benchmark once")
 def test_bytes_are_counted(finished):
     (ours,) = rows(finished[1], "memory", peer="adamx", case="clip + adamw")
     (theirs,) = rows(finished[1], "memory", peer="optax", case="clip + adamw")
@@ -96,12 +101,14 @@ def test_bytes_are_counted(finished):
     assert ours.extra["B moved per parameter"] < 44.5 < theirs.extra["B moved per parameter"]
 
 
+@pytest.mark.full("runs every benchmark once")
 def test_zero1_cuts_the_state(finished):
     (whole,) = rows(finished[1], "devices", peer="adamx replicated")
     (cut,) = rows(finished[1], "devices", peer="adamx ZeRO-1")
     assert cut.extra["MB of state"] < 0.6 * whole.extra["MB of state"]
 
 
+@pytest.mark.full("runs every benchmark once")
 def test_the_share_of_the_limit_follows_from_the_row(finished):
     result = finished[1]
     (row,) = rows(result, "dense", peer="adamx", case="clip + adamw")
@@ -110,6 +117,7 @@ def test_the_share_of_the_limit_follows_from_the_row(finished):
     assert math.isclose(result.share_of_limit(row), share)
 
 
+@pytest.mark.full("runs every benchmark once")
 def test_the_json_is_complete_and_reads_back(finished):
     folder, result = finished
     stored = json.loads((folder / "results.json").read_text())
@@ -122,6 +130,7 @@ def test_the_json_is_complete_and_reads_back(finished):
     assert Result.load(folder / "results.json") == result
 
 
+@pytest.mark.full("runs every benchmark once")
 def test_the_page_has_every_suite_every_target_and_its_pictures(finished):
     folder, result = finished
     page = (folder / "RESULTS.md").read_text()
@@ -133,6 +142,7 @@ def test_the_page_has_every_suite_every_target_and_its_pictures(finished):
     assert all(reason in page for reason in result.skipped)
 
 
+@pytest.mark.full("runs every benchmark once")
 def test_another_run_is_compared(finished, tmp_path, monkeypatch, capsys):
     folder, result = finished
     monkeypatch.setattr("benchmarks.__main__.run", lambda *_: result)

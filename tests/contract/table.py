@@ -569,10 +569,50 @@ SCHEDULES = (
 )
 
 
-def cases(**capabilities: bool) -> pytest.MarkDecorator:
-    """Runs a test over every row that has (or, with False, lacks) the capabilities."""
-    rows = [c for c in CASES if all(getattr(c, k) is v for k, v in capabilities.items())]
-    return pytest.mark.parametrize("case", rows, ids=str)
+# One row for each way in which a transformation works: what a costly test runs over by default.
+ARCHETYPES = {
+    "adam",  # moments
+    "adam-bfloat16_moments",
+    "adamw",  # a decay, a mask, schedules
+    "radam",  # branches on numbers
+    "lamb",  # a norm per leaf
+    "schedule_free_adamw",  # a second set of parameters
+    "sparse.adam-exact",  # rows that are made up for later
+    "sparse.adamw-rowwise",
+    "sparse.ema_params",
+    "clip_by_global_norm",  # a norm of all leaves
+    "clip_spikes-report",  # statistics of norms
+    "add_noise",  # random numbers
+    "ema_params",  # an average of the parameters
+    "multi_transform",  # parts of the tree
+    "conditionally_mask",  # parts of the time
+    "multi_steps",
+    "apply_if_finite",
+    "dynamic_loss_scale",
+    "inject_hyperparams",
+    "record_metrics",
+    "keras.Adam-everything",
+    "chain",
+    "chain-foreign",
+    "stateless_with_tree_map",  # plain functions
+}
+
+
+def rows(only_archetypes_because: str = "", **capabilities: bool) -> list[Any]:
+    """Every row that has (or, with False, lacks) the capabilities.
+
+    Where a test is costly, the reason why puts all but the archetypes off to `pytest --full`.
+    """
+    found = [c for c in CASES if all(getattr(c, k) is v for k, v in capabilities.items())]
+    if not only_archetypes_because:
+        return found
+    full = pytest.mark.full(only_archetypes_because)
+    return [c if c.id in ARCHETYPES else pytest.param(c, marks=full) for c in found]
+
+
+def cases(only_archetypes_because: str = "", **capabilities: bool) -> pytest.MarkDecorator:
+    """Runs a test over `rows`."""
+    return pytest.mark.parametrize("case", rows(only_archetypes_because, **capabilities), ids=str)
 
 
 every_case = cases()

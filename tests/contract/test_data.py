@@ -30,7 +30,7 @@ def train(tx: Any, params: Any, grads: Any) -> Any:
     return params, state
 
 
-@cases(data=True)
+@cases("compiles vmap of two steps", data=True)
 def test_ten_values_are_traced_once_and_vmapped_like_the_loop(case: Case) -> None:
     tx, params, grads = case.make(), tree(), tree(seed=1)
     compiled = Compiled(train)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.contract.support import is_float, precision, tree
-from tests.contract.table import Case, every_case
+from tests.contract.table import Case, cases
 
 STEPS = 2
 H = 1e-6
@@ -21,7 +21,7 @@ def along(start: Any, direction: Any, t: Any) -> Any:
     return jax.tree.map(lambda x, d: x + t * d if np.any(d) else x, start, direction)
 
 
-@every_case
+@cases("differentiates two steps")
 def test_derivative_is_the_difference_quotient(case: Case) -> None:
     """Along one direction in everything, in float64; just finite where moments are rounded."""
     with precision("float64"), jax.disable_jit():

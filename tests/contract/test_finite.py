@@ -13,7 +13,7 @@ import pytest
 
 import adamx
 from tests.contract.support import is_float, precision, tree
-from tests.contract.table import Case, every_case
+from tests.contract.table import Case, cases
 
 STEPS = 4
 
@@ -42,7 +42,7 @@ def gradients(param: jax.Array, most: float) -> list[jax.Array]:
 @pytest.mark.parametrize(
     "dtypes", [("float32", "bfloat16"), ("float16", "complex64"), ("float64", "float64")]
 )
-@every_case
+@cases("compiles vmap of an update")
 def test_finite(case: Case, dtypes: tuple[str, str]) -> None:
     tx = case.make()
     with precision(*dtypes):
@@ -62,7 +62,7 @@ def test_finite(case: Case, dtypes: tuple[str, str]) -> None:
                 params = moved
 
 
-@every_case
+@cases("compiles an update")
 def test_gradients_wider_than_the_parameters(case: Case) -> None:
     """Float32 gradients of 5e5, beyond float16, for float16 parameters: lr * 5e5 fits."""
     if case.passes_gradients:

@@ -25,7 +25,7 @@ def looped(case: Case) -> Any:
     return params
 
 
-@every_case
+@cases("three loops of flax")
 def test_train_state(case: Case) -> None:
     state = TrainState.create(apply_fn=None, params=tree(), tx=case.make())
     for seed in SEEDS:
@@ -50,7 +50,7 @@ class Model(nnx.Module):
         self.w = nnx.Param(tree()["w"])
 
 
-@cases(any_container=True)
+@cases("three loops of flax", any_container=True)
 def test_nnx_optimizer(case: Case) -> None:
     """nnx wants no arrays in `tx`; one that holds any goes in as the pair of its functions."""
     tx: Any = case.make()

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from tests.contract.support import step, tree
-from tests.contract.table import Case, every_case
+from tests.contract.table import Case, cases, every_case
 
 STEPS = 3
 
@@ -53,7 +53,7 @@ def test_second_step_is_not_traced_again(case: Case) -> None:
     assert compiled.traces == traces
 
 
-@every_case
+@cases("compiles vmap of a step")
 def test_vmap_over_models_equals_the_loop(case: Case) -> None:
     """Also where a transformation couples the leaves: each model has its own norms."""
     tx, models = case.make(), [tree(seed=seed) for seed in (4, 5)]

@@ -14,7 +14,7 @@ import pytest
 
 import adamx
 from tests.contract.support import abstract, tree
-from tests.contract.table import Case, every_case
+from tests.contract.table import Case, cases
 
 
 def times_value() -> optax.GradientTransformation:
@@ -78,7 +78,7 @@ def bare(case: Case) -> Any:
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-@every_case
+@cases("every wrapper around every transformation")
 def test_wrapped_equals_bare(case: Case, wrapper: str) -> None:
     wrap, split = WRAPPERS[wrapper]
     tx = wrap(case.make())
@@ -88,7 +88,7 @@ def test_wrapped_equals_bare(case: Case, wrapper: str) -> None:
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-@every_case
+@cases("every wrapper around every transformation")
 def test_wrapped_step_keeps_the_type_of_its_state(case: Case, wrapper: str) -> None:
     """Also inside the branches of a conditional, which must agree."""
     tx = WRAPPERS[wrapper][0](case.make())

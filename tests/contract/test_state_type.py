@@ -10,32 +10,28 @@ import jax.numpy as jnp
 import pytest
 
 from tests.contract.support import DTYPES, abstract, precision, tree
-from tests.contract.table import Case, every_case
+from tests.contract.table import ARCHETYPES, CASES, Case
 
-dtypes = pytest.mark.parametrize(("param", "grad"), DTYPES, ids=lambda name: name)
+# Wider gradients are where a state or an update most easily changes its dtype.
+WIDER = ("bfloat16", "float32")
+ROWS = [
+    pytest.param(case, *dtypes, id=f"{case}-{dtypes[0]}-{dtypes[1]}")
+    for case in CASES
+    for dtypes in (DTYPES if case.id in ARCHETYPES else [WIDER])
+]
 
 
-def abstract_step(case: Case, param: Any, grad: Any) -> tuple[Any, Any, Any]:
-    """The types of the updates and of the state before and after, computed from types alone."""
+@pytest.mark.parametrize(("case", "param", "grad"), ROWS)
+def test_state_keeps_its_type_and_updates_have_the_declared_one(
+    case: Case, param: str, grad: str
+) -> None:
+    """Computed from types alone."""
     tx = case.make()
     with precision(param, grad):
         params, grads = abstract(tree(param)), abstract(tree(grad))
         before = jax.eval_shape(tx.init, params)
         updates, after = jax.eval_shape(tx.update, grads, before, params)
-    return updates, before, after
-
-
-@dtypes
-@every_case
-def test_state_keeps_its_type(case: Case, param: str, grad: str) -> None:
-    _, before, after = abstract_step(case, param, grad)
     assert before == after
-
-
-@dtypes
-@every_case
-def test_updates_come_in_the_declared_dtype(case: Case, param: str, grad: str) -> None:
-    updates, _, _ = abstract_step(case, param, grad)
     wider = jnp.promote_types(param, grad).name
     assert updates == tree_of_types(
         {"params": param, "grads": grad, "wider": wider}[case.updates_in]

@@ -14,7 +14,7 @@ import adamx
 from adamx.core.value import REGISTRY, Value
 from adamx.interop import keras
 from tests.contract.support import is_float
-from tests.contract.table import CASES, SCHEDULES, Case, every_case
+from tests.contract.table import ARCHETYPES, CASES, SCHEDULES, Case, every_case
 
 
 def returns(function: Any, kind: type) -> bool:
@@ -50,6 +50,10 @@ def test_every_public_factory_has_a_row(rows: Any, kind: type) -> None:
     assert len(set(ids)) == len(ids)
     assert {id.partition("-")[0] for id in ids} == factories(kind)
     assert all(isinstance(row.make(), kind) for row in rows)
+
+
+def test_archetypes_are_rows() -> None:
+    assert {case.id for case in CASES} >= ARCHETYPES
 
 
 def parts(value: Any) -> set[str]:

@@ -30,6 +30,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     return folder, run(folder, "--devices", "8", "--checkpoint-every", "20")
 
 
+@pytest.mark.full("whole runs of the demo")
 def test_eight_devices_give_the_numbers_of_one(whole: Any, tmp_path: Path) -> None:
     one, (_, eight) = run(tmp_path), whole
     same_to_rounding(one, eight)
@@ -67,6 +68,7 @@ def interrupted(folder: Path, step: int, *options: str) -> None:
             main(["--output", str(folder), *SHORT, "--checkpoint-every", "20", *options])
 
 
+@pytest.mark.full("whole runs of the demo")
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole: Any, tmp_path: Path) -> None:
     folder, expected = whole
     interrupted(tmp_path, 40, "--devices", "8")
@@ -78,6 +80,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole: Any, tmp_path
         assert a.tobytes() == b.tobytes()
 
 
+@pytest.mark.full("whole runs of the demo")
 @pytest.mark.parametrize("devices", ["1", "2"])
 def test_on_other_devices_it_goes_on_from_the_same_bits(
     whole: Any, tmp_path: Path, devices: str
@@ -89,6 +92,7 @@ def test_on_other_devices_it_goes_on_from_the_same_bits(
     same_to_rounding(got, expected, since=40)
 
 
+@pytest.mark.full("whole runs of the demo")
 def test_a_new_run_removes_the_checkpoints_of_the_old_one(whole: Any, tmp_path: Path) -> None:
     folder, _ = whole
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
@@ -96,6 +100,7 @@ def test_a_new_run_removes_the_checkpoints_of_the_old_one(whole: Any, tmp_path: 
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["50"]
 
 
+@pytest.mark.full("whole runs of the demo")
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -20,7 +20,6 @@ from adamx.demo.options import Options, parse
 from adamx.demo.processes import LOST, command
 from tests.demo.support import final_arrays, same_to_rounding
 
-pytestmark = pytest.mark.slow
 SECONDS = 120
 
 
@@ -66,6 +65,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any],
     return folder, metrics(folder), done.stdout
 
 
+@pytest.mark.full("starts processes")
 def test_two_processes_train_to_the_numbers_of_one(two: Any, tmp_path: Path) -> None:
     subprocess.run(
         program(tmp_path, "--devices", "8", "--checkpoint-every", "10"),
@@ -81,6 +81,7 @@ def test_two_processes_train_to_the_numbers_of_one(two: Any, tmp_path: Path) -> 
     assert "Gloo" not in printed
 
 
+@pytest.mark.full("starts processes")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_killed_in_the_middle_and_resumed_it_is_the_same_run_bit_for_bit(
     two: Any, tmp_path: Path
@@ -104,6 +105,7 @@ def test_killed_in_the_middle_and_resumed_it_is_the_same_run_bit_for_bit(
 LONG = ("--steps", "100000", "--devices", "2", "--processes", "2")
 
 
+@pytest.mark.full("starts processes")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_killing_one_process_ends_all(tmp_path: Path) -> None:
     with running(program(tmp_path, *LONG, "--checkpoint-every", "5")) as parent:
@@ -121,6 +123,7 @@ def test_killing_one_process_ends_all(tmp_path: Path) -> None:
             assert not Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.full("starts processes")
 def test_without_a_parent_the_other_process_ends_by_itself(tmp_path: Path) -> None:
     """As on real hosts: nobody is there to stop it, only the silence of the lost one."""
     with socket.socket() as probe:

@@ -20,6 +20,7 @@ def run(folder: Path, *options: str) -> dict[str, Any]:
     return json.loads((folder / "metrics.json").read_text())
 
 
+@pytest.mark.full("whole runs of the demo")
 def test_default_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = run(tmp_path)["results"]
     assert results["test_accuracy"] >= 0.97
@@ -29,6 +30,7 @@ def test_default_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert err == ""
 
 
+@pytest.mark.full("whole runs of the demo")
 @pytest.mark.parametrize("name", CHOICES)
 def test_every_optimizer_learns_in_four_passes(name: str, tmp_path: Path) -> None:
     metrics = run(tmp_path, "--optimizer", name, "--steps", "224")
@@ -38,6 +40,7 @@ def test_every_optimizer_learns_in_four_passes(name: str, tmp_path: Path) -> Non
     assert rebuilt == recipe(name, CHOICES[name].learning_rate, 224).tx
 
 
+@pytest.mark.full("whole runs of the demo")
 def test_same_seed_same_numbers(tmp_path: Path) -> None:
     # One pass of 56 steps and 4 of the next: two programs.
     first, again, other = (

@@ -44,6 +44,7 @@ def run(folder: Path, *options: str) -> dict[str, Any]:
     return json.loads((folder / "metrics.json").read_text())
 
 
+@pytest.mark.full("whole runs of the demo")
 def test_exact_gives_the_loss_curve_of_dense(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -160,6 +160,7 @@ def their_run(case: str) -> Run:
     return Run(path, middle, last, iterations, rate, [np.array(v.value) for v in variables])
 
 
+@pytest.mark.full("trains with Keras")
 @every_case
 def test_the_path_is_that_of_keras(case: str) -> None:
     expected, tx = their_run(case), make_ours(case)
@@ -181,6 +182,7 @@ def rate_of(optimizer: Any) -> float:
     return float(optimizer.learning_rate)
 
 
+@pytest.mark.full("trains with Keras")
 @every_case
 def test_a_run_of_keras_goes_on_here(case: str) -> None:
     expected, tx = their_run(case), make_ours(case)
@@ -192,6 +194,7 @@ def test_a_run_of_keras_goes_on_here(case: str) -> None:
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.full("trains with Keras")
 @every_case
 def test_a_run_from_here_goes_on_in_keras(case: str) -> None:
     tx = make_ours(case)

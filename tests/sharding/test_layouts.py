@@ -138,6 +138,7 @@ def data_parallel(tx: Any) -> Any:
     return train(tx, placed, adamx.sharding.init(tx, placed), x)
 
 
+@pytest.mark.full("eight programs for every row")
 @pytest.mark.parametrize("case", [case for case in CASES if "-" not in case.id], ids=str)
 def test_every_layout_gives_the_trajectory_of_one_device(case: Case) -> None:
     tx = case.make()

@@ -144,27 +144,32 @@ def check_dense_result(mode: Mode, given: Problem, tolerance: float, **options: 
     assert error(given, expected, *run(mode, given, **options)) <= tolerance
 
 
+@pytest.mark.full("2,000 steps")
 @pytest.mark.parametrize("name", CASES)
 def test_dense_is_dense(name: str) -> None:
     check_dense_result(Dense(False), problem(), 2e-5, **CASES[name])
 
 
+@pytest.mark.full("2,000 steps")
 @pytest.mark.parametrize("name", CASES | EXACT_CASES)
 def test_exact_is_dense(name: str) -> None:
     check_dense_result(Exact(False), problem(), 2e-5, **(CASES | EXACT_CASES)[name])
 
 
+@pytest.mark.full("2,000 steps")
 @pytest.mark.parametrize("name", NEAR_EPS)
 def test_exact_is_dense_with_gradients_near_eps(name: str) -> None:
     scale, options = NEAR_EPS[name]
     check_dense_result(Exact(False), problem(scale, size=0.1), 2e-5, **options)
 
 
+@pytest.mark.full("2,000 steps")
 def test_equal_decay_rates_near_eps() -> None:
     # The y_i grow as fast as the w_i shrink, so that their mean grows with every step: 1.1e-4.
     check_dense_result(Exact(False), problem(1e-8, size=0.1), 2e-4, b1=0.9, b2=0.9)
 
 
+@pytest.mark.full("2,000 steps")
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])  # 5.1e-6, 4.5e-7
 def test_every_row_is_computed_in_time(
     weight_decay: float, monkeypatch: pytest.MonkeyPatch
@@ -174,6 +179,7 @@ def test_every_row_is_computed_in_time(
     check_dense_result(Exact(False), problem(), 2e-5, weight_decay=weight_decay)
 
 
+@pytest.mark.full("2,000 steps")
 @pytest.mark.parametrize("mode", [Dense(True), Exact(True)], ids=["dense", "exact"])
 @pytest.mark.parametrize("corrected", [True, False])
 def test_amsgrad(mode: Mode, corrected: bool) -> None:
@@ -186,6 +192,7 @@ def test_amsgrad(mode: Mode, corrected: bool) -> None:
 
 
 # 3.0e-6, 4.7e-6, 2.4e-6, 4.1e-6, and with decay 1.1e-6 to 1.4e-6.
+@pytest.mark.full("2,000 steps")
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("b2", [0.999, 0.95])
 @pytest.mark.parametrize(
