@@ -1,4 +1,4 @@
-"""Whether a wheel and an sdist hold what git knows, and nothing else: `package_contents.py FILE...`."""
+"""Whether wheels and sdists, given as arguments, hold what git knows and nothing else."""
 
 import subprocess
 import sys
@@ -10,11 +10,13 @@ REQUIRED_IN_METADATA = ("Author", "Classifier", "License-Expression", "Project-U
 
 
 def tracked() -> set[str]:
+    """The files of the checkout."""
     listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True)
     return set(listed.stdout.split("\n")) - {""}
 
 
 def check_same(name: str, found: set[str], wanted: set[str]) -> None:
+    """Ends the program with what differs."""
     if found != wanted:
         sys.exit(
             f"{name}: missing {sorted(wanted - found)[:10]}, "
@@ -23,6 +25,7 @@ def check_same(name: str, found: set[str], wanted: set[str]) -> None:
 
 
 def check_wheel(path: Path) -> None:
+    """The package, its types and licence, and metadata for an index page."""
     with zipfile.ZipFile(path) as wheel:
         names = set(wheel.namelist())
         info = next(name.split("/")[0] for name in names if ".dist-info/" in name)
@@ -41,6 +44,7 @@ def check_wheel(path: Path) -> None:
 
 
 def check_sdist(path: Path) -> None:
+    """The checkout."""
     with tarfile.open(path) as sdist:
         files = [member.name for member in sdist.getmembers() if member.isfile()]
     found = {name.partition("/")[2] for name in files} - {"PKG-INFO", ".gitignore"}
