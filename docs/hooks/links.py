@@ -17,7 +17,7 @@ PUBLIC = {
 }
 # Left alone: headings, links, blocks of code.
 SKIPPED = re.compile(r"(<(h\d|a|pre)\b.*?</\2>)", flags=re.S)
-CODE = re.compile(r"<code>([A-Za-z_][\w.]*)(\(\))?</code>")
+CODE = re.compile(r"<code>([A-Za-z_][\w.]*)(\([^<]*\))?</code>")
 
 
 def on_page_content(html: str, **_: object) -> str:
