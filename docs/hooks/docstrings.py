@@ -17,15 +17,19 @@ INDENTED = re.compile(r"(?:^ {2,}\S.*\n?|\n(?= {2,}\S))+", flags=re.M)
 class Docstrings(griffe.Extension):
     """The house style of docstrings, in terms that griffe knows."""
 
-    def on_attribute_instance(
-        self, *, node: ast.AST | griffe.ObjectNode, attr: griffe.Attribute, **_: Any
+    def on_class_members(
+        self, *, node: ast.AST | griffe.ObjectNode, cls: griffe.Class, **_: Any
     ) -> None:
         """A field of a state says what it is in the comment behind it."""
-        if attr.docstring is None and isinstance(node, ast.AnnAssign) and attr.lineno:
-            line = attr.lines_collection[attr.filepath][attr.lineno - 1]
-            _, mark, comment = line.partition("  # ")
-            if mark:
-                attr.docstring = griffe.Docstring(comment, lineno=attr.lineno, parent=attr)
+        lines = cls.lines_collection[cls.filepath]
+        comments = {
+            field.target.id: lines[field.lineno - 1].partition("  # ")[2]
+            for field in getattr(node, "body", [])
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        }
+        if cls.docstring is not None and any(comments.values()):
+            described = [f"  {name}: {comment}" for name, comment in comments.items() if comment]
+            cls.docstring.value += "\n\nAttributes:\n" + "\n".join(described)
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         """Sections by griffe's names, and what is indented in front of them as it stands."""

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
+from mkdocs.structure.pages import Page
 from reference import pages
 
-# What `adamx.interop.keras` is called in the text, and so on.
-SPACES = ("adamx.", "adamx.interop.", "")
+PAGES = pages()
 PUBLIC = {
     name
-    for page in pages()
-    for name in re.findall(r"^\[\]\(\)\{ #(\S+) \}|^::: (\S+)", page.text, flags=re.M)
-    for name in name
-    if name
+    for page in PAGES
+    for name in re.findall(r"^(?:\[\]\(\)\{ #|::: )(\S+)", page.text, flags=re.M)
 }
-# Left alone: headings, links, blocks of code.
-SKIPPED = re.compile(r"(<(h\d|a|pre)\b.*?</\2>)", flags=re.S)
+# Left alone: headings, links, names of arguments, blocks of code.
+SKIPPED = re.compile(r"(<(h\d|a|b|pre)\b.*?</\2>)", flags=re.S)
 CODE = re.compile(r"<code>([A-Za-z_][\w.]*)(\([^<]*\))?</code>")
+# Whose names a page means first; `keras.Adam` is read in `adamx.interop`.
+OWN = {page.path: page.module for page in PAGES} | {"keras.md": "adamx.interop.keras"}
+SPACES = ("adamx.", "adamx.interop.", "")
 
 
-def on_page_content(html: str, **_: object) -> str:
+def on_page_content(html: str, page: Page, **_: object) -> str:
     """`<code>adamw</code>` and the like, linked by the autorefs plugin."""
+    own = OWN.get(page.file.src_uri, "adamx")
     pieces = SKIPPED.split(html)
     # `split` returns text, skipped, its tag, text, ...
     return "".join(
-        CODE.sub(linked, piece) if i % 3 == 0 else piece
+        CODE.sub(functools.partial(linked, own), piece) if i % 3 == 0 else piece
         for i, piece in enumerate(pieces)
         if i % 3 != 2
     )
 
 
-def linked(found: re.Match[str]) -> str:
+def linked(own: str, found: re.Match[str]) -> str:
     """The element that the plugin replaces; as it was if nothing public has this name."""
-    for space in SPACES:
+    for space in (f"{own}.", *SPACES):
         if f"{space}{found[1]}" in PUBLIC:
             return f'<autoref identifier="{space}{found[1]}" optional>{found[0]}</autoref>'
     return found[0]

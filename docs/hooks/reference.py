@@ -39,6 +39,7 @@ class Page:
     path: str
     title: str
     text: str
+    module: str  # where its names are
 
 
 def groups(module: ModuleType) -> list[Group]:
@@ -95,13 +96,14 @@ def pages() -> list[Page]:
     for group in groups(package):
         slug = re.sub(r"\W+", "_", group.title.lower()).strip("_")
         text = f"# {group.title}\n\n{_sections(package, [group], done)}"
-        made.append(Page(f"reference/{slug}.md", group.title, text))
+        made.append(Page(f"reference/{slug}.md", group.title, text, PACKAGE))
     for name in NAMESPACES:
         module = importlib.import_module(name)
         title = name.removeprefix("adamx.")
         text = f"# adamx.{title}\n\n{_docstring(module)}\n\n"
         text += _sections(module, groups(module), done)
-        made.append(Page(f"reference/{title.replace('.', '_')}.md", f"adamx.{title}", text))
+        path = f"reference/{title.replace('.', '_')}.md"
+        made.append(Page(path, name, text, name))
     return made
 
 
