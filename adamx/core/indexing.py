@@ -22,31 +22,17 @@ def positions(ids: chex.Array, num_rows: int) -> chex.Array:
     return jnp.where(inside, ids, num_rows).astype(jnp.int32)
 
 
-def distinct(ids: chex.Array, num_rows: int) -> chex.Array:
-    """The different ones among `positions`, in order; place i, if it is left, has `num_rows + i`.
-
-    At least as many as there are, at most `num_rows`.
-    """
-    n, size = len(ids), min(len(ids), num_rows)
-    ordered = jnp.sort(everywhere(ids), stable=False)
-    is_first = jnp.concatenate([ordered[:1] >= 0, ordered[1:] != ordered[:-1]])
-    rank = jnp.where(ordered < num_rows, jnp.cumsum(is_first) - 1, n)
-    unused = num_rows + jnp.arange(size, dtype=jnp.int32)
-    return unused.at[rank].set(ordered, mode="drop")
-
-
-def find(ordered: chex.Array, ids: chex.Array) -> chex.Array:
-    """The place of each id among ordered ones, or that of the next larger one."""
-    place: chex.Array = jnp.searchsorted(ordered, everywhere(ids))
-    cut = _cut(ids, slice(None))
-    return place if cut is None else jax.sharding.reshard(place, cut.spec)
-
-
 def everywhere(ids: chex.Array) -> chex.Array:
     """The same ids on all devices, where the type says that each has some of them."""
     cut = _cut(ids, slice(None))
     whole: chex.Array = ids if cut is None else jax.sharding.reshard(ids, PartitionSpec())
     return whole
+
+
+def like_ids(places: chex.Array, ids: chex.Array) -> chex.Array:
+    """What was computed `everywhere` of ids, back where these ids are."""
+    cut = _cut(ids, slice(None))
+    return places if cut is None else jax.sharding.reshard(places, cut.spec)
 
 
 def zero_rows(like: chex.Array, n: int) -> chex.Array:

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import numerics
-from adamx.core.indexing import distinct, find, gather, positions, scatter_add, zero_rows
+from adamx.core.indexing import gather, positions, scatter_add, zero_rows
+from adamx.core.ranking import rank
 
 # The largest row number that int32 holds.
 _LARGEST = int(np.iinfo(np.int32).max)
@@ -141,6 +142,9 @@ class SparseRows:
         The indices increase strictly; place i, if it is not needed, holds `num_rows + i` and zeros.
         There are as many as before, but at most `num_rows`.  Sums are formed in at least float32.
 
+        On GPU duplicates are added in no fixed order, so that sums may differ in the last bits from
+        run to run; `XLA_FLAGS=--xla_gpu_deterministic_ops=true` fixes the order, at a price.
+
         Example:
           >>> import adamx, jax.numpy as jnp
           >>> rows = adamx.SparseRows(jnp.array([2, -1, 2]), jnp.ones((3, 1)), 3).coalesce()
@@ -149,11 +153,7 @@ class SparseRows:
         """
         if self.is_coalesced:
             return self
-        ids = self.positions()
-        # Sorting the indices alone and then looking each one up is several times faster on CPU
-        # than sorting them together with their places.
-        unique = distinct(ids, self.num_rows)
-        place = jnp.where(ids < self.num_rows, find(unique, ids), len(unique))
+        unique, place = rank(self.positions(), self.num_rows)
         wide = numerics.widen(self.values)
         sums = zero_rows(wide, len(unique)).at[place].add(wide, mode="drop")
         return self.replace(

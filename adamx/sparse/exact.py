@@ -243,7 +243,9 @@ def _with_turn(rows: SparseRows, count: chex.Array, ages: int) -> SparseRows:
     block = -(-v // (ages - 1))
     start = jnp.minimum(count % -(-v // block) * block, v - block)
     # Both lists are sorted, so that all places in the merged one follow from two of them.
-    begin, end = jnp.searchsorted(rows.indices, jnp.stack([start, start + block]))
+    # Two numbers are compared with all rows; a search would be a loop, for which a GPU waits.
+    ends = jnp.stack([start, start + block])
+    begin, end = jnp.searchsorted(rows.indices, ends, method="compare_all")
     within = rows.indices - start
     places = jnp.arange(n, dtype=jnp.int32)
     places = jnp.where(

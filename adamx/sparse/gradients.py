@@ -13,7 +13,8 @@ from jax.extend.random import define_prng_impl
 
 from adamx.core import numerics, tree
 from adamx.core.fields import Where
-from adamx.core.indexing import distinct, everywhere, find, gather, positions
+from adamx.core.indexing import everywhere, gather, positions
+from adamx.core.ranking import distinct, find
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import Params, State, Updates
 from adamx.sparse.adam import SparseAdamState

@@ -1,0 +1,69 @@
+"""What the compiler for TPUs makes of a step: nothing beside what the arithmetic asks for.
+
+Bytes are those of float32, per parameter.  `clip` reads the gradient once more, for its norm; the
+compiler brings it into fast memory for both readers, and counts that copy as 16 bytes.  A guard
+reads it to see whether it is finite.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from benchmarks.ahead_of_time import Program
+from tests.tpu import programs
+from tests.tpu.support import every_generation, on_tpus
+
+pytestmark = on_tpus
+PREFETCH = 16
+# gradient, moments and parameter read, moments and parameter written; an average read and written.
+BYTES = {
+    "adamw": 4 * 4 + 3 * 4,
+    "adamw + ema": 4 * 4 + 3 * 4 + 2 * 4,
+    "clip + adamw": 4 * 4 + 3 * 4 + 4 + PREFETCH,
+    "guard(clip + adamw + ema)": 4 * 4 + 3 * 4 + 2 * 4 + 4 + 4 + PREFETCH,
+}
+# Scratch of reductions and scatters; the leaf has 64 times as much, and the table 16 times.
+SCRATCH = 2**20
+
+
+@every_generation
+@pytest.mark.parametrize("optimizer", BYTES)
+def test_a_large_leaf(compiled: Callable[..., Program], topology: str, optimizer: str) -> None:
+    program = compiled(programs.one_leaf, topology, optimizer)
+    assert program.aliased == program.in_place
+    assert program.temporary_bytes <= (SCRATCH if "clip" in optimizer else 0)
+    assert program.bytes_accessed / programs.N**2 == pytest.approx(BYTES[optimizer], abs=0.05)
+    assert program.collectives == ()
+
+
+@every_generation
+@pytest.mark.parametrize("mode", ["lazy", "exact"])
+def test_rows_of_a_table(compiled: Callable[..., Program], topology: str, mode: str) -> None:
+    program = compiled(programs.rows_of_a_table, topology, mode)
+    assert program.aliased == program.in_place
+    assert program.temporary_bytes <= SCRATCH
+
+
+@every_generation
+def test_the_recipe_of_the_readme(compiled: Callable[..., Program], topology: str) -> None:
+    program = compiled(programs.readme, topology)
+    assert program.aliased == program.in_place
+    assert program.temporary_bytes <= 2 * programs.MATRIX + SCRATCH  # The gradients.
+    assert program.collectives == ()
+
+
+@every_generation
+def test_zero1_on_eight_chips(compiled: Callable[..., Program], topology: str) -> None:
+    """Gradients are added up into shares, new parameters gathered, and the rest are scalars."""
+    program = compiled(programs.zero1, topology)
+    assert program.aliased == program.in_place
+    assert program.temporary_bytes <= 2 * programs.MATRIX + SCRATCH
+    matrix, bias = programs.MATRIX, programs.MATRIX // programs.WIDTH
+    moved: dict[str, list[int]] = {}
+    for collective in program.collectives:
+        moved.setdefault(collective.kind, []).append(collective.bytes)
+    assert sorted(moved.pop("reduce-scatter")) == [matrix, matrix]
+    assert sorted(moved.pop("all-gather")) == [bias, matrix, matrix]
+    # The bias's gradient, and the loss and the norm together.
+    assert max(moved.pop("all-reduce")) == bias
+    assert not moved
