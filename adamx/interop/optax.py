@@ -88,7 +88,8 @@ def from_optax(
       A state for `tx.update`, in memory of its own, placed as `tx.init(params)` is.
 
     Raises:
-      ValueError: parts or leaves on one side only, another shape, another AMSGrad.
+      ValueError: parts or leaves on one side only, another shape, another AMSGrad; a negative
+        count or second moment.
       TypeError: a part that was made by another transformation, another kind of dtype.
 
     Example:
@@ -233,7 +234,7 @@ def _multi_steps(tx: Any, source: Node, target: Node, move: Move) -> Any:
         raise ValueError(f"{move.owner}: all `multi_steps` in `tx` must have one `use_grad_mean`")
     factor = 1.0
     if switches == {True}:
-        gathered = float(np.asarray(source.value.mini_step))
+        gathered = float(fit(move.owner, "mini_step", source.value.mini_step, np.int32(0)))
         factor = gathered if to_sum else 1.0 / max(gathered, 1.0)
     total = jax.tree.map(lambda x: numerics.widen(jnp.asarray(x)) * factor, source.value.acc_grads)
     scaled = Node(source.path, source.value._replace(acc_grads=total))
