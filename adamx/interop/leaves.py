@@ -15,6 +15,9 @@ import numpy as np
 from adamx.core import tree
 from adamx.transforms.paths import leaf_paths
 
+# Fields of states and names of weights that hold squares, magnitudes or products of decay rates.
+NONNEGATIVE = {"nu", "nu_max", "mu_product"}
+
 
 def by_path(owner: str, given: chex.ArrayTree) -> dict[str, Any]:
     """The leaves by their paths such as `layers/0/bias`; `None` leaves hold nothing.
@@ -79,11 +82,13 @@ def _converted(owner: str, path: str, value: Any, dtype: np.dtype) -> Any:
     raise TypeError(f"{owner}: {path} is {given}, but the leaf there is {dtype}")
 
 
-def fit(owner: str, path: str, value: Any, like: Any) -> Any:
+def fit(owner: str, path: str, value: Any, like: Any, nonnegative: bool = False) -> Any:
     """`value` with the shape, dtype and placement of `like`, in memory of its own.
 
+    A single whole number is a count and never negative; with `nonnegative` nothing else is, either.
+
     Raises:
-      ValueError: another shape, or whole numbers that the dtype cannot hold.
+      ValueError: another shape, whole numbers that the dtype cannot hold, or negative ones.
       TypeError: another kind of dtype.
     """
     value = value if isinstance(value, jax.Array) else to_numpy(value)
@@ -95,6 +100,10 @@ def fit(owner: str, path: str, value: Any, like: Any) -> Any:
     dtype = jax.dtypes.result_type(like)
     if value.dtype != dtype:
         value = _converted(owner, path, value, dtype)
+    is_count = value.shape == () and jnp.issubdtype(dtype, np.integer)
+    checked = (nonnegative or is_count) and not isinstance(value, jax.core.Tracer)
+    if checked and bool((value < 0).any()):
+        raise ValueError(f"{owner}: {path} is never negative, got {value.min()}")
     return placed(value, like)
 
 
@@ -108,7 +117,7 @@ def placed(value: Any, like: Any) -> Any:
     return jnp.array(value, copy=True)
 
 
-def fit_tree(owner: str, given: Any, like: Any, path: str) -> Any:
+def fit_tree(owner: str, given: Any, like: Any, path: str, nonnegative: bool = False) -> Any:
     """A tree like `like` with the leaves of `given`, which may be in other containers.
 
     Raises:
@@ -120,7 +129,9 @@ def fit_tree(owner: str, given: Any, like: Any, path: str) -> Any:
     leaves, structure = tree.flatten(like)
     return structure.unflatten(
         [
-            None if leaf is None else fit(owner, f"{path}/{name}".strip("/"), found[name], leaf)
+            None
+            if leaf is None
+            else fit(owner, f"{path}/{name}".strip("/"), found[name], leaf, nonnegative)
             for name, leaf in zip(leaf_paths(like), leaves, strict=True)
         ]
     )

@@ -1,15 +1,15 @@
 """Optimizer states from optax and to optax: a run begun there goes on here, and the way back.
 
-A *transformation* of optax cannot be converted: its numbers are hidden in closures.  Write the
-recipe again with the same names (`optax.adamw(...)` is `adamx.adamw(...)`) or use it unchanged as
-a link of `adamx.chain`.
+A *transformation* of ours becomes optax's own pair by `to_optax(tx)`.  One of optax cannot be
+converted, as its numbers are hidden in closures: write the recipe again with the same names
+(`optax.adamw(...)` is `adamx.adamw(...)`) or use it unchanged as a link of `adamx.chain`.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from adamx.core.transformation import GradientTransformation, Params, State
 from adamx.family.adamax import ScaleByAdamax
 from adamx.family.amsgrad import ScaleByAmsgrad
 from adamx.interop.leaves import check_paths, fit, fit_tree
+from adamx.interop.optax_pair import as_pair
 from adamx.interop.states import (
     Move,
     Node,
@@ -33,6 +34,9 @@ from adamx.interop.states import (
     parts,
 )
 from adamx.transforms.accumulation import MultiSteps
+
+if TYPE_CHECKING:
+    import optax
 
 _COUNTER = "ScaleByScheduleState"
 # Classes of optax whose counterpart has another name and the same fields.
@@ -84,7 +88,8 @@ def from_optax(
       A state for `tx.update`, in memory of its own, placed as `tx.init(params)` is.
 
     Raises:
-      ValueError: parts or leaves on one side only, another shape, another AMSGrad.
+      ValueError: parts or leaves on one side only, another shape, another AMSGrad; a negative
+        count or second moment.
       TypeError: a part that was made by another transformation, another kind of dtype.
 
     Example:
@@ -104,34 +109,75 @@ def from_optax(
     return Move(owner, ignore, functools.partial(_special, tx)).states(optax_state, target)
 
 
+@overload
+def to_optax(
+    tx: GradientTransformation, *, optax_states: bool = False
+) -> optax.GradientTransformationExtraArgs: ...
+@overload
 def to_optax(
     tx: GradientTransformation, state: State, template: Any, ignore: Sequence[str] = ()
+) -> Any: ...
+def to_optax(
+    tx: GradientTransformation,
+    state: State = None,
+    template: Any = None,
+    ignore: Sequence[str] = (),
+    *,
+    optax_states: bool = False,
 ) -> Any:
-    """The optax state that goes on where a run with `tx` stopped: the inverse of `from_optax`.
+    """The transformation as optax's own pair, or with `state` the state that goes on in optax.
+
+    `to_optax(tx)` is for code that asks for optax's class instead of calling `init` and `update`:
+
+      numpyro's `SVI`, and whatever checks `isinstance(tx, optax.GradientTransformation)`
+      `optax.chain`, `masked`, `multi_transform`, `MultiSteps` with an extra argument (`value=`):
+        optax drops extra arguments of whatever is not its own, so that a guard would not see them
+      `tx[0]`, `len(tx)` and typed arguments `tx: optax.GradientTransformation`
+      look-ups of a state by its class (`optax.ScaleByAdamState`): with `optax_states=True`
+
+    Everything else, flax's `TrainState` and optax's wrappers without extra arguments included,
+    takes `tx` as it is.
+
+    `to_optax(tx, state, template)` is the inverse of `from_optax`: the optax state that goes on
+    where a run with `tx` stopped.
 
     Args:
-      tx: the transformation that made `state`.
+      tx: the transformation, or the one that made `state`.
       state: its state.
       template: `optax_tx.init(params)`, for the structure, the dtypes and the placement; 16-bit
         moments there mean rounding.
       ignore: as in `from_optax`; what only the template has keeps the template's numbers.
+      optax_states: whether the pair's states are of optax's classes, where optax has one of the
+        same name and fields (those of the Adam family, schedules, masks, groups); else ours.
 
     Returns:
-      A state like `template`.
+      An `optax.GradientTransformationExtraArgs`; with `state`, a state like `template`.
 
     Raises:
-      ValueError, TypeError: as `from_optax`.
+      TypeError: `tx` is no transformation of adamx, `optax_states` no boolean; a state without a
+        template; otherwise as `from_optax`.
+      ValueError: as `from_optax`.
 
     Example:
       >>> import adamx, jax.numpy as jnp, optax
       >>> from adamx.interop.optax import to_optax
       >>> params = {"w": jnp.ones(2)}
       >>> tx = adamx.adamw(0.1)
+      >>> pair = to_optax(tx, optax_states=True)
+      >>> isinstance(pair, optax.GradientTransformation), type(pair.init(params)[0]).__module__
+      (True, 'optax._src.transform')
       >>> _, state = tx.update(params, tx.init(params), params)
       >>> int(to_optax(tx, state, optax.adamw(0.1).init(params))[0].count)
       1
     """
     owner = "to_optax"
+    if state is None and template is None:
+        return as_pair(owner, tx, optax_states)
+    if state is None or template is None:
+        raise TypeError(
+            f"{owner}: `state` and `template` go together: `to_optax(tx, state, "
+            "optax_tx.init(params))`; `to_optax(tx)` alone gives the transformation"
+        )
     check_ignored(owner, ignore, state, template)
     _check_maker(owner, tx, template, ignore)
     return Move(owner, ignore, functools.partial(_special, tx)).states(state, template)
@@ -188,7 +234,7 @@ def _multi_steps(tx: Any, source: Node, target: Node, move: Move) -> Any:
         raise ValueError(f"{move.owner}: all `multi_steps` in `tx` must have one `use_grad_mean`")
     factor = 1.0
     if switches == {True}:
-        gathered = float(np.asarray(source.value.mini_step))
+        gathered = float(fit(move.owner, "mini_step", source.value.mini_step, np.int32(0)))
         factor = gathered if to_sum else 1.0 / max(gathered, 1.0)
     total = jax.tree.map(lambda x: numerics.widen(jnp.asarray(x)) * factor, source.value.acc_grads)
     scaled = Node(source.path, source.value._replace(acc_grads=total))

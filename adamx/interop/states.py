@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from adamx.core.value import Value
-from adamx.interop.leaves import fit_tree
+from adamx.interop.arguments import check_names
+from adamx.interop.leaves import NONNEGATIVE, fit_tree
 
 # Fields that hold a state, or a dict of states; all others hold numbers or trees of them.
 STATE_FIELDS = ("inner_state", "inner_opt_state", "base_optimizer_state", "inner_states")
@@ -92,7 +93,7 @@ def parts(value: Any) -> Iterator[Value]:
 def check_ignored(owner: str, ignore: Sequence[str], *states: Any) -> None:
     """Raises a `ValueError` for a name that is the class of no part of the states."""
     known = set().union(*map(every_class, states))
-    for name in ignore:
+    for name in check_names(owner, "ignore", ignore):
         if name not in known:
             raise ValueError(
                 f"{owner}: `ignore` has {name!r}, but no part of the states is one; there are "
@@ -156,7 +157,8 @@ class Move(NamedTuple):
             return self.named(old, new)
         if name in STATE_FIELDS:
             return self.states(old.value, new.value, old.path, new.path)
-        return fit_tree(self.owner, old.value, new.value, old.path.lstrip("."))
+        path = old.path.lstrip(".")
+        return fit_tree(self.owner, old.value, new.value, path, nonnegative=name in NONNEGATIVE)
 
     def named(self, source: Node, target: Node) -> Any:
         """States by name or label."""

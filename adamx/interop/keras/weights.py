@@ -21,7 +21,7 @@ from adamx.interop.keras.optimizer import (
 )
 from adamx.interop.keras.presets import PRESETS
 from adamx.interop.keras.rates import decomposed
-from adamx.interop.leaves import fit
+from adamx.interop.leaves import NONNEGATIVE, fit
 
 _NAMES = {name: field for rules in PRESETS.values() for name, field in rules.slot_names.items()}
 
@@ -151,8 +151,8 @@ def set_weights(
       A new state; the counts of all links follow the iterations.
 
     Raises:
-      ValueError: another number of weights, another shape (both are named), or a learning rate
-        that is not the one of `tx`.
+      ValueError: another number of weights, another shape (both are named), a negative count or
+        second moment, or a learning rate that is not the one of `tx`.
       TypeError: another kind of dtype; another optimizer.
 
     Example:
@@ -189,7 +189,8 @@ def set_weights(
             old = fields.setdefault(
                 key, tree.flatten(getattr(parts[weight.part].state, weight.field))[0]
             )
-            old[weight.leaf] = fit(owner, what, array, old[weight.leaf])
+            like, nonnegative = old[weight.leaf], weight.field in NONNEGATIVE
+            old[weight.leaf] = fit(owner, what, array, like, nonnegative)
     new: dict[str, Any] = {}
     for (name, field), leaves in fields.items():
         own = new[name] if name in new else parts[name].state

@@ -1,5 +1,6 @@
 """torch's Adam family by its own names, and `state_dict`s both ways; torch is never imported."""
 
+from adamx.interop.torch.groups import from_param_group, from_param_groups
 from adamx.interop.torch.presets import (
     Adam,
     Adamax,
@@ -7,7 +8,6 @@ from adamx.interop.torch.presets import (
     NAdam,
     RAdam,
     SparseAdam,
-    from_param_group,
 )
 from adamx.interop.torch.state import from_state_dict, to_state_dict
 
@@ -19,6 +19,7 @@ __all__ = [
     "Adamax",
     "SparseAdam",
     "from_param_group",
+    "from_param_groups",
     "from_state_dict",
     "to_state_dict",
 ]

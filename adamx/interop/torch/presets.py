@@ -8,9 +8,6 @@ up to the 1e-6 that torch adds to the norm.
 
 from __future__ import annotations
 
-import inspect
-import reprlib
-from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from adamx.core.chain import Chain, chain
@@ -21,38 +18,40 @@ from adamx.family.adamax import scale_by_adamax
 from adamx.family.amsgrad import scale_by_amsgrad
 from adamx.family.nadam import scale_by_nadam
 from adamx.family.radam import scale_by_radam
-from adamx.interop.leaves import to_numpy
+from adamx.interop.arguments import check_switch
 from adamx.sparse.adam import adam as sparse_adam
-from adamx.transforms.paths import near_misses
 from adamx.transforms.scaling import scale, scale_by_learning_rate
 from adamx.transforms.weight_decay import add_decayed_weights
 
 Betas: TypeAlias = tuple[ScalarOrSchedule, ScalarOrSchedule]
 
-# Keys of a param_group that say how torch computes or for whom, not what.
-_NOT_ARGUMENTS = {
-    "params",
-    "param_names",
-    "foreach",
-    "fused",
-    "capturable",
-    "differentiable",
-    "initial_lr",
-}
+
+def _pair(owner: str, betas: Any) -> Betas:
+    """The two decay rates."""
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise TypeError(f"{owner}: `betas` must be a pair of decay rates, got {betas!r}")
+    return betas[0], betas[1]
+
+
+def _uphill(owner: str, maximize: Any) -> list[GradientTransformation]:
+    return [scale(-1.0)] if check_switch(owner, "maximize", maximize) else []
 
 
 def _recipe(
+    owner: str,
     core: GradientTransformation,
     lr: ScalarOrSchedule,
     weight_decay: ScalarOrSchedule,
-    maximize: bool,
-    decoupled: bool,
+    maximize: Any,
+    decoupled: Any = False,
 ) -> Chain:
     """torch's order: the sign, L2, the core, then the learning rate with the decoupled decay."""
-    none = isinstance(weight_decay, (int, float)) and weight_decay == 0
-    decay = [] if none else [add_decayed_weights(weight_decay)]
+    decay = [add_decayed_weights(weight_decay)]
+    if isinstance(weight_decay, (int, float)) and weight_decay == 0:
+        decay = []
+    decoupled = check_switch(owner, "decoupled_weight_decay", decoupled)
     return chain(
-        *([scale(-1.0)] if maximize else []),
+        *_uphill(owner, maximize),
         *([] if decoupled else decay),
         core,
         *(decay if decoupled else []),
@@ -105,13 +104,13 @@ def Adam(
           scale_by_learning_rate(learning_rate=0.001),
       )
     """
-    b1, b2 = betas
+    b1, b2 = _pair("Adam", betas)
     core: GradientTransformation
-    if amsgrad:
+    if check_switch("Adam", "amsgrad", amsgrad):
         core = scale_by_amsgrad(b1, b2, eps, raw_maximum=True)
     else:
         core = scale_by_adam(b1, b2, eps)
-    return _recipe(core, lr, weight_decay, maximize, decoupled_weight_decay)
+    return _recipe("Adam", core, lr, weight_decay, maximize, decoupled_weight_decay)
 
 
 def AdamW(
@@ -175,8 +174,8 @@ def NAdam(
       >>> torch.NAdam().links[0].momentum_decay
       0.004
     """
-    core = scale_by_nadam(*betas, eps, momentum_decay=momentum_decay)
-    return _recipe(core, lr, weight_decay, maximize, decoupled_weight_decay)
+    core = scale_by_nadam(*_pair("NAdam", betas), eps, momentum_decay=momentum_decay)
+    return _recipe("NAdam", core, lr, weight_decay, maximize, decoupled_weight_decay)
 
 
 def RAdam(
@@ -206,8 +205,8 @@ def RAdam(
       >>> torch.RAdam().links[0]
       scale_by_radam(b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0, threshold=5.0, eps_hat=True)
     """
-    core = scale_by_radam(*betas, eps, eps_hat=True)
-    return _recipe(core, lr, weight_decay, maximize, decoupled_weight_decay)
+    core = scale_by_radam(*_pair("RAdam", betas), eps, eps_hat=True)
+    return _recipe("RAdam", core, lr, weight_decay, maximize, decoupled_weight_decay)
 
 
 def Adamax(
@@ -234,7 +233,8 @@ def Adamax(
       >>> torch.Adamax().links[0]
       scale_by_adamax(b1=0.9, b2=0.999, eps=1e-08)
     """
-    return _recipe(scale_by_adamax(*betas, eps), lr, weight_decay, maximize, False)
+    core = scale_by_adamax(*_pair("Adamax", betas), eps)
+    return _recipe("Adamax", core, lr, weight_decay, maximize)
 
 
 def SparseAdam(
@@ -263,55 +263,5 @@ def SparseAdam(
       >>> torch.SparseAdam().links[0].modes
       'lazy'
     """
-    core = sparse_adam(lr, "lazy", *betas, eps, eps_hat=True)
-    return chain(*([scale(-1.0)] if maximize else []), core)
-
-
-def from_param_group(optimizer: Callable[..., Chain], group: Mapping[str, Any]) -> Chain:
-    """The preset with the numbers of one torch `param_group`, such as a `state_dict` holds.
-
-    torch does not store which optimizer it was.  Keys that choose torch's implementation or that
-    belong to its learning-rate schedulers (`initial_lr`) are left out.
-
-    Args:
-      optimizer: one of the presets: `Adam`, `AdamW`, `NAdam`, `RAdam`, `Adamax`, `SparseAdam`.
-      group: `torch_optimizer.state_dict()["param_groups"][i]`; tensors are taken as numbers.
-
-    Returns:
-      A transformation.
-
-    Raises:
-      ValueError: a key that the preset does not take, or that contradicts it.
-
-    Example:
-      >>> from adamx.interop import torch
-      >>> group = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0, "params": [0]}
-      >>> torch.from_param_group(torch.Adamax, group) == torch.Adamax(0.1, (0.9, 0.99))
-      True
-    """
-    if "param_groups" in group:
-        raise ValueError(
-            "from_param_group: got a whole `state_dict`; give one of its groups: "
-            '`state_dict["param_groups"][0]`'
-        )
-    takes = inspect.signature(optimizer).parameters
-    name = optimizer.__name__
-    arguments = {}
-    for key, value in group.items():
-        if key in _NOT_ARGUMENTS:
-            continue
-        if key in takes:
-            arguments[key] = _plain(value)
-        elif not (key == "decoupled_weight_decay" and optimizer is AdamW and value):
-            raise ValueError(
-                f"from_param_group: {name} has no {key!r} (here {reprlib.repr(value)}); is the "
-                f"group that of another optimizer? {near_misses(key, takes)}"
-            )
-    return optimizer(**arguments)
-
-
-def _plain(value: Any) -> Any:
-    """A number or switch as Python's, a pair of them as a tuple."""
-    if isinstance(value, (tuple, list)):
-        return tuple(map(_plain, value))
-    return value if isinstance(value, (bool, int, float)) else to_numpy(value).item()
+    core = sparse_adam(lr, "lazy", *_pair("SparseAdam", betas), eps, eps_hat=True)
+    return chain(*_uphill("SparseAdam", maximize), core)

@@ -5,7 +5,8 @@ torch numbers its parameters and keeps one state for each of them, with a step c
     {"state": {0: {"step", "exp_avg", "exp_avg_sq"[, "max_exp_avg_sq"]}, 1: ...},
      "param_groups": [{"params": [0, 1, ...][, "param_names": [...]], "lr": ..., ...}, ...]}
 
-Here one count serves all parameters, and each moment is a tree like the parameters.
+Here one count serves a transformation, and each moment is a tree like the parameters: parameters
+with other numbers of steps are labels of their own in a `multi_transform`.
 """
 
 from __future__ import annotations
@@ -18,28 +19,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import numerics, tree
-from adamx.core.mask import FrozenTree, resolve_mask
 from adamx.core.transformation import GradientTransformation, Params, State
-from adamx.family.adam import ScaleByAdam
-from adamx.family.adamax import ScaleByAdamax
-from adamx.family.amsgrad import ScaleByAmsgrad
-from adamx.family.moments import Core
-from adamx.family.nadam import ScaleByNadam
-from adamx.family.radam import ScaleByRadam
-from adamx.interop.leaves import by_path, check_paths, fit, to_numpy
+from adamx.interop.leaves import NONNEGATIVE, by_path, check_paths, fit, to_numpy
 from adamx.interop.states import Node, check_ignored, class_name, map_nodes, parts
-from adamx.sparse.adam import RowsTransformation, SparseAdam
-from adamx.transforms.paths import leaf_paths, path_string
+from adamx.interop.torch.groups import check_groups, taken_steps
+from adamx.interop.torch.names import check_state_dict, identifiers, transposed_leaves
+from adamx.transforms.paths import leaf_paths
 
 _ADAM = {"mu": "exp_avg", "nu": "exp_avg_sq"}
-# torch's keys by the fields of our states; a key of a field that is a number is a number there.
-_KEYS: dict[type[GradientTransformation], dict[str, str]] = {
-    ScaleByAdam: _ADAM,
-    ScaleByAmsgrad: {**_ADAM, "nu_max": "max_exp_avg_sq"},
-    ScaleByNadam: {**_ADAM, "mu_product": "mu_product"},
-    ScaleByRadam: _ADAM,
-    ScaleByAdamax: {"mu": "exp_avg", "nu": "exp_inf"},
-    SparseAdam: _ADAM,
+# By core, torch's keys by the fields of our states; what is a number here is one there.
+_KEYS = {
+    "scale_by_adam": _ADAM,
+    "scale_by_amsgrad": {**_ADAM, "nu_max": "max_exp_avg_sq"},
+    "scale_by_nadam": {**_ADAM, "mu_product": "mu_product"},
+    "scale_by_radam": _ADAM,
+    "scale_by_adamax": {"mu": "exp_avg", "nu": "exp_inf"},
+    "sparse.adam": _ADAM,
 }
 _COUNTER = "ScaleByScheduleState"
 _GROUPED = "PartitionState"
@@ -59,8 +54,10 @@ def from_state_dict(
 
     Moments move as they are, AMSGrad's maximum too: torch takes it over the raw second moments, so
     `tx` must as well (`scale_by_amsgrad(raw_maximum=True)`, as in the preset `Adam(amsgrad=True)`).
-    The steps taken become the count of the moments and of the schedules in `tx`.  Several
-    `param_groups` go with a `multi_transform`.
+    The numbers in `param_groups` must be those of `tx`; a schedule in `tx` goes with any.  Groups
+    that differ go with a `multi_transform`, which `from_param_groups` builds.  The steps taken
+    become the count of the moments, which must be one for all parameters of a transformation, and
+    the most steps that a parameter took become the count of the schedules.
 
     Which parameter is which is told by `names`; without, by the `param_names` that torch keeps if
     it was given named parameters (`layer.0.bias` is `layer/0/bias`); without those, the order is
@@ -83,7 +80,8 @@ def from_state_dict(
 
     Raises:
       ValueError: no `state_dict`; parameters or keys on one side only; another shape; leaves that
-        could be mixed up; parameters at different steps; a transformation that torch has not.
+        could be mixed up; other numbers in `param_groups`; parameters of one transformation at
+        different steps; a negative second moment; a transformation that torch has not.
       TypeError: another kind of dtype.
 
     Example:
@@ -99,9 +97,10 @@ def from_state_dict(
     keys = _keys(owner, tx)
     fresh = tx.init(params)
     check_ignored(owner, ignore, fresh)
-    _check_state_dict(owner, "state_dict", state_dict)
-    flipped = _transposed(owner, transposed, params)
-    numbers = _identifiers(owner, state_dict["param_groups"], params, names, flipped)
+    check_state_dict(owner, "state_dict", state_dict)
+    flipped = transposed_leaves(owner, transposed, params)
+    needed = _needed(fresh, params, ignore)
+    numbers = identifiers(owner, state_dict["param_groups"], params, needed, names, flipped)
     for i in state_dict["state"]:
         if i not in numbers.values():
             raise ValueError(f"{owner}: the state has a parameter {i!r}, no param_group has it")
@@ -109,25 +108,23 @@ def from_state_dict(
         path: _checked_entry(owner, path, state_dict["state"].get(i, {}), keys)
         for path, i in numbers.items()
     }
-    steps = {path: int(to_numpy(entry["step"])) for path, entry in entries.items() if entry}
-    step = _same_for_all(owner, "step", {path: steps.get(path, 0) for path in entries})
-    if not steps:
-        return fresh
+    steps = {path: taken_steps(owner, path, entry) for path, entry in entries.items()}
     used: list[str] = []
 
-    def moment(field: str, like: Any) -> Any:
+    def moment(field: str, like: Any, paths: Sequence[str]) -> Any:
         key = keys[field]
         if field in _SCALARS:
-            values = {path: float(to_numpy(entry[key])) for path, entry in entries.items()}
-            return fit(owner, key, np.float64(_same_for_all(owner, key, values)), like)
+            values = {path: float(to_numpy(entries[path][key])) for path in paths}
+            product = np.float64(_same_for_all(owner, key, values))
+            return fit(owner, key, product, like, nonnegative=True)
         leaves, structure = tree.flatten(like)
         moved = []
         for path, leaf in zip(leaf_paths(like), leaves, strict=True):
             if leaf is not None:
                 value = to_numpy(entries[path][key])
                 value = value.T if flipped[path] else value
-                leaf = fit(owner, f"{key} of {path!r}", value, leaf)
-                used.extend([path] * (field == "mu"))
+                where = f"{key} of {path!r}"
+                leaf = fit(owner, where, value, leaf, nonnegative=field in NONNEGATIVE)
             moved.append(leaf)
         return structure.unflatten(moved)
 
@@ -136,12 +133,22 @@ def from_state_dict(
         if isinstance(value, dict) or class_name(value) == _GROUPED:
             return _each(move, value, ignore)
         _check_known(owner, node, keys)
-        count = fit(owner, "step", np.int64(step), value.count)
-        fields = () if class_name(value) == _COUNTER else keys
-        return value._replace(count=count, **{x: moment(x, getattr(value, x)) for x in fields})
+        if class_name(value) == _COUNTER:
+            return value._replace(count=count(max(steps.values()), value))
+        paths = [*by_path(owner, value.mu)]
+        step = _same_for_all(owner, "step", {path: steps[path] for path in paths}) if paths else 0
+        used.extend(paths)
+        if step == 0:
+            return value
+        moments = {x: moment(x, getattr(value, x), paths) for x in keys}
+        return value._replace(count=count(step, value), **moments)
+
+    def count(step: int, like: Any) -> Any:
+        return fit(owner, "step", np.int64(step), like.count)
 
     state = map_nodes(move, fresh, ignore)
-    check_paths(owner, "torch's state", entries, used)
+    check_paths(owner, "torch's state", {*used, *filter(entries.get, entries)}, used)
+    check_groups(owner, tx, fresh, params, state_dict["param_groups"], numbers)
     return state
 
 
@@ -191,15 +198,13 @@ def to_state_dict(
     owner = "to_state_dict"
     keys = _keys(owner, tx)
     check_ignored(owner, ignore, state)
-    _check_state_dict(owner, "template", template)
-    for group in template["param_groups"]:
-        if group.get("amsgrad", "nu_max" in keys) != ("nu_max" in keys):
-            raise ValueError(
-                f"{owner}: torch's `amsgrad` is {group['amsgrad']}, that of `tx` is not"
-            )
-    flipped = _transposed(owner, transposed, params)
-    identifiers = _identifiers(owner, template["param_groups"], params, names, flipped)
-    counts: dict[str, int] = {}
+    check_state_dict(owner, "template", template)
+    flipped = transposed_leaves(owner, transposed, params)
+    needed = _needed(state, params, ignore)
+    numbers = identifiers(owner, template["param_groups"], params, needed, names, flipped)
+    check_groups(owner, tx, state, params, template["param_groups"], numbers)
+    schedules: dict[str, int] = {}
+    steps: dict[str, int] = {}
     moments: dict[str, dict[str, np.ndarray]] = {}
 
     def collect(node: Node) -> Any:
@@ -207,108 +212,71 @@ def to_state_dict(
         if isinstance(value, dict) or class_name(value) == _GROUPED:
             return _each(collect, value, ignore)
         _check_known(owner, node, keys)
-        counts[f"count{node.path}"] = int(value.count)
-        if class_name(value) != _COUNTER:
-            scalars = {keys[x]: _array(getattr(value, x)) for x in _SCALARS if x in keys}
-            for field in set(keys) - set(_SCALARS):
-                for path, leaf in by_path(owner, getattr(value, field)).items():
-                    array = _array(leaf).T if flipped[path] else _array(leaf)
-                    moments.setdefault(path, {**scalars})[keys[field]] = array
+        if class_name(value) == _COUNTER:
+            schedules[f"count{node.path}"] = int(value.count)
+            return value
+        scalars = {keys[x]: _array(getattr(value, x)) for x in _SCALARS if x in keys}
+        for field in set(keys) - set(_SCALARS):
+            for path, leaf in by_path(owner, getattr(value, field)).items():
+                array = _array(leaf).T if flipped[path] else _array(leaf)
+                moments.setdefault(path, {**scalars})[keys[field]] = array
+                steps[path] = int(value.count)
         return value
 
     map_nodes(collect, state, ignore)
-    check_paths(owner, "the state", moments, identifiers)
-    step = _array(np.float32(_same_for_all(owner, "count", counts)))
-    entries = {
-        i: {key: as_tensor(array) for key, array in {"step": step, **moments[path]}.items()}
-        for path, i in identifiers.items()
-    }
+    if schedules:
+        _same_for_all(owner, "count", {"the moments": max(steps.values()), **schedules})
     return {
-        "state": entries if step else {},
+        "state": {
+            i: {
+                key: as_tensor(array)
+                for key, array in {"step": _array(np.float32(steps[path])), **moments[path]}.items()
+            }
+            for path, i in numbers.items()
+            if steps.get(path)
+        },
         "param_groups": [dict(group) for group in template["param_groups"]],
     }
 
 
+def _needed(state: State, params: Params, ignore: Sequence[str]) -> Params:
+    """The parameters that have moments in the state, and `None` for the others."""
+    found: set[str] = set()
+
+    def collect(node: Node) -> Any:
+        if isinstance(node.value, dict) or class_name(node.value) == _GROUPED:
+            return _each(collect, node.value, ignore)
+        found.update(by_path("torch", getattr(node.value, "mu", None)))
+        return node.value
+
+    map_nodes(collect, state, ignore)
+    leaves, structure = tree.flatten(params)
+    pairs = zip(leaf_paths(params), leaves, strict=True)
+    needed: Params = structure.unflatten([x if path in found else None for path, x in pairs])
+    return needed
+
+
 def _keys(owner: str, tx: Any) -> dict[str, str]:
     """torch's keys for the one kind of core in `tx`, by our fields."""
-    kinds = (Core, RowsTransformation)
-    cores = {type(part): part for part in parts(tx) if isinstance(part, kinds)}
-    known = [core for core in cores if core in _KEYS]
+    cores = {part.public_name: part for part in parts(tx) if hasattr(part, "b2")}
+    known = [name for name in cores if name in _KEYS]
     if len(cores) != 1 or not known:
         raise ValueError(
             f"{owner}: `tx` must have one kind of core that torch has, which are "
-            f"{', '.join(core.public_name for core in _KEYS)}; it has "
-            f"{', '.join(core.public_name for core in cores) or 'none'}"
+            f"{', '.join(_KEYS)}; it has {', '.join(cores) or 'none'}"
         )
-    core = cores[known[0]]
-    if isinstance(core, ScaleByAmsgrad) and not core.raw_maximum:
+    core: Any = cores[known[0]]
+    if not getattr(core, "raw_maximum", True):
         raise ValueError(
             f"{owner}: torch keeps the maximum of the raw second moments; use "
             "`scale_by_amsgrad(raw_maximum=True)`"
         )
-    if isinstance(core, ScaleByAdamax) and core.eps_outside:
+    if getattr(core, "eps_outside", False):
         raise ValueError(
             f"{owner}: torch keeps eps inside the maximum of AdaMax; use `scale_by_adamax` without "
             "`eps_outside`"
         )
     return _KEYS[known[0]]
-
-
-def _check_state_dict(owner: str, argument: str, given: Any) -> None:
-    """Raises unless it has the two entries of a `state_dict` of an optimizer of torch."""
-    if isinstance(given, Mapping) and {"state", "param_groups"} <= set(given):
-        return
-    keys = ", ".join(repr(key) for key in [*given][:5]) if isinstance(given, Mapping) else ""
-    shown = f"a dictionary of {keys or 'nothing'}" if isinstance(given, Mapping) else type(given)
-    raise ValueError(
-        f"{owner}: `{argument}` must be what `torch_optimizer.state_dict()` returned, with 'state' "
-        f"and 'param_groups', got {shown}; from a checkpoint of a whole run take the optimizer's "
-        "entry"
-    )
-
-
-def _check_order(owner: str, params: Params, flipped: Mapping[str, bool]) -> None:
-    """Raises for two leaves of one shape in torch whose order is that of sorted keys."""
-    seen: dict[tuple[int, ...], list[tuple[Any, ...]]] = {}
-    for keys, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-        path = path_string(keys)
-        shape = np.shape(leaf)[::-1] if flipped[path] else np.shape(leaf)
-        for others in seen.setdefault(shape, []):
-            pairs = zip(others, keys, strict=False)
-            if isinstance(next(a for a, b in pairs if a != b), jax.tree_util.DictKey):
-                raise ValueError(
-                    f"{owner}: {path_string(others)!r} and {path!r} have one shape, and nothing "
-                    "says which of them comes first in torch: dictionaries are sorted here and "
-                    "modules there are not; give the paths in torch's order: `names=`"
-                )
-        seen[shape].append(keys)
-
-
-def _identifiers(
-    owner: str,
-    groups: Sequence[Mapping[str, Any]],
-    params: Params,
-    names: Sequence[str] | None,
-    flipped: Mapping[str, bool],
-) -> dict[str, Any]:
-    """torch's number of each trained parameter, by path."""
-    numbers = [i for group in groups for i in group["params"]]
-    trained = tree.trained(params, params)
-    paths = list(by_path(owner, trained))
-    if names is None and all("param_names" in group for group in groups):
-        names = [name.replace(".", "/") for group in groups for name in group["param_names"]]
-    if names is None:
-        _check_order(owner, trained, flipped)
-        names = paths
-    if len(numbers) != len(names):
-        raise ValueError(
-            f"{owner}: torch has {len(numbers)} parameters, but there are {len(names)} "
-            f"names: {', '.join(names)}"
-        )
-    check_paths(owner, "`names` (one path per parameter in torch's order)", names, paths)
-    if len({*names}) != len(names):
-        raise ValueError(f"{owner}: `names` holds a path twice: {', '.join(names)}")
-    return dict(zip(names, numbers, strict=True))
 
 
 def _checked_entry(
@@ -327,26 +295,11 @@ def _same_for_all(owner: str, what: str, values: Mapping[str, Any]) -> Any:
     if len(distinct) != 1:
         shown = ", ".join(f"{value} for {path!r}" for value, path in distinct.items())
         raise ValueError(
-            f"{owner}: `{what}` must be the same for all parameters, got {shown or 'none'}; give "
-            "parameters that took other steps a `multi_transform` and a state of their own"
+            f"{owner}: `{what}` must be the same for all parameters of a transformation, got "
+            f"{shown}; give those that took other steps a label of their own in a "
+            "`multi_transform`, as `from_param_groups` does"
         )
     return next(iter(distinct))
-
-
-def _transposed(owner: str, transposed: Any, params: Params) -> dict[str, bool]:
-    """For each path whether its leaf lies transposed in torch."""
-    paths, leaves = leaf_paths(params), tree.flatten(params)[0]
-    if transposed is None:
-        return dict.fromkeys(paths, False)
-    mask = transposed if callable(transposed) else FrozenTree(transposed)
-    selected = tree.flatten(resolve_mask(owner, mask, params))[0]
-    for path, leaf, flip in zip(paths, leaves, selected, strict=True):
-        if flip and np.ndim(leaf) != 2:
-            raise ValueError(
-                f"{owner}: `transposed` selects {path!r} of shape {np.shape(leaf)}; only matrices "
-                "can be transposed"
-            )
-    return dict(zip(paths, selected, strict=True))
 
 
 def _check_known(owner: str, node: Node, keys: dict[str, str]) -> None:
