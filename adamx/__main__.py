@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from adamx.demo import extras, options, processes
 from adamx.demo.exits import Exit, Failure, Terminated, sigterm_raises
@@ -82,5 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Exit.FAULT
 
 
+def _program() -> NoReturn:
+    status = main()
+    if status in (Exit.INTERRUPTED, Exit.TERMINATED):
+        # The signal may have come while XLA was computing; it still is, and crashes where the
+        # interpreter is taken down meanwhile.
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _program()
