@@ -21,7 +21,7 @@ class Options:
     vocabulary: int = 65536
     learning_rate: float = 0.003
     steps: int = 1000
-    batch: int = 256
+    batch: int = 64
     seed: int = 0
     output: Path = Path("runs/tokens")
 
@@ -55,7 +55,7 @@ def parser() -> Parser:
         PROG,
         description=(
             "Train a small network to predict the next token of Python's own standard library,\n"
-            "with its embeddings in one of the sparse modes or in each.  Takes about a minute\n"
+            "with its embeddings in one of the sparse modes or in each.  Takes less than a minute\n"
             "on a CPU.  The source files are those of this Python; nothing is downloaded."
         ),
         epilog=_EPILOG,
