@@ -5,16 +5,12 @@ from __future__ import annotations
 import argparse
 import math
 import re
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
+from adamx.demo.exits import UsageError
+
 _LARGEST_RATE = 1000.0
-
-
-class UsageError(Exception):
-    """Something that the user has to put right; the message is one line."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -76,21 +72,3 @@ def one_of(*names: str) -> Callable[[str], str]:
         return text
 
     return parse
-
-
-def make_folder(folder: Path, prog: str) -> None:
-    """Makes the folder that `--output` names.
-
-    Raises:
-      UsageError: it cannot be made, or nothing can be written into it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Writing tells more than permission bits do.
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UsageError(
-            f"--output must be a folder that can be written; got '{folder}' ({error.strerror}); "
-            f"see {prog} --help"
-        ) from error

@@ -1,87 +1,162 @@
-"""Checkpoints of a run through orbax: complete or not there, whatever the devices."""
+"""Checkpoints of a run: one file each, whole or not there, with a checksum over all it holds."""
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from adamx.demo.options import Options, wrong_option
+from adamx.demo.devices import Placement, is_first
+from adamx.demo.exits import ResumeError
+from adamx.demo.files import writing
+from adamx.demo.options import PROG, Options, wrong_option
 from adamx.demo.training import Trained
+from adamx.interop import export
 
 FOLDER = "checkpoints"
 _KEPT = 2
+_NAME = re.compile(r"([1-9]\d*)\.npz")
 # What must be the same for a run to go on as it began; the devices may be others.
 _FIXED = ("optimizer", "learning_rate", "steps", "batch", "seed", "checkpoint_every")
+_ANEW = "leave --resume out to start anew"
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """Why a checkpoint cannot be used, in a few words."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # What a parser has stumbled over says more than that it has.
+    return str(error.__cause__ or error).partition("\n")[0]
+
+
+def _in_numpy(leaf: Any) -> Any:
+    return np.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, jax.Array) else leaf
+
+
+def _placed(saved: Any, like: Any) -> Any:
+    """What was loaded, on the devices of `like`, some of which other processes may have."""
+    if not isinstance(like, jax.Array):
+        return saved
+    return jax.make_array_from_callback(saved.shape, like.sharding, lambda index: saved[index])
 
 
 class Checkpoints:
-    """The checkpoints in the output folder of a run, one after `every` steps."""
+    """The checkpoints in the output folder of a run, one after `every` steps.
 
-    def __init__(self, options: Options, every: int) -> None:
-        import orbax.checkpoint  # It takes a second, and few runs need it.
+    All processes of a run see the same folder; the first of them writes.
+    """
 
-        self._orbax: Any = orbax.checkpoint
+    def __init__(self, options: Options, every: int, place: Placement) -> None:
         self._every = every
         self._options = {name: getattr(options, name) for name in _FIXED}
-        folder = Path(options.output).resolve() / FOLDER
-        self._folder = folder
-        self._manager = self._orbax.CheckpointManager(
-            folder,
-            options=self._orbax.CheckpointManagerOptions(max_to_keep=_KEPT, create=True),
-        )
+        self._folder = options.output / FOLDER
+        self._speaks = is_first(options)
+        self._gathered = jax.jit(lambda tree: tree, out_shardings=place.whole)
 
-    def cleared(self, begun: Trained) -> Trained:
-        """The start of a new run, when those of an earlier one are removed."""
-        for step in self._manager.all_steps():
-            self._manager.delete(step)
-        return begun
+    def _steps(self) -> list[int]:
+        names = (path.name for path in self._folder.glob("*"))
+        return sorted(int(found[1]) for name in names if (found := _NAME.fullmatch(name)))
+
+    def _remove(self, steps: list[int]) -> None:
+        """Also removes what a run that was killed has left unfinished."""
+        for path in (*map(self._path, steps), *self._folder.glob(".*.npz.*")):
+            path.unlink(missing_ok=True)
+
+    def _path(self, step: int) -> Path:
+        return self._folder / f"{step}.npz"
+
+    def clear(self) -> None:
+        """Removes those of an earlier run.
+
+        Raises:
+          FileError: they cannot be removed.
+        """
+        if self._speaks:
+            with writing(self._folder):
+                self._folder.mkdir(exist_ok=True)
+                self._remove(self._steps())
 
     def is_due(self, step: int) -> bool:
         """Whether there is to be a checkpoint after so many steps."""
         return step % self._every == 0
 
     def save(self, now: Trained) -> None:
-        """Writes one, and returns when it is complete."""
-        args = self._orbax.args
-        self._manager.save(
-            now.step,
-            args=args.Composite(
-                arrays=args.StandardSave(now._asdict()),
-                options=args.JsonSave(self._options),
-            ),
-        )
-        # The arrays are about to be updated in place.
-        self._manager.wait_until_finished()
+        """Writes one, and returns when it is complete; the last two are kept.
+
+        Raises:
+          FileError: it cannot be written; those before it are still there.
+        """
+        params, state = self._gathered((now.params, now.state))
+        if not self._speaks:
+            return
+        path = self._path(now.step)
+        with writing(path, "; once it can be, go on with --resume"):
+            contents = now._replace(params=params, state=state)._asdict()
+            export.save(path, contents, {"step": now.step, "options": self._options})
+            # A later one is of no run that got here: it was damaged, and will be written anew.
+            self._remove([step for step in self._steps() if step <= now.step][:-_KEPT])
 
     def restore(self, begun: Trained) -> Trained:
-        """The last complete one, on the devices of this run.
+        """The newest whole one, on the devices of this run; says which ones it passes over.
 
         Args:
           begun: the start of the run, whose arrays are where the restored ones are to be.
 
         Raises:
-          UsageError: there is none, or it is of a run with other options.
+          ResumeError: none is whole.
+          UsageError: it is of a run with other options.
         """
-        args = self._orbax.args
-        step = self._manager.latest_step()
-        if step is None:
-            raise wrong_option(
-                f"--resume: there is no complete checkpoint in '{self._folder}'; leave it out to "
-                "start anew"
-            )
-        found = self._manager.restore(step, args=args.Composite(options=args.JsonRestore()))
-        for name, value in found["options"].items():
-            if value != self._options[name]:
+        damaged: dict[str, str] = {}
+        for step in reversed(self._steps()):
+            path = self._path(step)
+            try:
+                found = export.load_config(path) or {}
+                if found.get("step") != step or not isinstance(found.get("options"), dict):
+                    raise ValueError("it is no checkpoint of this demo after so many steps")
+            except (OSError, ValueError) as error:
+                damaged[path.name] = _reason(error)
+                continue
+            self._check_options(found["options"])
+            self._tell(damaged, step)
+            return self._load(step, begun)
+        if not damaged:
+            raise ResumeError(f"--resume: there is no checkpoint in '{self._folder}'; {_ANEW}")
+        names = ", ".join(f"{name} ({reason})" for name, reason in damaged.items())
+        raise ResumeError(f"--resume: no checkpoint in '{self._folder}' is whole: {names}; {_ANEW}")
+
+    def _check_options(self, found: dict[str, Any]) -> None:
+        for name, wanted in self._options.items():
+            if found.get(name) != wanted:
                 option = f"--{name.replace('_', '-')}"
+                # A longer run is another one from its first step on.
+                why = ", which its learning rates follow" if name == "steps" else ""
                 raise wrong_option(
                     f"--resume: the checkpoint in '{self._folder}' is of a run with {option} "
-                    f"{value}; got {self._options[name]}"
+                    f"{found.get(name)}{why}; got {wanted}; {_ANEW}"
                 )
+
+    def _tell(self, damaged: dict[str, str], step: int) -> None:
+        for name, reason in damaged.items() if self._speaks else ():
+            print(
+                f"{PROG}: passed over the damaged checkpoint '{self._folder / name}' ({reason}); "
+                f"going on after step {step}",
+                file=sys.stderr,
+            )
+
+    def _load(self, step: int, begun: Trained) -> Trained:
         curve = np.zeros(step, np.float32)
-        like = begun._replace(loss=curve, gradient_norm=curve)
-        restored = self._manager.restore(
-            step, args=args.Composite(arrays=args.StandardRestore(like._asdict()))
-        )
-        return Trained(**restored["arrays"])
+        wanted = begun._replace(loss=curve, gradient_norm=curve)
+        try:
+            loaded = export.load(self._path(step), jax.tree.map(_in_numpy, wanted)._asdict())
+        except ValueError as error:
+            raise ResumeError(
+                f"--resume: '{self._path(step)}' holds other arrays than this version of adamx "
+                f"trains; {_ANEW}"
+            ) from error
+
+        placed: Trained = jax.tree.map(_placed, Trained(**loaded), wanted)
+        return placed

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 
-from adamx.demo.arguments import UsageError
+from adamx.demo.exits import UsageError
 
 _MODULES = {
     "scikit-learn": "sklearn",
     "matplotlib": "matplotlib",
     "rich": "rich",
-    "orbax-checkpoint": "orbax",
 }
 
 

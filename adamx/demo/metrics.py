@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import adamx
+from adamx.demo import files
 from adamx.demo.result import Result
 
 FILE = "metrics.json"
@@ -76,9 +77,7 @@ def write_json(metrics: dict[str, Any], folder: Path) -> Path:
         f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}"
         for key, value in metrics.items()
     )
-    path = folder / FILE
-    path.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
-    return path
+    return files.write(folder / FILE, f"{{\n{lines}\n}}\n".encode())
 
 
 def write(result: Result, folder: Path) -> Path:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adamx.demo.arguments import Parser, UsageError, learning_rate, one_of, whole_number
+from adamx.demo import exits
+from adamx.demo.arguments import Parser, learning_rate, one_of, whole_number
+from adamx.demo.exits import UsageError
 from adamx.demo.recipes import CHOICES
 
 PROG = "python -m adamx"
@@ -48,7 +50,8 @@ files written to the output folder (replacing those of an earlier run):
   metrics.json  the same numbers, the results, the options, the seed, the versions, and
                 the optimizer itself: adamx.from_config(metrics["optimizer"]) rebuilds it
 
-  checkpoints/  with --checkpoint-every: the last two, complete or not there
+  checkpoints/  with --checkpoint-every: the last two, <step>.npz, whole or not there; a
+                checksum over all that each holds shows whether it was damaged since
 
 many devices:
   every batch is cut over the devices, and so is the optimizer's state (ZeRO-1)
@@ -61,8 +64,7 @@ another demo:
   python -m adamx tokens    next-token prediction with a sparsely trained table
 
 exit status:
-  0 done, 1 the loss did not stay finite, 2 wrong option, 3 a process was lost,
-  130 interrupted
+{exits.table()}
 """
 
 
@@ -132,8 +134,9 @@ def parser() -> Parser:
     result.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the last complete checkpoint in the output folder; repeat the options of "
-        "the run that wrote it (except --devices, --processes) (default: start anew)",
+        help="go on from the newest whole checkpoint in the output folder, passing over damaged "
+        "ones; repeat the options of the run that wrote it (except --devices, --processes; also "
+        "--steps, which sets the learning rates) (default: start anew)",
     )
     result.add_argument(
         "--devices",

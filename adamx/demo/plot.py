@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from adamx.demo import files
 from adamx.demo.recipes import MAX_NORM
 from adamx.demo.result import Result
 
@@ -45,8 +47,9 @@ def draw(result: Result) -> Figure:
     FigureCanvasAgg(figure)  # draws to memory, whatever display there is or is not
     top, middle, bottom = figure.subplots(3, 1, sharex=True)
     figure.suptitle(
-        f"{result.options.optimizer} on handwritten digits: "
-        f"{100 * result.averaged_accuracy:.1f} % of the test images read correctly"
+        f"{result.options.optimizer} on handwritten digits\n"
+        f"test accuracy: {100 * result.accuracy:.1f} % with the trained parameters, "
+        f"{100 * result.averaged_accuracy:.1f} % with their average ({result.average})"
     )
     _raw_and_smooth(top, result.loss, _BLUE)
     top.set(title="Training loss", ylabel="cross-entropy (nats)")
@@ -83,6 +86,6 @@ def draw(result: Result) -> Figure:
 
 def write(result: Result, folder: Path) -> Path:
     """Writes `training.png` and returns its path."""
-    path = folder / FILE
-    draw(result).savefig(path, dpi=130)
-    return path
+    image = io.BytesIO()
+    draw(result).savefig(image, dpi=130)
+    return files.write(folder / FILE, image.getvalue())

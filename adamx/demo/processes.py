@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 
+from adamx.demo.exits import Exit
 from adamx.demo.options import PROG, Options
 
-LOST = 3  # the exit status when a process was lost
 _SECONDS_BETWEEN_LOOKS = 0.1
-_SECONDS_TO_STOP = 5
+_SECONDS_TO_REPORT = 60
+# In the environment of the processes that `run` starts.
+_STARTED = "ADAMX_DEMO_STARTED"
+# With these a process has said why it ended.
+_TOLD = (Exit.DIVERGED, Exit.MISUSED, Exit.NOT_RESUMED, Exit.FILE)
 
 
 def _free_port() -> int:
@@ -36,6 +41,11 @@ def command(options: Options) -> list[str]:
     return words
 
 
+def was_started_by_another() -> bool:
+    """Whether another process has started this one by `run`."""
+    return _STARTED in os.environ
+
+
 @contextlib.contextmanager
 def _started(options: Options) -> Iterator[list[subprocess.Popen[bytes]]]:
     """One process for each number; whatever happens, none is left behind."""
@@ -44,39 +54,51 @@ def _started(options: Options) -> Iterator[list[subprocess.Popen[bytes]]]:
     try:
         for number in range(options.processes):
             one = dataclasses.replace(options, coordinator=coordinator, process_id=number)
-            running.append(subprocess.Popen(command(one)))
+            # What all processes have to say, the first says.
+            heard = subprocess.DEVNULL if number else None
+            environment = {**os.environ, _STARTED: "yes"}
+            running.append(subprocess.Popen(command(one), stderr=heard, env=environment))
         yield running
     finally:
+        # A signal that they can answer would have each of them tell how it ended.
         for process in running:
-            process.terminate()
+            process.kill()
         for process in running:
-            try:
-                process.wait(_SECONDS_TO_STOP)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.wait()
+
+
+def _first_to_fail(running: list[subprocess.Popen[bytes]]) -> int | None:
+    """The number of a process that did not end well, or None when all did."""
+    while True:
+        statuses = [process.poll() for process in running]
+        failed = [i for i, status in enumerate(statuses) if status]
+        if failed:
+            return failed[0]
+        if None not in statuses:
+            return None
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def run(options: Options) -> int:
-    """Runs every process here, and returns the exit status of the first that did not end well.
+    """Runs every process here, and returns the exit status of one that did not end well.
 
     If one is lost, the others are stopped: they would wait for it.
     """
     with _started(options) as running:
-        while True:
-            statuses = [process.poll() for process in running]
-            failed = [i for i, status in enumerate(statuses) if status]
-            if failed:
-                break
-            if None not in statuses:
-                return 0
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-    status = statuses[failed[0]]
-    if status in (1, 2, 130):  # It has said why.
-        return int(status)
+        failed = _first_to_fail(running)
+        if failed is None:
+            return Exit.DONE
+        status = running[failed].returncode
+        if status in _TOLD:
+            # The first comes to the same end, and may still be writing the report.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running[0].wait(_SECONDS_TO_REPORT)
+        first = running[0].poll()
+    if first in _TOLD:
+        return Exit(first)
     print(
-        f"{PROG}: process {failed[0]} of {options.processes} was lost (status {status}); the "
+        f"{PROG}: process {failed} of {options.processes} was lost (status {status}); the "
         "others were stopped; with --checkpoint-every, go on with --resume",
         file=sys.stderr,
     )
-    return LOST
+    return Exit.PROCESS_LOST

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from adamx.demo.recipes import CHOICES
 from adamx.demo.result import Result
 
 
@@ -61,10 +60,9 @@ def _devices(result: Result) -> str:
 def _rows(result: Result) -> Iterator[tuple[str, str]]:
     options = result.options
     passes = options.steps / (result.train_images // options.batch)
-    average = "schedule-free" if CHOICES[options.optimizer].averages else "EMA"
     yield "test accuracy", _share(result.correct, result.test_images)
     averaged = _share(result.correct_averaged, result.test_images)
-    yield f"test accuracy, averaged ({average})", averaged
+    yield f"test accuracy, averaged ({result.average})", averaged
     yield "final training loss", f"{result.loss[-1]:.4g}"
     yield "steps", f"{options.steps:,}"
     yield "images per step", f"{options.batch:,}"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adamx.demo.options import Options
-from adamx.demo.recipes import Recipe
+from adamx.demo.recipes import CHOICES, Recipe
 
 
 class Result(NamedTuple):
@@ -40,6 +40,11 @@ class Result(NamedTuple):
     def averaged_accuracy(self) -> float:
         """The share of the test images read correctly with the averaged parameters."""
         return self.correct_averaged / self.test_images
+
+    @property
+    def average(self) -> str:
+        """What kind of average of the parameters there is."""
+        return "schedule-free" if CHOICES[self.options.optimizer].averages else "EMA"
 
     @property
     def steps_per_second(self) -> float:

@@ -12,9 +12,10 @@ import numpy as np
 
 import adamx
 from adamx.demo import digits, metrics, network, plot, processes, report, training
-from adamx.demo.arguments import make_folder
 from adamx.demo.checkpoints import Checkpoints
 from adamx.demo.devices import Placement, bytes_on_one, is_first, join, placement, put
+from adamx.demo.exits import Exit
+from adamx.demo.files import make_folder
 from adamx.demo.options import PROG, Options, wrong_option
 from adamx.demo.recipes import Recipe, recipe
 from adamx.demo.result import Result
@@ -47,8 +48,11 @@ def _train(
 
     every, saved = options.checkpoint_every, None
     if every is not None:
-        saved = Checkpoints(options, every)
-        begun = saved.restore(begun) if options.resume else saved.cleared(begun)
+        saved = Checkpoints(options, every, place)
+        if options.resume:
+            begun = saved.restore(begun)
+        else:
+            saved.clear()
     passes = training.batches(rng, len(images), options.batch, options.steps)
     rows = training.segments(passes, every, begun.step)
     shown = report.progress(options.optimizer, options.steps)
@@ -100,6 +104,8 @@ def run(options: Options) -> int:
 
     Raises:
       UsageError: an option that does not fit the data, the disk or the devices.
+      ResumeError: nothing to go on from.
+      FileError: a file that cannot be written.
     """
     data = digits.load()
     _check_batch(options.batch, len(data.train_images))
@@ -112,7 +118,7 @@ def run(options: Options) -> int:
     made = recipe(options.optimizer, options.learning_rate, options.steps)
     result = _train_and_test(options, made, data, place)
     if not is_first(options):
-        return 0 if result.first_bad_step is None else 1
+        return Exit.DONE if result.first_bad_step is None else Exit.DIVERGED
     files = [write(result, options.output) for write in (plot.write, metrics.write)]
     report.show(result, files)
     if result.first_bad_step is not None:
@@ -121,5 +127,5 @@ def run(options: Options) -> int:
             "try a smaller --learning-rate",
             file=sys.stderr,
         )
-        return 1
-    return 0
+        return Exit.DIVERGED
+    return Exit.DONE

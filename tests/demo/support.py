@@ -1,13 +1,37 @@
-"""Comparing runs on different devices."""
+"""Runs of the demo in this process, and what is compared between them."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-import orbax.checkpoint
+import pytest
+
+from adamx.__main__ import main
+from adamx.demo import run as demo
+
+
+@contextlib.contextmanager
+def small_network() -> Iterator[None]:
+    """Meanwhile the demo has a hidden layer of 16 units only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "HIDDEN", (16,))
+        yield
+
+
+def run(folder: Path, *options: str) -> dict[str, Any]:
+    """The metrics of a run in this process, which must end well."""
+    assert main(["--output", str(folder), *options]) == 0
+    return metrics(folder)
+
+
+def metrics(folder: Path) -> dict[str, Any]:
+    """The metrics that a run has left behind."""
+    return json.loads((folder / "metrics.json").read_text())
 
 
 def same_to_rounding(a: dict[str, Any], b: dict[str, Any], since: int = 0) -> None:
@@ -19,19 +43,11 @@ def same_to_rounding(a: dict[str, Any], b: dict[str, Any], since: int = 0) -> No
     assert a["results"]["test_accuracy"] == b["results"]["test_accuracy"]
 
 
-def final_arrays(folder: Path, step: int) -> list[np.ndarray]:
-    """Parameters and optimizer state of a checkpoint, as they are in its files."""
-    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    arrays_of = orbax.checkpoint.args.StandardRestore
-    registry = orbax.checkpoint.handlers.DefaultCheckpointHandlerRegistry()
-    registry.add("arrays", arrays_of)
-    with orbax.checkpoint.CheckpointManager(
-        folder.resolve() / "checkpoints", handler_registry=registry
-    ) as manager:
-        like = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
-            manager.item_metadata(step)["arrays"],
-        )
-        args = orbax.checkpoint.args.Composite(arrays=arrays_of(like))
-        arrays = manager.restore(step, args=args)["arrays"]
-    return [np.asarray(x) for x in jax.tree.leaves((arrays["params"], arrays["state"]))]
+def final_arrays(folder: Path, step: int) -> dict[str, bytes]:
+    """Parameters and optimizer state of a checkpoint, as they are in its file."""
+    with np.load(folder / "checkpoints" / f"{step}.npz") as file:
+        return {
+            name: file[name].tobytes()
+            for name in file.files
+            if name.startswith(("params/", "state/"))
+        }

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adamx.demo.arguments import UsageError
+from adamx.demo.exits import UsageError
 
 # Words and numbers, single signs, and the ends of lines.
 _TOKEN = re.compile(r"\w+|[^\w\s]|\n")

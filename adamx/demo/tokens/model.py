@@ -13,7 +13,7 @@ from adamx import sparse
 from adamx.demo.tokens.corpus import RARE
 
 CONTEXT = 8
-WIDTH = 64
+WIDTH = 128
 HIDDEN = 128
 # The network tells only the most frequent tokens apart; all others count as one.
 OUTPUTS = 1024

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adamx.demo import exits
 from adamx.demo.arguments import Parser, learning_rate, one_of, whole_number
 
 PROG = "python -m adamx tokens"
@@ -20,7 +21,7 @@ class Options:
     vocabulary: int = 65536
     learning_rate: float = 0.003
     steps: int = 1000
-    batch: int = 256
+    batch: int = 64
     seed: int = 0
     output: Path = Path("runs/tokens")
 
@@ -30,7 +31,7 @@ class Options:
         return MODES if self.mode == "all" else (self.mode,)
 
 
-_EPILOG = """\
+_EPILOG = f"""\
 modes, all with Adam's moments for the table of embeddings:
   dense    every row takes every step, at the cost of the whole table
   exact    the same result at the cost of the rows that a batch reads
@@ -43,7 +44,7 @@ files written to the output folder (replacing those of an earlier run):
                 the optimizers: adamx.from_config(...) rebuilds them
 
 exit status:
-  0 done, 1 a loss did not stay finite, 2 wrong option, 130 interrupted
+{exits.table(exits.Exit.PROCESS_LOST, exits.Exit.NOT_RESUMED)}
 """
 
 
@@ -54,7 +55,7 @@ def parser() -> Parser:
         PROG,
         description=(
             "Train a small network to predict the next token of Python's own standard library,\n"
-            "with its embeddings in one of the sparse modes or in each.  Takes about a minute\n"
+            "with its embeddings in one of the sparse modes or in each.  Takes less than a minute\n"
             "on a CPU.  The source files are those of this Python; nothing is downloaded."
         ),
         epilog=_EPILOG,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from adamx.demo import files
 from adamx.demo.plot import smooth
 from adamx.demo.tokens.result import Result
 
@@ -57,6 +59,6 @@ def draw(result: Result) -> Figure:
 
 def write(result: Result, folder: Path) -> Path:
     """Writes `tokens.png` and returns its path."""
-    path = folder / FILE
-    draw(result).savefig(path, dpi=130)
-    return path
+    image = io.BytesIO()
+    draw(result).savefig(image, dpi=130)
+    return files.write(folder / FILE, image.getvalue())

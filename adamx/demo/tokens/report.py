@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from adamx.demo.tokens import model
 from adamx.demo.tokens.result import Result
 
 # How many of the last steps the training loss is a mean of.
@@ -17,7 +18,7 @@ _LAST = 50
 
 def _columns(result: Result) -> Iterator[tuple[str, list[str]]]:
     trained = result.trained
-    yield "training loss", [f"{np.mean(each.loss[-_LAST:]):.4f}" for each in trained]
+    yield "train loss", [f"{np.mean(each.loss[-_LAST:]):.4f}" for each in trained]
     yield "test loss", [f"{each.test_loss:.4f}" for each in trained]
     if result.dense is not None:
         distances = map(result.distance, trained)
@@ -26,6 +27,9 @@ def _columns(result: Result) -> Iterator[tuple[str, list[str]]]:
             ["-" if d is None else f"{100 * np.max(d):.2g} %" for d in distances],
         )
     yield "step", [f"{1e3 * each.step_seconds:.2f} ms" for each in trained]
+    if result.dense is not None:
+        dense = result.dense.step_seconds
+        yield "faster", [f"{dense / each.step_seconds:.1f} x" for each in trained]
     yield "state", [f"{each.state_bytes / 1e6:.1f} MB" for each in trained]
 
 
@@ -59,6 +63,12 @@ def show(result: Result, files: list[Path]) -> None:
     console.print(
         f"{len(corpus.train) + len(corpus.test):,} tokens of {corpus.files} files, "
         f"{corpus.vocabulary:,} of them told apart, on {result.device}",
+        highlight=False,
+    )
+    rows = min(result.options.batch * model.CONTEXT, corpus.vocabulary)
+    console.print(
+        f"a step reads at most {rows:,} rows of the table, "
+        f"{100 * rows / corpus.vocabulary:.2g} % of it; dense steps them all",
         highlight=False,
     )
     first = result.trained[0]

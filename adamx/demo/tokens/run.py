@@ -7,7 +7,8 @@ import sys
 import jax
 
 from adamx.demo import report as progress_bar
-from adamx.demo.arguments import make_folder
+from adamx.demo.exits import Exit
+from adamx.demo.files import make_folder
 from adamx.demo.tokens import corpus, metrics, plot, report, training
 from adamx.demo.tokens.options import PROG, Options
 from adamx.demo.tokens.result import Result
@@ -18,6 +19,7 @@ def run(options: Options) -> int:
 
     Raises:
       UsageError: a folder that cannot be written; a Python without its source files.
+      FileError: a file that cannot be written.
     """
     make_folder(options.output, PROG)
     read = corpus.load(options.vocabulary)
@@ -35,5 +37,5 @@ def run(options: Options) -> int:
                 "try a smaller --learning-rate",
                 file=sys.stderr,
             )
-            return 1
-    return 0
+            return Exit.DIVERGED
+    return Exit.DONE
