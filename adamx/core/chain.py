@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 
@@ -40,7 +40,7 @@ class LinkedTransformation(GradientTransformation, abstract=True):
     learning rate fits into float16, the gradient does not.
     """
 
-    links: tuple[GradientTransformation, ...] = fields.child(_check_links)
+    links: Sequence[GradientTransformation] = fields.child(_check_links)
 
     def _check_deferred(self) -> None:
         deferring: GradientTransformation | None = None
@@ -97,11 +97,12 @@ class LinkedTransformation(GradientTransformation, abstract=True):
         A last maker that is no `Link` steps itself: it may write under a condition of its own.
         """
         states, links = self.split(state), self.links
-        makers = len(links)
-        while (
-            makers and isinstance(links[makers - 1], Observer) and links[makers - 1].keeps_updates()
-        ):
-            makers -= 1
+        observers = [
+            *itertools.takewhile(
+                lambda link: isinstance(link, Observer) and link.keeps_updates(), links[::-1]
+            )
+        ][::-1]
+        makers = len(links) - len(observers)
         if makers and not isinstance(links[makers - 1], Link):
             last = makers - 1
             updates, states[:last] = run_links(links[:last], grads, states[:last], params, extra)
@@ -112,9 +113,10 @@ class LinkedTransformation(GradientTransformation, abstract=True):
                 links[:makers], grads, states[:makers], params, extra
             )
             params = write(self.public_name, params, updates)
-        for i in range(makers, len(links)):
-            with jax.named_scope(links[i].public_name):
-                states[i] = links[i].observe(params, states[i], grads)
+        for i, observer in enumerate(observers, makers):
+            assert isinstance(observer, Observer)
+            with jax.named_scope(observer.public_name):
+                states[i] = observer.observe(params, states[i], grads)
         return params, self.join(states)
 
 
@@ -131,7 +133,8 @@ def run_links(
         some = [*group]
         if is_link:
             own = [after[i] for i in some]
-            updates, new = run([links[i] for i in some], updates, own, params, extra)
+            rules = [link for link in links[some[0] : some[-1] + 1] if _has_rule(link)]
+            updates, new = run(rules, updates, own, params, extra)
             after[some[0] : some[-1] + 1] = new
             continue
         for i in some:
@@ -140,7 +143,7 @@ def run_links(
     return updates, after
 
 
-def _has_rule(link: GradientTransformation) -> bool:
+def _has_rule(link: GradientTransformation) -> TypeGuard[Link]:
     return isinstance(link, Link) and not isinstance(link, Observer)
 
 
@@ -166,7 +169,7 @@ class Chain(LinkedTransformation):
 class NamedChain(LinkedTransformation):
     """The state is a dict from the links' names to their states."""
 
-    names: tuple[str, ...] = fields.static(_check_names)
+    names: Sequence[str] = fields.static(_check_names)
 
     def names_of_links(self) -> Sequence[str]:
         return self.names

@@ -11,7 +11,7 @@ import numpy as np
 
 from adamx.core import fields
 from adamx.core.mask import FrozenTree
-from adamx.core.value import REGISTRY, Value, check_names
+from adamx.core.value import REGISTRY, Value, check_names, fields_of
 
 _NAME = "name"
 _ARRAY = "array"
@@ -128,7 +128,7 @@ def _decode(item: Any) -> Any:
         )
     arguments = {key: _decode(x) for key, x in item.items() if key != _NAME}
     check_names(REGISTRY[name], arguments)
-    for field in dataclasses.fields(REGISTRY[name]):
+    for field in fields_of(REGISTRY[name]):
         if field.name not in arguments and field.default is dataclasses.MISSING:
             raise TypeError(f"{name}: missing argument {field.name!r}")
     return REGISTRY[name](**arguments)

@@ -139,6 +139,20 @@ def number(interval: Interval = REAL, *, default: Any = REQUIRED, kw_only: bool 
     )
 
 
+def hyperparameter(
+    interval: Interval = REAL, *, default: Any = REQUIRED, kw_only: bool = False
+) -> Any:
+    """A data field holding a number in `interval`, an array, or a schedule."""
+
+    def check(where: Where, value: Any) -> Any:
+        # Here, as schedules are values, and values have fields.
+        from adamx.core.hyperparameter import check_hyperparameter
+
+        return check_hyperparameter(where, value, interval)
+
+    return child(check, default=default, kw_only=kw_only)
+
+
 def check_count(where: Where, value: Any, minimum: int) -> Any:
     """A whole number of at least `minimum`, also `1e5`, as an int; an integer array as it is."""
     if isinstance(value, (jax.Array, np.ndarray)) and value.dtype.kind in "iu":
@@ -171,7 +185,7 @@ def count(minimum: int, *, default: Any = REQUIRED, kw_only: bool = False) -> An
     )
 
 
-def switch(*, default: bool = False, kw_only: bool = False) -> Any:
+def switch(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
     """A static field holding True or False."""
 
     def check(where: Where, value: Any) -> bool:
@@ -182,7 +196,7 @@ def switch(*, default: bool = False, kw_only: bool = False) -> Any:
     return static(check, default=default, kw_only=kw_only)
 
 
-def dtype(*, default: Any = None, kw_only: bool = False) -> Any:
+def dtype(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
     """A static field holding the name of a floating dtype, or None for the default rule."""
 
     def check(where: Where, value: Any) -> str | None:
@@ -211,12 +225,12 @@ def check_axis_name(where: Where, value: Any) -> AxisName:
     return names
 
 
-def axis_name(*, default: Any = None, kw_only: bool = False) -> Any:
+def axis_name(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
     """A static field naming the mapped axes to reduce over: one name, several, or None."""
     return static(check_axis_name, default=default, kw_only=kw_only)
 
 
-def limit(*, default: Any = None, kw_only: bool = False) -> Any:
+def limit(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
     """A static field holding a whole number of steps, at least 1, or None for no limit."""
 
     def check(where: Where, value: Any) -> int | None:

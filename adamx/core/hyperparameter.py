@@ -139,18 +139,12 @@ def as_schedule(where: Where, value: Any, interval: Interval = fields.REAL) -> S
     return CallableSchedule(fields.check_callable(where, value, _FUNCTION))
 
 
-def hyperparameter(
-    interval: Interval = fields.REAL, *, default: Any = fields.REQUIRED, kw_only: bool = False
-) -> Any:
-    """A data field holding a number in `interval`, an array, or a schedule."""
-
-    def check(where: Where, value: Any) -> Any:
-        if callable(value):
-            return as_schedule(where, value, interval)
-        wanted = "a number, a scalar array or a schedule (a function of the step count)"
-        return fields.check_number(where, value, interval, wanted)
-
-    return fields.child(check, default=default, kw_only=kw_only)
+def check_hyperparameter(where: Where, value: Any, interval: Interval) -> Any:
+    """A number in `interval`, an array or a schedule."""
+    if callable(value):
+        return as_schedule(where, value, interval)
+    wanted = "a number, a scalar array or a schedule (a function of the step count)"
+    return fields.check_number(where, value, interval, wanted)
 
 
 def as_dtype(x: Number, dtype: np.dtype) -> Number:

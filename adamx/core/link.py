@@ -10,7 +10,7 @@ hands the updates of one rule to the next without rounding them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import chex
 import jax
@@ -22,6 +22,8 @@ from adamx.core.hyperparameter import Number, Schedule, as_dtype, resolve
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
 from adamx.core.transformation import EmptyState, GradientTransformation, Params, State, Updates
+
+RowsTaken: TypeAlias = Literal["linear", "coalesced", "dense"]
 
 
 class ScaleByScheduleState(NamedTuple):
@@ -59,7 +61,7 @@ class Link(GradientTransformation, abstract=True):
 
     # What a rule does to `SparseRows`: "linear" rules take their values as they are; those that
     # leave zeros alone take them `coalesced`; for the others they are made dense.
-    rows: ClassVar[Literal["linear", "coalesced", "dense"]] = "dense"
+    rows: ClassVar[RowsTaken] = "dense"
     reads_params: ClassVar[bool] = False
     # Whether an element of the result depends on that element of the arguments only: then the rule
     # may run on some rows of a leaf alone.

@@ -54,7 +54,7 @@ def _check_mask(where: Where, value: Any) -> Mask:
     return FrozenTree(jax.tree.map(bool, contents))
 
 
-def mask(*, default: Any = None, kw_only: bool = False) -> Any:
+def mask(*, default: Any = fields.REQUIRED, kw_only: bool = False) -> Any:
     """A static field: a pytree of booleans (or a prefix of one), a function of the parameters
     that returns one, or None for all leaves."""
     return fields.static(_check_mask, default=default, kw_only=kw_only)

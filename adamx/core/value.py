@@ -3,7 +3,7 @@
 Every transformation and every schedule is a `Value`.  Subclassing is all it takes:
 
     class Scale(GradientTransformation):
-        step_size: Hyperparameter = hyperparameter()
+        step_size: Hyperparameter = fields.hyperparameter()
 
 gives a frozen dataclass, registered as a pytree (numbers are leaves, switches are static), with a
 public name derived from the class name (`scale`), under which it is printed, stored in
@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Self, dataclass_transform
 
 import jax
@@ -41,7 +41,7 @@ def _public_name(cls: type) -> str:
 
 def check_names(of: type[Value] | Value, names: Iterable[str]) -> None:
     """Raises TypeError for a name that is no argument."""
-    known = [field.name for field in _fields_of(of)]
+    known = [field.name for field in fields_of(of)]
     for name in names:
         if name not in known:
             raise TypeError(
@@ -49,7 +49,8 @@ def check_names(of: type[Value] | Value, names: Iterable[str]) -> None:
             )
 
 
-def _fields_of(value: Any) -> tuple[dataclasses.Field[Any], ...]:
+def fields_of(value: Any) -> tuple[dataclasses.Field[Any], ...]:
+    """The fields of a value or of its class, in order."""
     return dataclasses.fields(value)
 
 
@@ -58,6 +59,7 @@ def _fields_of(value: Any) -> tuple[dataclasses.Field[Any], ...]:
     eq_default=False,
     field_specifiers=(
         fields.number,
+        fields.hyperparameter,
         fields.count,
         fields.function,
         fields.switch,
@@ -87,7 +89,7 @@ class Value:
         REGISTRY[cls.public_name] = cls
 
     def __post_init__(self) -> None:
-        for field in _fields_of(self):
+        for field in fields_of(self):
             where = fields.Where(self.public_name, field.name)
             checked = field.metadata[fields.KIND].check(where, getattr(self, field.name))
             object.__setattr__(self, field.name, checked)
@@ -95,23 +97,24 @@ class Value:
 
     def _flatten(self) -> tuple[list[Any], tuple[Any, ...]]:
         """The numbers, and everything else."""
-        data, static = [], []
-        for field in _fields_of(self):
+        data: list[Any] = []
+        static: list[Any] = []
+        for field in fields_of(self):
             kept = static if field.metadata[fields.KIND].static else data
             kept.append(getattr(self, field.name))
         return data, tuple(static)
 
     def _flatten_with_keys(self) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
         data, static = self._flatten()
-        names = [f.name for f in _fields_of(self) if not f.metadata[fields.KIND].static]
+        names = [f.name for f in fields_of(self) if not f.metadata[fields.KIND].static]
         keys = map(jax.tree_util.GetAttrKey, names)
         return list(zip(keys, data, strict=True)), static
 
     @classmethod
-    def _rebuild(cls, static: tuple[Any, ...], data: Sequence[Any]) -> Self:
+    def _rebuild(cls, static: tuple[Any, ...], data: Iterable[Any]) -> Self:
         self = object.__new__(cls)
         remaining, fixed = iter(data), iter(static)
-        for field in _fields_of(cls):
+        for field in fields_of(cls):
             kept = fixed if field.metadata[fields.KIND].static else remaining
             object.__setattr__(self, field.name, next(kept))
         return self
@@ -127,11 +130,11 @@ class Value:
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, checked like arguments."""
         check_names(self, changes)
-        return dataclasses.replace(self, **changes)
+        return type(self)(**{**self.field_values(), **changes})
 
     def field_values(self) -> dict[str, Any]:
         """The fields by name, in order of declaration."""
-        return {f.name: getattr(self, f.name) for f in _fields_of(self)}
+        return {f.name: getattr(self, f.name) for f in fields_of(self)}
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -147,7 +150,7 @@ class Value:
         """The arguments as printed in the recipe: all numbers, and what is not at its default."""
         return [
             f"{f.name}={_show(getattr(self, f.name))}"
-            for f in _fields_of(self)
+            for f in fields_of(self)
             if not f.metadata[fields.KIND].static
             or fields.is_number(getattr(self, f.name))
             or getattr(self, f.name) != f.default

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from adamx.core import fields
 from adamx.core.foreign import as_transformation
 from adamx.core.transformation import GradientTransformation, State
 
 
-def transformation(*, default: Any = fields.REQUIRED, kw_only: bool = False) -> Any:
-    """A data field holding one transformation."""
-    return fields.child(as_transformation, default=default, kw_only=kw_only)
-
-
 class Wrapper(GradientTransformation, abstract=True):
     """A transformation around another one, whose state is a field of its own."""
 
-    inner: GradientTransformation = transformation()
+    inner: GradientTransformation = fields.child(as_transformation)
     inner_state_field: ClassVar[str] = "inner_state"  # of the state
 
     def children(self) -> dict[str, GradientTransformation]:

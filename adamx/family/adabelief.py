@@ -8,7 +8,7 @@ import chex
 
 from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
-from adamx.core.hyperparameter import ScalarOrSchedule, hyperparameter
+from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.link import View
 from adamx.family.formula import Corrections, adam_direction, average, corrections
 from adamx.family.moments import Core, Square
@@ -42,13 +42,13 @@ class ScaleByBelief(Core):
       scale_by_belief(b1=0.9, b2=0.999, eps=1e-16, eps_root=1e-16)
     """
 
-    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
-    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
-    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-16)
-    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-16)
-    nesterov: bool = fields.switch(kw_only=True)
-    mu_dtype: Any = fields.dtype(kw_only=True)
-    nu_dtype: Any = fields.dtype(kw_only=True)
+    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-16)
+    eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-16)
+    nesterov: bool = fields.switch(default=False, kw_only=True)
+    mu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
 
     def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
         numbers = self.now(state, "b1", "b2", "eps", "eps_root")
@@ -59,9 +59,9 @@ class ScaleByBelief(Core):
         self,
         s: Corrections,
         g: chex.Array,
+        square: Square,
         mu: chex.Array,
         nu: chex.Array,
-        square: Square = numerics.squared_magnitude,
     ) -> tuple[chex.Array, chex.Array]:
         mu = average(s.b1, s.one_minus_b1, mu, g)
         surprise = square(g - mu)

@@ -6,7 +6,7 @@ from typing import Any
 
 from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
-from adamx.core.hyperparameter import ScalarOrSchedule, hyperparameter
+from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.link import View
 from adamx.family.formula import Corrections, corrections
 from adamx.family.moments import Core
@@ -58,14 +58,14 @@ class ScaleByAdam(Core):
       Array([ 1., -1.,  0.], dtype=float32)
     """
 
-    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
-    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
-    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-08)
-    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mu_dtype: Any = fields.dtype()
-    nesterov: bool = fields.switch(kw_only=True)
-    nu_dtype: Any = fields.dtype(kw_only=True)
-    eps_hat: bool = fields.switch(kw_only=True)
+    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-08)
+    eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
+    mu_dtype: Any = fields.dtype(default=None)
+    nesterov: bool = fields.switch(default=False, kw_only=True)
+    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    eps_hat: bool = fields.switch(default=False, kw_only=True)
 
     def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
         count = numerics.safe_increment(state.count)

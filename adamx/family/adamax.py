@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
-from adamx.core.hyperparameter import Number, ScalarOrSchedule, hyperparameter, one_minus_power
+from adamx.core.hyperparameter import Number, ScalarOrSchedule, one_minus_power
 from adamx.core.link import View
 from adamx.family.formula import average
 from adamx.family.moments import Core, Square
@@ -58,12 +58,12 @@ class ScaleByAdamax(Core):
       scale_by_adamax(b1=0.9, b2=0.999, eps=1e-08)
     """
 
-    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
-    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
-    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-08)
-    mu_dtype: Any = fields.dtype(kw_only=True)
-    nu_dtype: Any = fields.dtype(kw_only=True)
-    eps_outside: bool = fields.switch(kw_only=True)
+    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-08)
+    mu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    eps_outside: bool = fields.switch(default=False, kw_only=True)
 
     def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
         b1, b2, eps = self.now(state, "b1", "b2", "eps")
@@ -74,9 +74,9 @@ class ScaleByAdamax(Core):
         self,
         s: _Scalars,
         g: chex.Array,
+        square: Square,
         mu: chex.Array,
         nu: chex.Array,
-        square: Square = numerics.squared_magnitude,
     ) -> tuple[chex.Array, chex.Array]:
         mu = average(s.b1, s.one_minus_b1, mu, g)
         size = jnp.abs(g)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
-from adamx.core.hyperparameter import Number, ScalarOrSchedule, hyperparameter
+from adamx.core.hyperparameter import Number, ScalarOrSchedule
 from adamx.core.link import View
 from adamx.core.slot import Slot
 from adamx.core.transformation import Updates
@@ -74,14 +74,14 @@ class ScaleByAdemamix(Core):
       scale_by_ademamix(b1=0.9, b2=0.999, eps=1e-08, b3=0.9999, alpha=5.0, eps_root=0.0)
     """
 
-    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
-    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
-    b3: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9999)
-    alpha: ScalarOrSchedule = hyperparameter(default=6.0)
-    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-08)
-    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mu_dtype: Any = fields.dtype()
-    nu_dtype: Any = fields.dtype(kw_only=True)
+    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
+    b3: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9999)
+    alpha: ScalarOrSchedule = fields.hyperparameter(default=6.0)
+    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-08)
+    eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
+    mu_dtype: Any = fields.dtype(default=None)
+    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
 
     def state_type(self) -> type[Any]:
         return ScaleByAdemamixState
@@ -103,12 +103,12 @@ class ScaleByAdemamix(Core):
         self,
         s: _Scalars,
         g: chex.Array,
+        square: Square,
         m1: chex.Array,
         m2: chex.Array,
         nu: chex.Array,
-        square: Square = numerics.squared_magnitude,
     ) -> tuple[chex.Array, chex.Array, chex.Array]:
-        m1, nu = adam_moments(s.adam, g, m1, nu, square)
+        m1, nu = adam_moments(s.adam, g, square, m1, nu)
         return m1, average(s.b3, s.one_minus_b3, m2, g), nu
 
     def direction(

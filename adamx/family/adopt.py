@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
-from adamx.core.hyperparameter import Number, ScalarOrSchedule, hyperparameter
+from adamx.core.hyperparameter import Number, ScalarOrSchedule
 from adamx.core.link import View
 from adamx.family.formula import average
 from adamx.family.moments import Core
@@ -68,16 +68,16 @@ class ScaleByAdopt(Core):
       (0.0, 9.0)
     """
 
-    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
-    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9999)
-    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-06)
-    mu_dtype: Any = fields.dtype()
-    nesterov: bool = fields.switch(kw_only=True)
+    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9999)
+    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-06)
+    mu_dtype: Any = fields.dtype(default=None)
+    nesterov: bool = fields.switch(default=False, kw_only=True)
     use_clipping: bool = fields.switch(default=True, kw_only=True)
-    clip_value_fn: ScalarOrSchedule = hyperparameter(
+    clip_value_fn: ScalarOrSchedule = fields.hyperparameter(
         fields.NONNEGATIVE, default=FOURTH_ROOT, kw_only=True
     )
-    nu_dtype: Any = fields.dtype(kw_only=True)
+    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
 
     def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
         b1, b2, eps, bound = self.now(state, "b1", "b2", "eps", "clip_value_fn")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
-from adamx.core.hyperparameter import ScalarOrSchedule, hyperparameter
+from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.link import View
 from adamx.core.slot import Slot
 from adamx.core.transformation import Updates
@@ -62,16 +62,16 @@ class ScaleByAmsgrad(Core):
       scale_by_amsgrad(b1=0.9, b2=0.99, eps=1e-08, eps_root=0.0)
     """
 
-    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
-    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
-    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-08)
-    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mu_dtype: Any = fields.dtype()
+    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-08)
+    eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
+    mu_dtype: Any = fields.dtype(default=None)
     bias_correction_mu: bool = fields.switch(default=True)
     bias_correction_nu: bool = fields.switch(default=True)
-    nu_dtype: Any = fields.dtype(kw_only=True)
-    raw_maximum: bool = fields.switch(kw_only=True)
-    eps_hat: bool = fields.switch(kw_only=True)
+    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    raw_maximum: bool = fields.switch(default=False, kw_only=True)
+    eps_hat: bool = fields.switch(default=False, kw_only=True)
 
     def state_type(self) -> type[Any]:
         return ScaleByAmsgradState
@@ -94,12 +94,12 @@ class ScaleByAmsgrad(Core):
         self,
         s: Corrections,
         g: chex.Array,
+        square: Square,
         mu: chex.Array,
         nu: chex.Array,
         nu_max: chex.Array,
-        square: Square = numerics.squared_magnitude,
     ) -> tuple[chex.Array, chex.Array, chex.Array]:
-        mu, nu = adam_moments(s, g, mu, nu, square)
+        mu, nu = adam_moments(s, g, square, mu, nu)
         return mu, nu, jnp.maximum(nu_max, nu if self.raw_maximum else s.nu_scale * nu)
 
     def direction(

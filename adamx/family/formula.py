@@ -81,9 +81,9 @@ def average(b: Number, one_minus_b: Number, old: chex.Array, new: chex.Array) ->
 def adam_moments(
     s: Corrections,
     g: chex.Array,
+    square: Callable[[chex.Array], chex.Array],
     mu: chex.Array,
     nu: chex.Array,
-    square: Callable[[chex.Array], chex.Array],
 ) -> tuple[chex.Array, chex.Array]:
     """The averages of the gradient and of its square."""
     return average(s.b1, s.one_minus_b1, mu, g), average(s.b2, s.one_minus_b2, nu, square(g))

@@ -49,14 +49,12 @@ class Core(Link, abstract=True):
     def slots(self) -> tuple[Slot, ...]:
         return first_moment(self), second_moment(self)
 
-    def remember(
-        self, s: Any, g: chex.Array, *moments: Any, square: Square = numerics.squared_magnitude
-    ) -> tuple[Any, ...]:
+    def remember(self, s: Any, g: chex.Array, square: Square, *moments: Any) -> tuple[Any, ...]:
         """The moments after a gradient; by default Adam's.
 
         `square` is |x|**2, or its mean over a row where a row has one second moment.
         """
-        return adam_moments(s, g, *moments, square)
+        return adam_moments(s, g, square, *moments)
 
     def direction(self, s: Any, g: chex.Array, *moments: Any) -> chex.Array:
         """The direction that these moments give; by default Adam's."""
@@ -64,7 +62,7 @@ class Core(Link, abstract=True):
         return adam_direction(s, mu, g, s.nu_scale * nu)
 
     def rule(self, s: Any, u: chex.Array, p: None, *slots: Any) -> tuple[chex.Array, ...]:
-        moments = self.remember(s, u, *slots)
+        moments = self.remember(s, u, numerics.squared_magnitude, *slots)
         return (self.direction(s, u, *moments), *moments)
 
 

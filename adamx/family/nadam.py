@@ -11,7 +11,7 @@ import chex
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics
-from adamx.core.hyperparameter import ScalarOrSchedule, hyperparameter, log
+from adamx.core.hyperparameter import ScalarOrSchedule, log
 from adamx.core.link import View
 from adamx.core.transformation import Updates
 from adamx.family.formula import Corrections, corrections
@@ -61,13 +61,13 @@ class ScaleByNadam(Core):
       Array([ 1.06, -1.06], dtype=float32)
     """
 
-    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
-    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
-    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-08)
-    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
-    momentum_decay: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.004)
-    mu_dtype: Any = fields.dtype()
-    nu_dtype: Any = fields.dtype(kw_only=True)
+    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-08)
+    eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
+    momentum_decay: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.004)
+    mu_dtype: Any = fields.dtype(default=None)
+    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
 
     def state_type(self) -> type[Any]:
         return ScaleByNadamState

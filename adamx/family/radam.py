@@ -12,7 +12,6 @@ from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import (
     Number,
     ScalarOrSchedule,
-    hyperparameter,
     log,
 )
 from adamx.core.link import View
@@ -83,15 +82,15 @@ class ScaleByRadam(Core):
       scale_by_radam(b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0, threshold=6.0)
     """
 
-    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
-    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
-    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-08)
-    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
-    threshold: ScalarOrSchedule = hyperparameter(default=5.0)
-    nesterov: bool = fields.switch(kw_only=True)
-    mu_dtype: Any = fields.dtype(kw_only=True)
-    nu_dtype: Any = fields.dtype(kw_only=True)
-    eps_hat: bool = fields.switch(kw_only=True)
+    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-08)
+    eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
+    threshold: ScalarOrSchedule = fields.hyperparameter(default=5.0)
+    nesterov: bool = fields.switch(default=False, kw_only=True)
+    mu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    eps_hat: bool = fields.switch(default=False, kw_only=True)
 
     def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
         b1, b2, eps, eps_root, threshold = self.now(
@@ -108,11 +107,11 @@ class ScaleByRadam(Core):
         self,
         s: _Scalars,
         g: chex.Array,
+        square: Square,
         mu: chex.Array,
         nu: chex.Array,
-        square: Square = numerics.squared_magnitude,
     ) -> tuple[chex.Array, chex.Array]:
-        return adam_moments(s.adam, g, mu, nu, square)
+        return adam_moments(s.adam, g, square, mu, nu)
 
     def direction(self, s: _Scalars, g: chex.Array, mu: chex.Array, nu: chex.Array) -> chex.Array:
         adapted = s.rectification * adam_direction(s.adam, mu, g, s.adam.nu_scale * nu)

@@ -11,7 +11,6 @@ from adamx.core.format import Float
 from adamx.core.hyperparameter import (
     Number,
     ScalarOrSchedule,
-    hyperparameter,
 )
 from adamx.core.link import Link, View
 from adamx.core.slot import Slot
@@ -64,12 +63,12 @@ class ScaleByRms(Link):
       1.0
     """
 
-    decay: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
-    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-08)
+    decay: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
+    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-08)
     initial_scale: Number = fields.number(fields.NONNEGATIVE, default=0.0)
     eps_in_sqrt: bool = fields.switch(default=True)
-    bias_correction: bool = fields.switch()
-    nu_dtype: Any = fields.dtype(kw_only=True)
+    bias_correction: bool = fields.switch(default=False)
+    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
 
     def check_together(self) -> None:
         schedules = [name for name in ("decay", "eps") if callable(getattr(self, name))]

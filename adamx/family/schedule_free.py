@@ -10,18 +10,17 @@ import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
 from adamx.core.chain import chain
+from adamx.core.foreign import as_transformation
 from adamx.core.format import Float
 from adamx.core.hyperparameter import (
     Number,
     ScalarOrSchedule,
-    hyperparameter,
     resolve,
     scalar,
 )
 from adamx.core.link import each_leaf
 from adamx.core.slot import Slot
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
-from adamx.core.wrapper import transformation
 from adamx.family.rms import scale_by_rms
 from adamx.schedules.warmup import warmup_constant_schedule
 from adamx.transforms.scaling import scale_by_learning_rate
@@ -96,11 +95,11 @@ class ScheduleFree(GradientTransformation):
       Array(1, dtype=int32)
     """
 
-    base_optimizer: GradientTransformation = transformation()
-    learning_rate: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE)
+    base_optimizer: GradientTransformation = fields.child(as_transformation)
+    learning_rate: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)
     b1: Number = fields.number(fields.Interval(0.0, 1.0, includes_low=False), default=0.9)
     weight_lr_power: Number = fields.number(default=2.0)
-    state_dtype: Any = fields.dtype()
+    state_dtype: Any = fields.dtype(default=None)
 
     def children(self) -> dict[str, GradientTransformation]:
         return {"base_optimizer": self.base_optimizer}

@@ -12,7 +12,6 @@ from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import (
     Number,
     ScalarOrSchedule,
-    hyperparameter,
 )
 from adamx.core.link import View
 from adamx.core.slot import Slot
@@ -48,13 +47,13 @@ class ScaleByYogi(Core):
       True
     """
 
-    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
-    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
-    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.001)
-    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
+    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.001)
+    eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
     initial_accumulator_value: Number = fields.number(fields.POSITIVE, default=1e-06)
-    mu_dtype: Any = fields.dtype(kw_only=True)
-    nu_dtype: Any = fields.dtype(kw_only=True)
+    mu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
 
     def slots(self) -> tuple[Slot, ...]:
         start = self.initial_accumulator_value
@@ -68,9 +67,9 @@ class ScaleByYogi(Core):
         self,
         s: Corrections,
         g: chex.Array,
+        square: Square,
         mu: chex.Array,
         nu: chex.Array,
-        square: Square = numerics.squared_magnitude,
     ) -> tuple[chex.Array, chex.Array]:
         size = square(g)
         # -sign(nu - |g|**2) |g|**2 by comparison, so that two infinities do not make a NaN.

@@ -16,7 +16,6 @@ from adamx.core.hyperparameter import (
     ScalarOrSchedule,
     Schedule,
     as_schedule,
-    hyperparameter,
     scalar,
 )
 from adamx.schedules.shapes import check_length, fit, largest, step_count, steps_since
@@ -119,7 +118,7 @@ class ScaleSchedule(Schedule):
     """
 
     schedule: Callable[[Any], Any] = fields.child(as_schedule)
-    factor: ScalarOrSchedule = hyperparameter()
+    factor: ScalarOrSchedule = fields.hyperparameter()
 
     def __call__(self, count: Count) -> chex.Array:
         factor = self.factor(count) if callable(self.factor) else scalar(self.factor, "factor")

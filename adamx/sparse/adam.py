@@ -12,7 +12,7 @@ import numpy as np
 
 from adamx.core import fields, numerics, tree
 from adamx.core.fields import Where
-from adamx.core.hyperparameter import ScalarOrSchedule, hyperparameter
+from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.link import Link, PerLeaf, View
 from adamx.core.mask import mask as mask_field
 from adamx.core.rows import SparseRows
@@ -274,13 +274,13 @@ class SparseAdam(RowsTransformation, name="sparse.adam"):
     """
 
     modes: Any = fields.static(_check_modes, default="lazy")
-    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
-    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
-    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-8)
-    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mu_dtype: Any = fields.dtype()
-    nu_dtype: Any = fields.dtype(kw_only=True)
-    eps_hat: bool = fields.switch(kw_only=True)
+    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-8)
+    eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
+    mu_dtype: Any = fields.dtype(default=None)
+    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    eps_hat: bool = fields.switch(default=False, kw_only=True)
 
     def links(self) -> tuple[Link, ...]:
         return _core(ScaleByAdam, self), ScaleByLearningRate(self.learning_rate)
@@ -310,15 +310,15 @@ class SparseAdamw(RowsTransformation, name="sparse.adamw"):
     """
 
     modes: Any = fields.static(_check_modes, default="lazy")
-    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
-    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
-    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-8)
-    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mu_dtype: Any = fields.dtype()
-    weight_decay: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-4)
-    mask: Any = mask_field()
-    nu_dtype: Any = fields.dtype(kw_only=True)
-    eps_hat: bool = fields.switch(kw_only=True)
+    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-8)
+    eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
+    mu_dtype: Any = fields.dtype(default=None)
+    weight_decay: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-4)
+    mask: Any = mask_field(default=None)
+    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    eps_hat: bool = fields.switch(default=False, kw_only=True)
 
     def links(self) -> tuple[Link, ...]:
         return (
@@ -352,14 +352,14 @@ class SparseAmsgrad(RowsTransformation, name="sparse.amsgrad"):
     """
 
     modes: Any = fields.static(_check_modes, default="lazy")
-    b1: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.9)
-    b2: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.999)
-    eps: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=1e-8)
-    eps_root: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mu_dtype: Any = fields.dtype()
-    raw_maximum: bool = fields.switch(kw_only=True)
-    nu_dtype: Any = fields.dtype(kw_only=True)
-    eps_hat: bool = fields.switch(kw_only=True)
+    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-8)
+    eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
+    mu_dtype: Any = fields.dtype(default=None)
+    raw_maximum: bool = fields.switch(default=False, kw_only=True)
+    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    eps_hat: bool = fields.switch(default=False, kw_only=True)
 
     def links(self) -> tuple[Link, ...]:
         core = _core(ScaleByAmsgrad, self, raw_maximum=self.raw_maximum)

@@ -303,6 +303,7 @@ class Exact(Lazy):
     name = "exact"
 
     def check(self, owner: str, links: tuple[Link, ...]) -> None:
+        core: Any
         core, *others = links
         if type(core) not in (ScaleByAdam, ScaleByAmsgrad):
             raise ValueError(

@@ -51,13 +51,14 @@ class RowRule(NamedTuple):
         square: Callable[[chex.Array], chex.Array] = numerics.squared_magnitude,
     ) -> tuple[chex.Array, tuple[Any, ...]]:
         """The update of some rows, and the new rows of all slots."""
-        u, remaining, after = g, list(slots), []
+        u, remaining = g, list(slots)
+        after: list[Any] = []
         for link, s in zip(self.links, self.scalars, strict=True):
             if s is None:
                 continue
             if isinstance(link, Core):
                 old = [remaining.pop(0) for _ in link.slots()]
-                new = link.remember(s, u, *old, square=square)
+                new = link.remember(s, u, square, *old)
                 u = link.direction(s, u, *new)
                 after += new
             else:

@@ -14,7 +14,6 @@ from adamx.core.fields import Where
 from adamx.core.hyperparameter import (
     Number,
     ScalarOrSchedule,
-    hyperparameter,
 )
 from adamx.core.link import PerLeaf, View
 from adamx.core.norms import safe_sqrt
@@ -133,7 +132,7 @@ class AdaptiveGradClip(Clipping):
              [0.4 , 0.  ]], dtype=float32)
     """
 
-    clipping: ScalarOrSchedule = hyperparameter(fields.POSITIVE)
+    clipping: ScalarOrSchedule = fields.hyperparameter(fields.POSITIVE)
     eps: Number = fields.number(fields.NONNEGATIVE, default=0.001)
     axis: int | tuple[int, ...] | None = fields.static(_check_axis, default=None)
 

@@ -14,7 +14,6 @@ from adamx.core.hyperparameter import (
     Number,
     ScalarOrSchedule,
     Schedule,
-    hyperparameter,
     resolve,
     whole,
 )
@@ -123,13 +122,13 @@ class EmaParams(Observer):
       ema_params(decay=0.999, start_step=0, every=1)
     """
 
-    decay: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE)
-    debias: bool = fields.switch()
+    decay: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE)
+    debias: bool = fields.switch(default=False)
     start_step: int = fields.count(0, default=0, kw_only=True)
     every: int = fields.count(1, default=1, kw_only=True)
-    overwrite_every: int | None = fields.limit(kw_only=True)
-    mask: Any = mask_field(kw_only=True)
-    only_updated: bool = fields.switch(kw_only=True)
+    overwrite_every: int | None = fields.limit(default=None, kw_only=True)
+    mask: Any = mask_field(default=None, kw_only=True)
+    only_updated: bool = fields.switch(default=False, kw_only=True)
 
     def check_together(self) -> None:
         if self.debias and self.only_updated:

@@ -22,9 +22,8 @@ from adamx.core.fields import AxisName
 from adamx.core.hyperparameter import (
     Number,
     ScalarOrSchedule,
-    hyperparameter,
 )
-from adamx.core.link import PerLeaf, View
+from adamx.core.link import PerLeaf, RowsTaken, View
 from adamx.core.norms import safe_sqrt, squared_norm
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import Updates
@@ -92,12 +91,12 @@ class ClipReport(_Report):
 class Clipping(Scaling, abstract=True):
     """A clip with one limit, which may be a schedule; what it bounds is the subclass's own."""
 
-    rows = "coalesced"
+    rows: ClassVar[RowsTaken] = "coalesced"
     limit: ClassVar[str]  # the name of the field that holds it
     report_type: ClassVar[type[ClipReport]] = ClipReport
 
-    axis_name: AxisName = fields.axis_name(kw_only=True)
-    report: bool = fields.switch(kw_only=True)
+    axis_name: AxisName = fields.axis_name(default=None, kw_only=True)
+    report: bool = fields.switch(default=False, kw_only=True)
 
     def measure(self, view: View, limit: Number) -> tuple[Any, Callable[[], Measured]]:
         """The numbers for the rule, by default factors, and what they will do to the gradient."""
@@ -143,7 +142,7 @@ class Clip(Clipping):
       Array([-1. ,  0.5], dtype=float32)
     """
 
-    max_delta: ScalarOrSchedule = hyperparameter(fields.POSITIVE)
+    max_delta: ScalarOrSchedule = fields.hyperparameter(fields.POSITIVE)
 
     limit = "max_delta"
 
@@ -247,7 +246,7 @@ class ClipByNorm(Clipping):
       {'b': Array([0.5], dtype=float32), 'w': Array([0.6, 0.8], dtype=float32)}
     """
 
-    max_norm: ScalarOrSchedule = hyperparameter(fields.POSITIVE)
+    max_norm: ScalarOrSchedule = fields.hyperparameter(fields.POSITIVE)
 
     limit = "max_norm"
     report_type = ClipByNormReport
@@ -291,7 +290,7 @@ class ClipByBlockRms(Clipping):
       Array([ 1., -1.], dtype=float32)
     """
 
-    threshold: ScalarOrSchedule = hyperparameter(fields.POSITIVE)
+    threshold: ScalarOrSchedule = fields.hyperparameter(fields.POSITIVE)
 
     limit = "threshold"
     report_type = ClipByBlockRmsReport
@@ -352,7 +351,7 @@ class ClipByGlobalNorm(Clipping):
       5.0
     """
 
-    max_norm: ScalarOrSchedule = hyperparameter(fields.POSITIVE)
+    max_norm: ScalarOrSchedule = fields.hyperparameter(fields.POSITIVE)
 
     limit = "max_norm"
     report_type = ClipByGlobalNormReport

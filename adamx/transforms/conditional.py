@@ -45,7 +45,7 @@ class Conditional(Wrapper, abstract=True):
     """A transformation, and a function of the step that says when it runs."""
 
     should_transform_fn: Callable[..., Any] = fields.function(_CONDITION)
-    forward_extra_args: bool = fields.switch()
+    forward_extra_args: bool = fields.switch(default=False)
 
     def decide(self, step: chex.Array, extra: dict[str, Any]) -> chex.Array:
         """The condition at this step, as a boolean scalar."""

@@ -8,7 +8,7 @@ Which parameters those are is decided while tracing; the compiled step selects n
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import chex
@@ -92,8 +92,8 @@ class Masked(Wrapper):
       {'b': 1.0, 'w': Array(-0.5, dtype=float32)}
     """
 
-    mask: Any = mask_field()
-    mask_compatible_extra_args: bool = fields.switch(kw_only=True)
+    mask: Any = mask_field(default=None)
+    mask_compatible_extra_args: bool = fields.switch(default=False, kw_only=True)
 
     def keeps_updates(self) -> bool:
         return True
@@ -144,7 +144,7 @@ class Freeze(Link):
       {'b': Array(0., dtype=float32), 'w': 2.0}
     """
 
-    mask: Any = mask_field()
+    mask: Any = mask_field(default=None)
 
     rows = "linear"
 
@@ -173,10 +173,10 @@ def _check_transforms(where: Where, value: Any) -> tuple[GradientTransformation,
 class MultiTransform(GradientTransformation):
     """Every parameter is updated by the transformation that its label names."""
 
-    labels: tuple[str, ...] = fields.static(check_strings)
-    transforms: tuple[GradientTransformation, ...] = fields.child(_check_transforms)
+    labels: Sequence[str] = fields.static(check_strings)
+    transforms: Sequence[GradientTransformation] = fields.child(_check_transforms)
     param_labels: ParamLabels = param_labels_field()
-    mask_compatible_extra_args: bool = fields.switch()
+    mask_compatible_extra_args: bool = fields.switch(default=False)
 
     def keeps_updates(self) -> bool:
         return True

@@ -14,7 +14,6 @@ from adamx.core import fields, numerics, tree
 from adamx.core.fields import AxisName
 from adamx.core.hyperparameter import (
     ScalarOrSchedule,
-    hyperparameter,
     resolve,
     whole,
 )
@@ -48,7 +47,7 @@ class GuardState(NamedTuple):
 class Guard(Wrapper, abstract=True):
     """Runs `inner` where `judge` accepts the gradient, and nothing at all where it does not."""
 
-    axis_name: AxisName = fields.axis_name(kw_only=True)
+    axis_name: AxisName = fields.axis_name(default=None, kw_only=True)
 
     @property
     def max_consecutive_errors(self) -> int | None:
@@ -181,7 +180,7 @@ class ApplyIfFinite(Guard):
       (1.0, 1, 0)
     """
 
-    max_consecutive_errors: int | None = fields.limit()
+    max_consecutive_errors: int | None = fields.limit(default=None)
 
     def judge(self, grads: Updates, statistics: Any, extra: dict[str, Any]) -> chex.Array:
         return is_finite(grads, extra)
@@ -224,10 +223,10 @@ class SkipSpikes(Guard):
       (-3.1, 1)
     """
 
-    num_std: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=6.0)
-    decay: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.99)
+    num_std: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=6.0)
+    decay: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.99)
     warmup_steps: int = fields.count(1, default=100)
-    max_consecutive_errors: int | None = fields.limit()
+    max_consecutive_errors: int | None = fields.limit(default=None)
 
     def start(self) -> NormStatistics:
         return init_statistics()

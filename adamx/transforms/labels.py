@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import chex
@@ -32,8 +32,8 @@ def _check_default(where: Where, value: Any) -> str | None:
 class LabelByPath(Value):
     """The label of the first pattern that is found in a parameter's path."""
 
-    patterns: tuple[str, ...] = fields.static(check_patterns)
-    labels: tuple[str, ...] = fields.static(check_strings)
+    patterns: Sequence[str] = fields.static(check_patterns)
+    labels: Sequence[str] = fields.static(check_strings)
     default: str | None = fields.static(_check_default, default=None)
 
     def check_together(self) -> None:

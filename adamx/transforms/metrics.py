@@ -51,7 +51,7 @@ class RecordMetrics(Wrapper):
     """Runs `inner` and keeps a few numbers about it."""
 
     names: tuple[str, ...] = fields.static(_check_names)
-    axis_name: AxisName = fields.axis_name()
+    axis_name: AxisName = fields.axis_name(default=None)
 
     def check_together(self) -> None:
         if "learning_rate" in self.names and not learning_rate_names(self.inner):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
 from adamx.core.fields import Where
-from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule, hyperparameter
+from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule
 from adamx.core.link import Link, PerLeaf, View
 from adamx.core.norms import safe_sqrt
 
@@ -43,8 +43,8 @@ class AddNoise(Link):
 
     elementwise = False
 
-    eta: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
-    gamma: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
+    eta: Hyperparameter = fields.hyperparameter(fields.NONNEGATIVE)
+    gamma: Hyperparameter = fields.hyperparameter(fields.NONNEGATIVE)
     key: int | chex.Array = fields.child(_check_key)  # a seed, or the data of a key
     impl: str | None = fields.static(_check_impl, default=None)  # whose data; None for the default
 

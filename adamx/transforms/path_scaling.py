@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from adamx.core import fields, tree
@@ -9,7 +10,6 @@ from adamx.core.fields import Where
 from adamx.core.hyperparameter import (
     Hyperparameter,
     ScalarOrSchedule,
-    hyperparameter,
     resolve,
 )
 from adamx.core.link import PerLeaf, ScaleByScheduleState, View
@@ -17,7 +17,7 @@ from adamx.core.transformation import Params, State
 from adamx.transforms.paths import check_pairs, check_patterns, first_match, leaf_paths, split_rules
 from adamx.transforms.scaling import Scaling
 
-_check_multiplier = hyperparameter(fields.NONNEGATIVE).metadata[fields.KIND].check
+_check_multiplier = fields.hyperparameter(fields.NONNEGATIVE).metadata[fields.KIND].check
 
 
 def _check_multipliers(where: Where, value: Any) -> tuple[Hyperparameter, ...]:
@@ -30,8 +30,8 @@ def _check_multipliers(where: Where, value: Any) -> tuple[Hyperparameter, ...]:
 class ScaleByPath(Scaling):
     """u times the multiplier of the first pattern found in the path; u where there is none."""
 
-    patterns: tuple[str, ...] = fields.static(check_patterns)
-    multipliers: tuple[Hyperparameter, ...] = fields.child(_check_multipliers)
+    patterns: Sequence[str] = fields.static(check_patterns)
+    multipliers: Sequence[ScalarOrSchedule] = fields.child(_check_multipliers)
 
     def check_together(self) -> None:
         check_pairs(self.public_name, self.patterns, "multipliers", self.multipliers)

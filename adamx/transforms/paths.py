@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import chex
@@ -79,7 +79,7 @@ def match_paths(owner: str, pattern: str, paths: list[str]) -> list[bool]:
     return found
 
 
-def first_match(owner: str, patterns: tuple[str, ...], paths: list[str]) -> list[int | None]:
+def first_match(owner: str, patterns: Sequence[str], paths: list[str]) -> list[int | None]:
     """For each path the position of the first pattern that is found in it, or None.
 
     A tree without leaves has nothing to match and nothing to complain about.
@@ -114,7 +114,7 @@ def split_rules(owner: str, rules: Iterable[Any], second: str) -> tuple[list[Any
     return [pattern for pattern, _ in rules], [item for _, item in rules]
 
 
-def check_pairs(owner: str, patterns: tuple[str, ...], what: str, others: tuple[Any, ...]) -> None:
+def check_pairs(owner: str, patterns: Sequence[str], what: str, others: Sequence[Any]) -> None:
     """Raises unless there is one of `others` for every pattern."""
     if len(patterns) != len(others):
         raise ValueError(f"{owner}: {len(patterns)} `patterns` for {len(others)} `{what}`")
@@ -131,8 +131,8 @@ def near_misses(given: str, known: Iterable[str]) -> str:
 class MaskByPath(Value):
     """True for the leaves whose path contains one of the patterns, or with `exclude` none."""
 
-    patterns: tuple[str, ...] = fields.static(check_patterns)
-    exclude: bool = fields.switch()
+    patterns: Sequence[str] = fields.static(check_patterns)
+    exclude: bool = fields.switch(default=False)
 
     def __call__(self, params: chex.ArrayTree) -> chex.ArrayTree:
         paths = leaf_paths(params)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import chex
 import jax.numpy as jnp
@@ -13,9 +13,8 @@ from adamx.core.hyperparameter import (
     ScalarOrSchedule,
     as_dtype,
     as_schedule,
-    hyperparameter,
 )
-from adamx.core.link import Link, View
+from adamx.core.link import Link, RowsTaken, View
 from adamx.core.stateless import Identity
 from adamx.core.transformation import GradientTransformation, Updates
 
@@ -34,16 +33,16 @@ def scale_leaves(updates: Updates, factor: Number) -> Updates:
 class Scaling(Link, abstract=True):
     """Multiplies every element by the number that `scalars` returns."""
 
-    rows = "linear"
+    rows: ClassVar[RowsTaken] = "linear"
 
-    def rule(self, s: Number, u: chex.Array, p: None) -> chex.Array:
+    def rule(self, s: Any, u: chex.Array, p: None) -> chex.Array:
         return u * s
 
 
 class HasLearningRate(GradientTransformation, abstract=True):
     """What scales by a learning rate, where `get_learning_rate` finds it."""
 
-    learning_rate: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE)
+    learning_rate: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)
 
     def goes_downhill(self) -> bool:
         """Whether it turns the gradient around."""

@@ -95,7 +95,7 @@ class Cautious(Wrapper):
       Array([3., 0.], dtype=float32)
     """
 
-    flip_sign: bool = fields.switch(kw_only=True)
+    flip_sign: bool = fields.switch(default=False, kw_only=True)
 
     def check_together(self) -> None:
         rates = [v.transformation for v in walk(self.inner) if _is_downhill(v.transformation)]

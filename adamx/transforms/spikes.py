@@ -11,7 +11,6 @@ from adamx.core import fields, numerics
 from adamx.core.fields import AxisName
 from adamx.core.hyperparameter import (
     ScalarOrSchedule,
-    hyperparameter,
     whole,
 )
 from adamx.core.link import View
@@ -90,11 +89,11 @@ class ClipSpikes(Scaling):
 
     rows = "coalesced"
 
-    num_std: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE)
-    decay: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE, default=0.99)
+    num_std: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)
+    decay: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.99)
     warmup_steps: int = fields.count(1, default=100)
-    axis_name: AxisName = fields.axis_name(kw_only=True)
-    report: bool = fields.switch(kw_only=True)
+    axis_name: AxisName = fields.axis_name(default=None, kw_only=True)
+    report: bool = fields.switch(default=False, kw_only=True)
 
     def state_type(self) -> type[Any]:
         return ClipSpikesState

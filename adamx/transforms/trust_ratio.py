@@ -51,7 +51,7 @@ class ScaleByTrustRatio(Scaling):
     min_norm: Number = fields.number(fields.NONNEGATIVE, default=0.0)
     trust_coefficient: Number = fields.number(fields.NONNEGATIVE, default=1.0)
     eps: Number = fields.number(fields.NONNEGATIVE, default=0.0)
-    axis_name: AxisName = fields.axis_name(kw_only=True)
+    axis_name: AxisName = fields.axis_name(default=None, kw_only=True)
 
     def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
         min_norm, coefficient, eps = self.now(state, "min_norm", "trust_coefficient", "eps")

@@ -11,7 +11,6 @@ from adamx.core.format import Float
 from adamx.core.hyperparameter import (
     Number,
     ScalarOrSchedule,
-    hyperparameter,
     one_minus_power,
 )
 from adamx.core.link import Link, View
@@ -63,9 +62,9 @@ class Ema(Link):
       (1.0, 0.5)
     """
 
-    decay: ScalarOrSchedule = hyperparameter(fields.DECAY_RATE)
+    decay: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE)
     debias: bool = fields.switch(default=True)
-    accumulator_dtype: Any = fields.dtype()
+    accumulator_dtype: Any = fields.dtype(default=None)
 
     def state_type(self) -> type[Any]:
         return EmaState
@@ -125,8 +124,8 @@ class Trace(Link):
     """
 
     decay: Number = fields.number(fields.DECAY_RATE)
-    nesterov: bool = fields.switch()
-    accumulator_dtype: Any = fields.dtype()
+    nesterov: bool = fields.switch(default=False)
+    accumulator_dtype: Any = fields.dtype(default=None)
 
     def state_type(self) -> type[Any]:
         return TraceState

@@ -11,7 +11,6 @@ from adamx.core.format import LikeParameter
 from adamx.core.hyperparameter import (
     Number,
     ScalarOrSchedule,
-    hyperparameter,
     is_exactly_zero,
 )
 from adamx.core.link import Link, PerLeaf, View
@@ -56,8 +55,8 @@ class AddDecayedWeights(Link):
 
     reads_params = True
 
-    weight_decay: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mask: Any = mask_field()
+    weight_decay: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
+    mask: Any = mask_field(default=None)
 
     def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
         (rate,) = self.now(state, "weight_decay")
@@ -111,8 +110,8 @@ class DecayToInitial(Link):
 
     reads_params = True
 
-    weight_decay: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE)
-    mask: Any = mask_field()
+    weight_decay: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)
+    mask: Any = mask_field(default=None)
 
     def state_type(self) -> type[Any]:
         return DecayToInitialState

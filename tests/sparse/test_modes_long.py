@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from adamx.family.formula import corrections
-from adamx.core.rows import SparseRows
-from adamx.sparse import exact
-from adamx.sparse.exact import Exact
 from adamx.sparse.modes import Dense, Lazy, Mode, Rowwise, Step
 from adamx.sparse.pieces import LeafState
+
+from adamx.core.rows import SparseRows
+from adamx.family.formula import corrections
+from adamx.sparse import exact
+from adamx.sparse.exact import Exact
 from tests.oracles import sparse as oracles
 
 V, D, N, STEPS, WARMUP = 96, 5, 12, 2000, 100

@@ -14,7 +14,6 @@ from adamx.core.fields import Where
 from adamx.core.hyperparameter import (
     Number,
     ScalarOrSchedule,
-    hyperparameter,
     resolve,
     scalar,
 )
@@ -57,7 +56,7 @@ def _check_functions(where: Where, value: Any) -> tuple[PairFunction, ...]:
 class TransformPairs(GradientTransformation):
     """Functions from a list of (gradient, parameter) pairs to another, one after the other."""
 
-    functions: tuple[PairFunction, ...] = fields.static(_check_functions)
+    functions: Sequence[PairFunction] = fields.static(_check_functions)
 
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
@@ -108,7 +107,7 @@ class DecayThenTrustRatio(ScaleByLearningRate):
     reads_params = True
     elementwise = False
 
-    weight_decay: ScalarOrSchedule = hyperparameter(fields.NONNEGATIVE, kw_only=True)
+    weight_decay: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, kw_only=True)
 
     def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
         (rate,) = self.now(state, "learning_rate")

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from adamx.core import fields, numerics, tree
 from adamx.core.chain import LinkedTransformation, NamedChain
 from adamx.core.fields import Where
+from adamx.core.foreign import as_transformation
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
-from adamx.core.wrapper import transformation
 from adamx.interop.keras.links import device_placed
 from adamx.interop.keras.presets import PRESETS, Preset
 from adamx.transforms.accumulation import MultiSteps
@@ -60,7 +60,7 @@ class KerasOptimizer(GradientTransformation):
     preset: str = fields.static(_one_of(*PRESETS), default="keras")
     jit_compile: bool = fields.switch(default=True)
     mesh: jax.sharding.Mesh | None = fields.static(_check_mesh, default=None)
-    chain: NamedChain = transformation(kw_only=True)
+    chain: NamedChain = fields.child(as_transformation, kw_only=True)
 
     def keeps_updates(self) -> bool:
         return True

@@ -17,7 +17,6 @@ from adamx.core.hyperparameter import (
     Number,
     Schedule,
     as_schedule,
-    hyperparameter,
     resolve,
     scalar,
 )
@@ -126,7 +125,7 @@ class KerasSchedule(Schedule):
     """A learning rate schedule of Keras: the name of its class and its arguments."""
 
     class_name: str = fields.static(_check_class)
-    config: FrozenTree = fields.static(_check_config)
+    config: Any = fields.static(_check_config)
 
     def check_together(self) -> None:
         self.in_our_words()(0)
@@ -234,7 +233,7 @@ def as_hyperparameter(value: Any) -> Any:
 class DecayedRate(Schedule):
     """rate / (1 + decay * count), the `decay` of the older Keras optimizers."""
 
-    rate: Hyperparameter = hyperparameter(fields.NONNEGATIVE)
+    rate: Hyperparameter = fields.hyperparameter(fields.NONNEGATIVE)
     decay: Number = fields.number(fields.NONNEGATIVE)
 
     def __call__(self, count: Count) -> chex.Array:
