@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from adamx.core import numerics, tree
 from adamx.core.format import Float, Format, Kind
-from adamx.core.hyperparameter import Number, scalar
+from adamx.core.hyperparameter import Number, is_exactly_zero, scalar
 
 
 class Slot(NamedTuple):
@@ -28,19 +28,23 @@ class Slot(NamedTuple):
     format: Format = Float()
     start: Number | Literal["parameter"] = 0.0  # every element, or a copy of the parameter
 
+    def init_leaf(self, p: Any, shape: tuple[int, ...] | None = None) -> chex.Array:
+        """The array of one parameter, or one of another shape beside it."""
+        dtype = self.format.dtype(p, self.kind)
+        if self.start == "parameter":
+            # A copy: a state must not share the buffers of parameters that get donated.
+            return jnp.array(p, dtype, copy=True)
+        if is_exactly_zero(self.start):
+            return jnp.zeros_like(p, dtype=dtype, shape=shape)
+        return jnp.full_like(p, scalar(self.start, self.name), dtype=dtype, shape=shape)
+
     def init(self, params: chex.ArrayTree, selected: Any = None) -> Any:
         """The field before the first step; `selected`, one boolean per leaf, leaves some out."""
 
         def array(p: Any, wanted: bool = True) -> chex.Array | None:
             if not (wanted and numerics.is_inexact(p)):
                 return None
-            dtype = self.format.dtype(p, self.kind)
-            if self.start == "parameter":
-                # A copy: a state must not share the buffers of parameters that get donated.
-                return jnp.array(p, dtype, copy=True)
-            if isinstance(self.start, float) and self.start == 0.0:
-                return jnp.zeros_like(p, dtype=dtype)
-            return jnp.full_like(p, scalar(self.start, self.name), dtype=dtype)
+            return self.init_leaf(p)
 
         rest = () if selected is None else (selected,)
         return jax.tree.map(array, params, *rest, is_leaf=tree.is_leaf)

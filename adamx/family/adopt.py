@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import Number, ScalarOrSchedule
-from adamx.core.link import View
+from adamx.core.link import Link, View
+from adamx.core.slot import Slot
 from adamx.family.formula import average
-from adamx.family.moments import Core
+from adamx.family.moments import ScaleByAdamState, first_moment, second_moment
 from adamx.schedules.power import power_schedule
 from adamx.transforms.scaling import scale_by_learning_rate
 
@@ -31,7 +32,7 @@ class _Scalars(NamedTuple):
     look_back: Number  # weight of the momentum in the step
 
 
-class ScaleByAdopt(Core):
+class ScaleByAdopt(Link):
     """Adam with the current gradient kept out of its own denominator.
 
         first step:  v_0 = |g_0|**2, no movement
@@ -78,6 +79,12 @@ class ScaleByAdopt(Core):
         fields.NONNEGATIVE, default=FOURTH_ROOT, kw_only=True
     )
     nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+
+    def state_type(self) -> type[Any]:
+        return ScaleByAdamState
+
+    def slots(self) -> tuple[Slot, ...]:
+        return first_moment(self), second_moment(self)
 
     def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
         b1, b2, eps, bound = self.now(state, "b1", "b2", "eps", "clip_value_fn")

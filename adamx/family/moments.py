@@ -66,11 +66,11 @@ class Core(Link, abstract=True):
         return (self.direction(s, u, *moments), *moments)
 
 
-def first_moment(core: Core, name: str = "mu", start: Number = 0.0) -> Slot:
+def first_moment(core: Any, name: str = "mu", start: Number = 0.0) -> Slot:
     """An average of the gradient."""
     return Slot(name, format=Float(core.mu_dtype), start=start)
 
 
-def second_moment(core: Core, name: str = "nu", start: Number = 0.0) -> Slot:
+def second_moment(core: Any, name: str = "nu", start: Number = 0.0) -> Slot:
     """An average of squared magnitudes."""
     return Slot(name, "magnitude", Float(core.nu_dtype), start)

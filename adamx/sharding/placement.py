@@ -1,8 +1,4 @@
-"""Every leaf of the state beside its parameter.
-
-A state is made of trees with the structure of the parameters, so the path of a moment ends with the
-path of its parameter: `[0].mu['layer']['w']` belongs to `['layer']['w']`.
-"""
+"""Every array of the state beside its parameter, as the transformations' slots declare it."""
 
 from __future__ import annotations
 
@@ -11,6 +7,10 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
+from adamx.core import tree
+from adamx.core.fields import Where
+from adamx.core.foreign import as_transformation
+from adamx.core.ownership import NOBODY, owners
 from adamx.core.transformation import GradientTransformation, Params, State
 from adamx.sharding.meshes import check_even, common_mesh, entries, sharding_at
 
@@ -84,35 +84,38 @@ def _check_shardings(owner: str, state: State, shardings: Any) -> None:
 def places(owner: str, tx: GradientTransformation, params: Params) -> tuple[list[Place], Any]:
     """Where every leaf of the state of `tx` goes, and the structure of the state."""
     _check_transformation(owner, tx)
-    parameters = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-        name = jax.tree_util.keystr(path) or "<the whole tree>"
-        sharding = sharding_at(owner, f"parameter {name}", leaf)
-        check_even(owner, f"parameter {name}", leaf.shape, sharding)
-        parameters[path] = (name, leaf, sharding)
-    if not parameters:
+    parameters, _ = tree.flatten(params)
+    named = []
+    for name, leaf in tree.flatten_with_paths(params):
+        if leaf is not None:
+            sharding = sharding_at(owner, f"parameter {name}", leaf)
+            check_even(owner, f"parameter {name}", leaf.shape, sharding)
+            named.append((f"parameter {name}", sharding))
+    if not named:
         raise ValueError(f"{owner}: there are no parameters, so nothing says where the state goes")
-    mesh = common_mesh(owner, [(f"parameter {n}", s) for n, _, s in parameters.values()])
-    *_, (_, _, anywhere) = parameters.values()
-    whole = anywhere if mesh is None else NamedSharding(mesh, PartitionSpec())
+    mesh = common_mesh(owner, named)
+    replicated = named[-1][1] if mesh is None else NamedSharding(mesh, PartitionSpec())
 
-    def place(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> Place:
-        for start in range(len(path) + 1):
-            if path[start:] not in parameters or not leaf.shape:
-                continue
-            _, parameter, sharding = parameters[path[start:]]
-            if leaf.shape == parameter.shape:
-                return Place(path, leaf, sharding, True)
-            spec = _specification(leaf.shape, parameter.shape, entries(sharding, parameter.ndim))
-            if spec is None or mesh is None:
-                break
-            beside = NamedSharding(mesh, PartitionSpec(*spec), memory_kind=sharding.memory_kind)
-            return Place(path, leaf, beside, True)
-        return Place(path, leaf, whole, False)
+    def place(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct, number: int) -> Place:
+        if number == NOBODY or not leaf.shape:
+            return Place(path, leaf, replicated, False)
+        parameter = parameters[number]
+        if leaf.shape == parameter.shape:
+            return Place(path, leaf, parameter.sharding, True)
+        spec = _specification(
+            leaf.shape, parameter.shape, entries(parameter.sharding, parameter.ndim)
+        )
+        if spec is None or mesh is None:
+            return Place(path, leaf, replicated, False)
+        kind = parameter.sharding.memory_kind
+        beside = NamedSharding(mesh, PartitionSpec(*spec), memory_kind=kind)
+        return Place(path, leaf, beside, True)
 
     abstract = jax.eval_shape(tx.init, params)
     leaves, structure = jax.tree_util.tree_flatten_with_path(abstract)
-    return [place(path, leaf) for path, leaf in leaves], structure
+    numbers = jax.tree.leaves(owners(as_transformation(Where(owner, "tx"), tx), abstract, params))
+    found = [place(*leaf, number) for leaf, number in zip(leaves, numbers, strict=True)]
+    return found, structure
 
 
 def state_sharding(tx: GradientTransformation, params: Params) -> Any:

@@ -14,10 +14,11 @@ behind one of those sees every row touched.
 """
 
 from adamx.core.rows import SparseRows
-from adamx.sparse.adam import SparseAdamState, adam, adamw, amsgrad
+from adamx.sparse.adam import adam, adamw, amsgrad
 from adamx.sparse.averaging import SparseEmaState, ema_params
 from adamx.sparse.flushing import flush
 from adamx.sparse.gradients import Lookup, lookup, sum_micro_batches, value_and_grad
+from adamx.sparse.rows import SparseAdamState, rows
 
 __all__ = [
     "SparseRows",
@@ -28,6 +29,7 @@ __all__ = [
     "adam",
     "adamw",
     "amsgrad",
+    "rows",
     "ema_params",
     "flush",
     "SparseAdamState",

@@ -15,9 +15,9 @@ from adamx.core.hyperparameter import Number, as_dtype
 from adamx.core.slot import Slot
 from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
 from adamx.core.wrapper import Wrapper
-from adamx.sparse.adam import RowsTransformation, SparseAdamState
 from adamx.sparse.exact import Rows, StaleRows
 from adamx.sparse.policies import Average, LeafState, TouchedEma, standing_still
+from adamx.sparse.rows import RowsTransformation, SparseAdamState
 
 
 def _is_sparse(node: Any) -> bool:

@@ -197,6 +197,11 @@ class StaleRows(NamedTuple):
     log_b2: chex.Array
     nu_max: chex.Array | None  # AMSGrad's largest corrected second moment; None for Adam
 
+    def by_row(self) -> StaleRows:
+        """Which of the arrays have an entry for each row of the table."""
+        own: StaleRows = jax.tree.map(lambda _: False, self)
+        return own._replace(last=True, nu_max=None if self.nu_max is None else True)
+
     def catch_up(self, rows: Rows) -> tuple[chex.Array, Rows]:
         """What the rows have missed: the change of the table, and the rows as they are by now."""
         sums, unit, decayed = jax.tree.map(
@@ -277,6 +282,10 @@ class ExactEma(NamedTuple):
     sums: chex.Array  # float[H, 5], the average of `Ages.sums` over the steps since a slot's own
     decayed: chex.Array  # float[H], of `Ages.decayed`
 
+    def by_row(self) -> ExactEma:
+        """Which of the arrays have an entry for each row of the table."""
+        return ExactEma(True, False, False)
+
     def rows(self, log: chex.Array, ema: chex.Array, rows: Rows, stale: StaleRows) -> chex.Array:
         """Some rows of the average, as they are by now."""
         slot = rows.last % len(self.decayed)
@@ -316,12 +325,10 @@ class Exact(Lazy):
                     f"{owner}: mode `exact` knows weight decay and a learning rate behind "
                     f"{core.public_name}, not {link.public_name}; use mode `dense` or `lazy`"
                 )
-        for switch in ("nesterov", "raw_maximum"):
-            if getattr(core, switch, False):
-                raise ValueError(
-                    f"{owner}: in mode `exact`, `{switch}` must be False; use mode `dense` or "
-                    "`lazy`"
-                )
+        if getattr(core, "raw_maximum", False):
+            raise ValueError(
+                f"{owner}: in mode `exact`, `raw_maximum` must be False; use mode `dense` or `lazy`"
+            )
         b1, b2 = core.b1, core.b2
         for name, b in (("b1", b1), ("b2", b2)):
             if isinstance(b, Schedule):

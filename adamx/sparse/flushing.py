@@ -7,8 +7,8 @@ from typing import Any
 import jax
 
 from adamx.core.transformation import Params, State
-from adamx.sparse.adam import SparseAdamState
 from adamx.sparse.averaging import SparseEmaState
+from adamx.sparse.rows import SparseAdamState
 
 
 def _can_flush(node: Any) -> bool:

@@ -17,7 +17,7 @@ from adamx.core.indexing import everywhere, gather, positions
 from adamx.core.ranking import distinct, find
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import Params, State, Updates
-from adamx.sparse.adam import SparseAdamState
+from adamx.sparse.rows import SparseAdamState
 from adamx.transforms.paths import check_patterns, first_match, leaf_paths
 
 # From a pattern of paths to a function of the batch that says which rows the loss reads.

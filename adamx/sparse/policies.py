@@ -126,12 +126,7 @@ class Lazy:
 
     def init(self, table: chex.Array, slots: tuple[Slot, ...]) -> LeafState:
         """Before the first step; also for a `ShapeDtypeStruct` under `eval_shape`."""
-        arrays = [
-            jnp.zeros_like(
-                table, dtype=slot.format.dtype(table, slot.kind), shape=self.slot_shape(slot, table)
-            )
-            for slot in slots
-        ]
+        arrays = [slot.init_leaf(table, self.slot_shape(slot, table)) for slot in slots]
         return LeafState(*arrays)
 
     def touched(self, rows: SparseRows, state: LeafState) -> Gradient:

@@ -69,7 +69,9 @@ def name(page: Path) -> str:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, id=name(page), marks=[pytest.mark.slow] if name(page) in LONG else [])
+        pytest.param(
+            page, id=name(page), marks=[pytest.mark.full("long")] if name(page) in LONG else []
+        )
         for page in PAGES
         if has_python(page)
     ],

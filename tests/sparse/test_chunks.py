@@ -1,4 +1,4 @@
-"""Many rows, worked through in pieces: the same as all at once, wherever a step may stand."""
+"""Many rows, worked through in chunks: the same as all at once, wherever a step may stand."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +11,11 @@ import pytest
 from jax.sharding import PartitionSpec
 
 import adamx
-from adamx.sparse import pieces
+from adamx.sparse import chunks
 from tests.oracles import sparse as oracle
 
 V, D = 23, 4
-# Elements of a piece: three rows.
+# Elements of a chunk: three rows.
 SMALL = 3 * D
 TX = {
     "lazy": adamx.sparse.adam(0.1, "lazy"),
@@ -29,7 +29,7 @@ TX = {
     "bfloat16": adamx.sparse.adam(0.1, "lazy", mu_dtype="bfloat16"),
 }
 IDS = {
-    "a whole number of pieces": [3, 1, 4, 1, 5, 9, 2, 6, 5],
+    "a whole number of chunks": [3, 1, 4, 1, 5, 9, 2, 6, 5],
     "one more": [3, 1, 4, 1, 5, 9, 2, 6, 5, 0],
     "all different": [*range(20, 0, -1)],
     "more than rows": [*range(V), *range(V), 5],
@@ -58,16 +58,16 @@ def steps(tx: adamx.GradientTransformation, ids: Any) -> Any:
 
 @pytest.fixture
 def both(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, Any]]:
-    """A function's results with all rows at once and in pieces."""
+    """A function's results with all rows at once and in chunks."""
 
     def run(f: Callable[..., Any], *args: Any) -> tuple[Any, Any]:
         results = []
-        in_pieces = Mock(side_effect=pieces._move_pieces)
-        monkeypatch.setattr(pieces, "_move_pieces", in_pieces)
+        in_chunks = Mock(side_effect=chunks._move_chunks)
+        monkeypatch.setattr(chunks, "_move_chunks", in_chunks)
         for size in (10**9, SMALL):
-            monkeypatch.setattr(pieces, "_PIECE", size)
+            monkeypatch.setattr(chunks, "_CHUNK", size)
             results.append(jax.jit(lambda *a: f(*a))(*args))
-            assert in_pieces.called == (size == SMALL)
+            assert in_chunks.called == (size == SMALL)
         return results[0], results[1]
 
     return run
@@ -92,7 +92,7 @@ def test_whatever_the_rows(both: Any, ids: str) -> None:
 
 @pytest.mark.parametrize("mode", ["lazy", "rowwise"])
 def test_against_the_oracle(mode: str) -> None:
-    """As many rows as make several pieces of the size that is used."""
+    """As many rows as make several chunks of the size that is used."""
     v, d, n = 6_000, 64, 9_000
     random = np.random.default_rng(0)
     taken = [
@@ -157,10 +157,10 @@ def test_under_shard_map(both: Any) -> None:
     assert_same(both(run, jnp.asarray(ids, jnp.int32)))
 
 
-def test_pieces_that_are_not_needed_are_passed_over() -> None:
+def test_chunks_that_are_not_needed_are_passed_over() -> None:
     """What is computed stands in a branch, inside of a loop."""
     tx = TX["lazy"]
-    n = 4 * pieces._PIECE // D
+    n = 4 * chunks._CHUNK // D
     rows = adamx.SparseRows.tree_unflatten(
         (V * n, False),
         (jax.ShapeDtypeStruct((n,), jnp.int32), jax.ShapeDtypeStruct((n, D), jnp.float32)),
@@ -169,6 +169,6 @@ def test_pieces_that_are_not_needed_are_passed_over() -> None:
     step = jax.jit(lambda t, s, g: tx.step(g, s, t), donate_argnums=(0, 1))
     program = step.lower(like, jax.eval_shape(tx.init, like), rows).compile()
     assert "conditional(" in program.as_text()
-    # The sums of the rows, in whose place the changes come, and the ids; and one piece.
+    # The sums of the rows, in whose place the changes come, and the ids; and one chunk.
     gradient = 4 * n * D
     assert program.memory_analysis().temp_size_in_bytes < 1.6 * gradient + 8 * n * 4

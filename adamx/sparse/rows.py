@@ -1,0 +1,283 @@
+"""Links whose rules run on some rows of a table, as the policy of the table says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adamx.core import fields, numerics, tree
+from adamx.core.chain import LinkedTransformation
+from adamx.core.fields import Where
+from adamx.core.foreign import as_transformation
+from adamx.core.link import Link, PerLeaf, View
+from adamx.core.observer import Observer
+from adamx.core.rows import SparseRows
+from adamx.core.slot import Slot
+from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
+from adamx.sparse.exact import Exact, StaleRows
+from adamx.sparse.policies import Average, Dense, Lazy, LeafState, RowRule, Rowwise
+from adamx.transforms.paths import check_patterns, first_match, leaf_paths, near_misses
+
+MODES: dict[str, Lazy] = {policy.name: policy for policy in (Dense(), Lazy(), Exact(), Rowwise())}
+
+# The slots of a core, in the order of `LeafState`.
+_MOMENTS = [["mu", "nu"], ["mu", "nu", "nu_max"]]
+
+Modes: TypeAlias = str | tuple[tuple[str, str], ...]
+
+
+def _check_mode(where: Where, mode: Any) -> str:
+    if not isinstance(mode, str):
+        raise where.error(TypeError, "the name of a mode, or a dict from patterns to them", mode)
+    if mode not in MODES:
+        raise ValueError(f"{where.owner}: unknown mode {mode!r}; {near_misses(mode, MODES)}")
+    return mode
+
+
+def check_modes(where: Where, value: Any) -> Modes:
+    """The name of a mode, or rules `(pattern, name)`."""
+    if isinstance(value, str):
+        return _check_mode(where, value)
+    if not isinstance(value, (Mapping, tuple, list)):
+        raise where.error(TypeError, "the name of a mode, or a dict from patterns to them", value)
+    rules = [*(value.items() if isinstance(value, Mapping) else value)]
+    patterns = check_patterns(where, [pattern for pattern, _ in rules])
+    return tuple(zip(patterns, (_check_mode(where, mode) for _, mode in rules), strict=True))
+
+
+def _shapes(leaf: LeafState) -> tuple[Any, list[tuple[int, ...]]]:
+    """The form of a state, whatever its dtypes."""
+    leaves, structure = jax.tree.flatten(leaf)
+    return structure, [np.shape(x) for x in leaves]
+
+
+class SparseAdamState(NamedTuple):
+    """The moments of Adam, and what the modes remember beside them."""
+
+    count: chex.Array  # int32[], steps taken
+    mu: Updates  # first moment, like the parameters; None where nothing is trained
+    nu: Updates  # second moment, like the parameters but real; [num_rows] in mode `rowwise`
+    memory: Any  # per parameter: the mode's own, None if it needs nothing
+
+    def leaves(self, structure: Any) -> list[LeafState]:
+        """What is remembered about every parameter, in order."""
+        columns = map(structure.flatten_up_to, self[1:])
+        return [LeafState(*column) for column in zip(*columns, strict=True)]
+
+    def with_leaves(self, structure: Any, leaves: Sequence[LeafState]) -> SparseAdamState:
+        """The state with others."""
+        columns = zip(*leaves, strict=True) if leaves else ([], [], [])
+        return SparseAdamState(self.count, *map(structure.unflatten, columns))
+
+    def flush(self, params: Params) -> tuple[Params, SparseAdamState]:
+        """Parameters and state without stale rows."""
+        leaves, structure = tree.flatten(params)
+        pairs = [
+            leaf.memory.flush(jnp.asarray(p), leaf.mu, leaf.nu)
+            if isinstance(leaf.memory, StaleRows)
+            else (p, leaf)
+            for p, leaf in zip(leaves, self.leaves(structure), strict=True)
+        ]
+        state = self.with_leaves(structure, [leaf for _, leaf in pairs])
+        return structure.unflatten([p for p, _ in pairs]), state
+
+    def current_params(self, params: Params) -> Params:
+        """The parameters as they would be in mode `dense`, where the mode is `exact`."""
+        return self.flush(params)[0]
+
+
+class RowsTransformation(GradientTransformation, abstract=True):
+    """Links whose rules run on the rows that a policy chooses, parameter by parameter."""
+
+    @property
+    def modes(self) -> Modes:
+        """The name of a policy, or pairs of a pattern and a name: a field of every optimizer."""
+        raise NotImplementedError(type(self).__name__)
+
+    def links(self) -> tuple[Link, ...]:
+        """What a row goes through, from its gradient to its change."""
+        raise NotImplementedError(type(self).__name__)
+
+    def check_together(self) -> None:
+        for name in dict.fromkeys(self._names()):
+            MODES[name].check(self.public_name, self.links())
+
+    def _names(self) -> list[str]:
+        return [self.modes] if isinstance(self.modes, str) else [name for _, name in self.modes]
+
+    def defers_updates(self) -> bool:
+        return "exact" in self._names()
+
+    def slots(self) -> tuple[Slot, ...]:
+        return (Slot("mu"), Slot("nu"), Slot("memory"))
+
+    def policies(self, params: Params) -> list[Lazy]:
+        """One for every leaf; those that are not trained are not asked."""
+        leaves, _ = tree.flatten(params)
+        if isinstance(self.modes, str):
+            return [MODES[self.modes if np.ndim(leaf) else "dense"] for leaf in leaves]
+        # Inside a group, the parameters of the others are None: a pattern for them is a mistake.
+        present = [i for i, leaf in enumerate(leaves) if leaf is not None]
+        paths = leaf_paths(params)
+        patterns = tuple(pattern for pattern, _ in self.modes)
+        matches = first_match(self.public_name, patterns, [paths[i] for i in present])
+        policies = [MODES["dense"]] * len(leaves)
+        for i, match in zip(present, matches, strict=True):
+            if match is not None and np.ndim(leaves[i]):  # A number has no rows.
+                policies[i] = MODES[self.modes[match][1]]
+        return policies
+
+    def _init_leaf(self, policy: Lazy, table: Any) -> LeafState:
+        return policy.init(table, tuple(slot for link in self.links() for slot in link.slots()))
+
+    def init(self, params: Params) -> State:
+        leaves, structure = tree.flatten(params)
+        states = [
+            self._init_leaf(policy, jnp.asarray(leaf))
+            if numerics.is_inexact(leaf)
+            else LeafState(None, None)
+            for leaf, policy in zip(leaves, self.policies(params), strict=True)
+        ]
+        empty = SparseAdamState(jnp.zeros((), jnp.int32), None, None, None)
+        return empty.with_leaves(structure, states)
+
+    def _check_leaf(self, params: Params, i: int, policy: Lazy, leaf: LeafState) -> None:
+        """Raises for the state of another mode, whose moments might broadcast."""
+        table = tree.flatten(params)[0][i]
+        shape = jax.ShapeDtypeStruct(np.shape(table), jax.dtypes.result_type(table))
+        own = jax.eval_shape(lambda t: self._init_leaf(policy, t), shape)
+        if _shapes(leaf) != _shapes(own):
+            raise ValueError(
+                f"{self.public_name}: the state of the parameter {leaf_paths(params)[i]!r} is not "
+                f"that of its mode `{policy.name}`; was it made with other `modes`, or with or "
+                "without AMSGrad?"
+            )
+
+    def _rules(self, view: View, state: SparseAdamState) -> list[RowRule]:
+        """The links with the numbers of this step, for every leaf."""
+        links, number = self.links(), len(tree.flatten(view.params)[0])
+        count = numerics.safe_increment(state.count)
+        found = [link.scalars(view, state)[0] for link in links]
+        columns = [s.leaves if isinstance(s, PerLeaf) else [s] * number for s in found]
+        return [RowRule(links, own, count) for own in zip(*columns, strict=True)]
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        changes, state, _ = self.update_averaged(updates, state, params, extra, None)
+        return changes, state
+
+    def update_averaged(
+        self,
+        updates: Updates,
+        state: State,
+        params: Params | None,
+        extra: dict[str, Any],
+        averages: Sequence[Average | None] | None,
+    ) -> tuple[Updates, State, list[Any]]:
+        """`update`, and the new states of averages beside the parameters, one for every leaf."""
+        owner = self.public_name
+        tree.check_state(owner, state, SparseAdamState)
+        tree.require_params(owner, params)
+        tree.check_match(owner, "gradients", updates, "parameters", params)
+        tree.check_match(owner, "gradients", updates, "optimizer state", state.mu)
+        gradients, structure = tree.flatten(updates)
+        rules = self._rules(View(updates, params, extra), state)
+        rows = zip(
+            gradients,
+            tree.flatten(params)[0],
+            state.leaves(structure),
+            self.policies(params),
+            rules,
+            [None] * len(gradients) if averages is None else averages,
+            strict=True,
+        )
+        results = []
+        for i, (g, p, leaf, policy, rule, average) in enumerate(rows):
+            if not numerics.is_inexact(g):
+                # Without an update the parameter stands still, and its average is paid later.
+                results.append((g, leaf, None if average is None else average.state))
+                continue
+            self._check_leaf(params, i, policy, leaf)
+            table = jnp.asarray(p)
+            g = policy.touched(g, leaf) if isinstance(g, SparseRows) else jnp.asarray(g)
+            change, leaf, ema = policy.update(rule, g, leaf, table, average)
+            results.append((change.astype(jnp.promote_types(g.dtype, table.dtype)), leaf, ema))
+        changes, leaves, averaged = zip(*results, strict=True) if results else ((), (), ())
+        state = state._replace(count=numerics.safe_increment(state.count))
+        return structure.unflatten(changes), state.with_leaves(structure, leaves), list(averaged)
+
+    def recipe_arguments(self) -> list[str]:
+        modes = self.modes if isinstance(self.modes, str) else dict(self.modes)
+        shown = super().recipe_arguments()
+        return [f"modes={modes!r}" if item.startswith("modes=") else item for item in shown]
+
+
+def _slots_of(links: Sequence[Link]) -> list[str]:
+    return [slot.name for link in links for slot in link.slots()]
+
+
+def _check_links(where: Where, value: Any) -> GradientTransformation:
+    tx = as_transformation(where, value)
+    links: list[Link] = []
+    for visit in walk(tx):
+        link = visit.transformation
+        if isinstance(link, Link) and link.elementwise and not isinstance(link, Observer):
+            links.append(link)
+        elif not isinstance(link, LinkedTransformation):
+            raise where.error(
+                TypeError,
+                "a chain of links that work element by element, such as `adamx.adamw(1e-3)`; put "
+                "clips by norm in front and averages behind",
+                link,
+            )
+    if _slots_of(links) not in _MOMENTS:
+        raise where.error(
+            TypeError,
+            "a chain with one core that keeps `mu` and `nu` (and `nu_max`)",
+            tx,
+        )
+    return tx
+
+
+class Rows(RowsTransformation, name="sparse.rows"):
+    """Steps the rows of a table that a batch has touched, by the rules of any chain.
+
+    `sparse.adam(1e-3, modes)` is `sparse.rows(adamx.adam(1e-3), modes)`, and so are the others.
+
+    Args:
+      inner: a chain of links that work element by element, with one core that keeps two moments,
+        or AMSGrad's three: `adamw`, `adabelief`, `yogi`, `radam` and the like.
+      modes: see `sparse.adam`; mode `exact` follows Adam and AMSGrad with weight decay.
+
+    Returns:
+      A transformation with state `SparseAdamState(count, mu, nu, memory)`.
+
+    Raises:
+      TypeError: another kind of transformation in `inner`.
+      ValueError: as `sparse.adam`.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.sparse.rows(adamx.adabelief(0.1), {"table": "lazy"})
+      >>> params = {"bias": jnp.zeros(1), "table": jnp.zeros((4, 1))}
+      >>> rows = adamx.SparseRows(jnp.array([2, 2]), jnp.ones((2, 1)), num_rows=4)
+      >>> params, state = tx.step({"bias": jnp.ones(1), "table": rows}, tx.init(params), params)
+      >>> params["table"].ravel().round(3)
+      Array([ 0.   ,  0.   , -0.111,  0.   ], dtype=float32)
+    """
+
+    inner: GradientTransformation = fields.child(_check_links)
+    modes: Any = fields.static(check_modes, default="lazy")
+
+    def links(self) -> tuple[Link, ...]:
+        found = (visit.transformation for visit in walk(self.inner))
+        return tuple(link for link in found if isinstance(link, Link))
+
+
+rows = Rows
