@@ -89,7 +89,7 @@ def test_on_other_devices_it_goes_on_from_the_same_bits(
 ) -> None:
     folder, expected = whole
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    last = tmp_path / "checkpoints" / "12.npz"
+    last = support.checkpoint(tmp_path, 12)
     last.write_bytes(last.read_bytes()[:-1])
     got = run(tmp_path, "--devices", devices, *EVERY, "--resume")
     same_to_rounding(got, expected, since=8)
@@ -103,7 +103,7 @@ def test_a_new_run_removes_the_checkpoints_of_the_old_one(whole: Any, tmp_path: 
     folder, _ = whole
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     run(tmp_path, "--checkpoint-every", "7")
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["7.npz"]
+    assert [*(tmp_path / "checkpoints").iterdir()] == [support.checkpoint(tmp_path, 7)]
 
 
 def test_without_a_whole_checkpoint_there_is_a_status_of_its_own(
