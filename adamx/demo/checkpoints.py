@@ -1,9 +1,18 @@
-"""Checkpoints of a run: one file each, whole or not there, with a checksum over all it holds."""
+"""Checkpoints of a run: one file each, whole or not there, whose name holds its checksum.
+
+    checkpoints/40.5f1d2c3b4a596877.npz    after 40 steps; 64 bits of the file's SHA-256
+
+The file is one of `adamx.interop.export`: arrays by path, and a header with the step and the
+options of the run.  The checksum in the name covers every bit of it.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +28,27 @@ from adamx.interop import export
 
 FOLDER = "checkpoints"
 _KEPT = 2
-_NAME = re.compile(r"([1-9]\d*)\.npz")
+_NAME = re.compile(r"([1-9]\d*)\.([0-9a-f]{16})\.npz")
+_UNFINISHED = "unfinished.npz"
 # What must be the same for a run to go on as it began; the devices may be others.
 _FIXED = ("optimizer", "learning_rate", "steps", "batch", "seed", "checkpoint_every")
 _ANEW = "leave --resume out to start anew"
 
 
-def _reason(error: OSError | ValueError) -> str:
+def _reason(error: Exception) -> str:
     """Why a checkpoint cannot be used, in a few words."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    # What a parser has stumbled over says more than that it has.
-    return str(error.__cause__ or error).partition("\n")[0]
+    return str(error).partition("\n")[0]
+
+
+def _checksum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _step(path: Path) -> int:
+    return int(path.name.partition(".")[0])
 
 
 def _in_numpy(leaf: Any) -> Any:
@@ -57,17 +75,16 @@ class Checkpoints:
         self._speaks = is_first(options)
         self._gathered = jax.jit(lambda tree: tree, out_shardings=place.whole)
 
-    def _steps(self) -> list[int]:
-        names = (path.name for path in self._folder.glob("*"))
-        return sorted(int(found[1]) for name in names if (found := _NAME.fullmatch(name)))
+    def _found(self) -> list[Path]:
+        """All that are there, whole or not, the newest last."""
+        return sorted(
+            (path for path in self._folder.glob("*.npz") if _NAME.fullmatch(path.name)), key=_step
+        )
 
-    def _remove(self, steps: list[int]) -> None:
+    def _remove(self, paths: Iterable[Path]) -> None:
         """Also removes what a run that was killed has left unfinished."""
-        for path in (*map(self._path, steps), *self._folder.glob(".*.npz.*")):
+        for path in (*paths, *self._folder.glob(f"*{_UNFINISHED}*")):
             path.unlink(missing_ok=True)
-
-    def _path(self, step: int) -> Path:
-        return self._folder / f"{step}.npz"
 
     def clear(self) -> None:
         """Removes those of an earlier run.
@@ -78,7 +95,7 @@ class Checkpoints:
         if self._speaks:
             with writing(self._folder):
                 self._folder.mkdir(exist_ok=True)
-                self._remove(self._steps())
+                self._remove(self._found())
 
     def is_due(self, step: int) -> bool:
         """Whether there is to be a checkpoint after so many steps."""
@@ -93,12 +110,17 @@ class Checkpoints:
         params, state = self._gathered((now.params, now.state))
         if not self._speaks:
             return
-        path = self._path(now.step)
-        with writing(path, "; once it can be, go on with --resume"):
-            contents = now._replace(params=params, state=state)._asdict()
-            export.save(path, contents, {"step": now.step, "options": self._options})
-            # A later one is of no run that got here: it was damaged, and will be written anew.
-            self._remove([step for step in self._steps() if step <= now.step][:-_KEPT])
+        contents = now._replace(params=params, state=state)._asdict()
+        unfinished = self._folder / _UNFINISHED
+        advice = "; once that can be, go on with --resume"
+        with writing(self._folder, f"the checkpoint after step {now.step} to", advice):
+            export.save(unfinished, contents, {"step": now.step, "options": self._options})
+            path = self._folder / f"{now.step}.{_checksum(unfinished)}.npz"
+            os.replace(unfinished, path)
+            before = [other for other in self._found() if _step(other) < now.step]
+            # Others from here on are damaged: this run has passed them over.
+            after = [other for other in self._found() if _step(other) >= now.step]
+            self._remove({*before[: 1 - _KEPT], *after} - {path})
 
     def restore(self, begun: Trained) -> Trained:
         """The newest whole one, on the devices of this run; says which ones it passes over.
@@ -111,18 +133,18 @@ class Checkpoints:
           UsageError: it is of a run with other options.
         """
         damaged: dict[str, str] = {}
-        for step in reversed(self._steps()):
-            path = self._path(step)
+        for path in reversed(self._found()):
             try:
-                found = export.load_config(path) or {}
-                if found.get("step") != step or not isinstance(found.get("options"), dict):
-                    raise ValueError("it is no checkpoint of this demo after so many steps")
-            except (OSError, ValueError) as error:
+                if _checksum(path) != path.name.split(".")[1]:
+                    raise ValueError("its checksum is another")
+                config = export.load_config(path) or {}
+                options = config["options"]
+            except (OSError, ValueError, LookupError) as error:
                 damaged[path.name] = _reason(error)
                 continue
-            self._check_options(found["options"])
-            self._tell(damaged, step)
-            return self._load(step, begun)
+            self._check_options(options)
+            self._tell(damaged, _step(path))
+            return self._load(path, begun)
         if not damaged:
             raise ResumeError(f"--resume: there is no checkpoint in '{self._folder}'; {_ANEW}")
         names = ", ".join(f"{name} ({reason})" for name, reason in damaged.items())
@@ -147,15 +169,14 @@ class Checkpoints:
                 file=sys.stderr,
             )
 
-    def _load(self, step: int, begun: Trained) -> Trained:
-        curve = np.zeros(step, np.float32)
+    def _load(self, path: Path, begun: Trained) -> Trained:
+        curve = np.zeros(_step(path), np.float32)
         wanted = begun._replace(loss=curve, gradient_norm=curve)
         try:
-            loaded = export.load(self._path(step), jax.tree.map(_in_numpy, wanted)._asdict())
+            loaded = export.load(path, jax.tree.map(_in_numpy, wanted)._asdict())
         except ValueError as error:
             raise ResumeError(
-                f"--resume: '{self._path(step)}' holds other arrays than this version of adamx "
-                f"trains; {_ANEW}"
+                f"--resume: '{path}' holds other arrays than this version of adamx trains; {_ANEW}"
             ) from error
 
         placed: Trained = jax.tree.map(_placed, Trained(**loaded), wanted)

@@ -15,12 +15,13 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def writing(path: Path, advice: str = "") -> Iterator[None]:
+def writing(path: Path, what: str = "", advice: str = "") -> Iterator[None]:
     """Turns errors of the file system into a `FileError` that names `path`."""
     try:
         yield
     except OSError as error:
-        raise FileError(f"could not write '{path}' ({error.strerror}){advice}") from error
+        named = f"{what} '{path}'".strip()
+        raise FileError(f"could not write {named} ({error.strerror}){advice}") from error
 
 
 def write(path: Path, contents: bytes) -> Path:

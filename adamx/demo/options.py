@@ -50,8 +50,8 @@ files written to the output folder (replacing those of an earlier run):
   metrics.json  the same numbers, the results, the options, the seed, the versions, and
                 the optimizer itself: adamx.from_config(metrics["optimizer"]) rebuilds it
 
-  checkpoints/  with --checkpoint-every: the last two, <step>.npz, whole or not there; a
-                checksum over all that each holds shows whether it was damaged since
+  checkpoints/  with --checkpoint-every: the last two, <step>.<checksum>.npz, whole or not
+                there; the checksum shows whether one was damaged since
 
 many devices:
   every batch is cut over the devices, and so is the optimizer's state (ZeRO-1)

@@ -43,9 +43,20 @@ def same_to_rounding(a: dict[str, Any], b: dict[str, Any], since: int = 0) -> No
     assert a["results"]["test_accuracy"] == b["results"]["test_accuracy"]
 
 
+def checkpoint(folder: Path, step: int) -> Path:
+    """The file of the checkpoint after so many steps."""
+    [path] = (folder / "checkpoints").glob(f"{step}.*.npz")
+    return path
+
+
+def has_checkpoint(folder: Path, step: int) -> bool:
+    """Whether there is one by now."""
+    return any((folder / "checkpoints").glob(f"{step}.*.npz"))
+
+
 def final_arrays(folder: Path, step: int) -> dict[str, bytes]:
     """Parameters and optimizer state of a checkpoint, as they are in its file."""
-    with np.load(folder / "checkpoints" / f"{step}.npz") as file:
+    with np.load(checkpoint(folder, step)) as file:
         return {
             name: file[name].tobytes()
             for name in file.files

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,30 @@ import pytest
 
 from adamx.__main__ import main
 from adamx.demo import training
+from tests.demo import support
 from tests.demo.support import final_arrays, same_to_rounding
 
-SHORT = ("--steps", "60", "--batch", "64")
+SHORT = ("--steps", "12", "--batch", "64")
+EVERY = ("--checkpoint-every", "4")
 
 
 def run(folder: Path, *options: str) -> dict[str, Any]:
-    """The metrics of a run in this process."""
-    assert main(["--output", str(folder), *SHORT, *options]) == 0
-    return json.loads((folder / "metrics.json").read_text())
+    return support.run(folder, *SHORT, *options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    with support.small_network():
+        yield
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A run of 60 steps on 8 devices with a checkpoint every 20."""
+    """A run of 12 steps on 8 devices with a checkpoint every 4."""
     folder = tmp_path_factory.mktemp("whole")
-    return folder, run(folder, "--devices", "8", "--checkpoint-every", "20")
+    return folder, run(folder, "--devices", "8", *EVERY)
 
 
-@pytest.mark.full("whole runs of the demo")
 def test_eight_devices_give_the_numbers_of_one(whole: Any, tmp_path: Path) -> None:
     one, (_, eight) = run(tmp_path), whole
     same_to_rounding(one, eight)
@@ -65,63 +70,47 @@ def interrupted(folder: Path, step: int, *options: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "_compile", failing)
         with pytest.raises(Cut):
-            main(["--output", str(folder), *SHORT, "--checkpoint-every", "20", *options])
+            main(["--output", str(folder), *SHORT, *EVERY, *options])
 
 
-@pytest.mark.full("whole runs of the demo")
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole: Any, tmp_path: Path) -> None:
     folder, expected = whole
-    interrupted(tmp_path, 40, "--devices", "8")
+    interrupted(tmp_path, 8, "--devices", "8")
     assert not (tmp_path / "metrics.json").exists()
-    got = run(tmp_path, "--devices", "8", "--checkpoint-every", "20", "--resume")
+    got = run(tmp_path, "--devices", "8", *EVERY, "--resume")
     assert got["curves"] == expected["curves"]
     assert got["results"] == expected["results"]
-    for a, b in zip(final_arrays(tmp_path, 60), final_arrays(folder, 60), strict=True):
-        assert a.tobytes() == b.tobytes()
+    assert final_arrays(tmp_path, 12) == final_arrays(folder, 12)
 
 
-@pytest.mark.full("whole runs of the demo")
-@pytest.mark.parametrize("devices", ["1", "2"])
+@pytest.mark.parametrize("devices", ["1", pytest.param("2", marks=pytest.mark.full)])
 def test_on_other_devices_it_goes_on_from_the_same_bits(
-    whole: Any, tmp_path: Path, devices: str
+    whole: Any, tmp_path: Path, devices: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, expected = whole
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    shutil.rmtree(tmp_path / "checkpoints" / "60")
-    got = run(tmp_path, "--devices", devices, "--checkpoint-every", "20", "--resume")
-    same_to_rounding(got, expected, since=40)
+    last = support.checkpoint(tmp_path, 12)
+    last.write_bytes(last.read_bytes()[:-1])
+    got = run(tmp_path, "--devices", devices, *EVERY, "--resume")
+    same_to_rounding(got, expected, since=8)
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"passed over the damaged checkpoint '{last}'" in err
 
 
-@pytest.mark.full("whole runs of the demo")
+@pytest.mark.full
 def test_a_new_run_removes_the_checkpoints_of_the_old_one(whole: Any, tmp_path: Path) -> None:
     folder, _ = whole
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    run(tmp_path, "--checkpoint-every", "50")
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["50"]
+    run(tmp_path, "--checkpoint-every", "7")
+    assert [*(tmp_path / "checkpoints").iterdir()] == [support.checkpoint(tmp_path, 7)]
 
 
-@pytest.mark.full("whole runs of the demo")
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--seed", "1"], "of a run with --seed 0; got 1"),
-        (["--batch", "128"], "of a run with --batch 64; got 128"),
-        (["--optimizer", "lamb"], "of a run with --optimizer adamw; got lamb"),
-    ],
-    ids=["seed", "batch", "optimizer"],
-)
-def test_another_run_is_not_gone_on_with(
-    whole: Any, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder, _ = whole
-    argv = ["--output", str(folder), *SHORT, "--checkpoint-every", "20", "--resume", *options]
-    assert main(argv) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_without_a_checkpoint_there_is_nothing_to_go_on_with(
+def test_without_a_whole_checkpoint_there_is_a_status_of_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["--output", str(tmp_path), *SHORT, "--checkpoint-every", "20", "--resume"]
-    assert main(argv) == 2
-    assert "there is no complete checkpoint in" in capsys.readouterr().err
+    assert main(["--output", str(tmp_path), *SHORT, *EVERY, "--resume"]) == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "there is no checkpoint in" in err

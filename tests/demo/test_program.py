@@ -1,21 +1,92 @@
 """`python -m adamx` as a program of its own."""
 
+import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.demo.support import checkpoint, has_checkpoint, metrics
 
 
-def python(*arguments: str, **options: str | Path) -> subprocess.CompletedProcess[str]:
+def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", *arguments], capture_output=True, text=True, **options
     )
 
 
-def test_a_short_run_prints_no_warning_and_no_progress(tmp_path: Path) -> None:
-    done = python("-m", "adamx", "--steps", "2", cwd=tmp_path)
+SHORT = ("-m", "adamx", "--steps", "2", "--checkpoint-every", "1")
+
+
+def test_a_short_run_prints_no_warning_and_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    done = python(*SHORT, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "runs" / "digits" / "training.png").exists()
+    folder = tmp_path / "runs" / "digits"
+    assert (folder / "training.png").exists()
     assert max(map(len, done.stdout.splitlines())) <= 100
+    curves = metrics(folder)["curves"]
+
+    last = checkpoint(folder, 2)
+    contents = bytearray(last.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    last.write_bytes(contents)
+    done = python(*SHORT, "--resume", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.count("\n") == 1
+    assert f"passed over the damaged checkpoint '{last.relative_to(tmp_path)}'" in done.stderr
+    assert metrics(folder)["curves"] == curves
+
+
+def limit_files() -> None:
+    """No file may be longer than a megabyte, and a checkpoint is."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
+
+@pytest.mark.full
+def test_a_disk_that_is_full_indeed(tmp_path: Path) -> None:
+    done = python(*SHORT, cwd=tmp_path, preexec_fn=limit_files)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr == (
+        "python -m adamx: could not write the checkpoint after step 1 to 'runs/digits/checkpoints' "
+        "(File too large); once that can be, go on with --resume\n"
+    )
+    assert not [*(tmp_path / "runs" / "digits" / "checkpoints").iterdir()]
+
+
+@pytest.mark.full
+def test_a_report_that_nobody_can_read(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, *SHORT], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    line = "python -m adamx: could not read or write (No space left on device)\n"
+    assert (done.returncode, done.stderr) == (5, line)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_and_what_it_leaves(number: signal.Signals, tmp_path: Path) -> None:
+    long = [sys.executable, "-m", "adamx", "--steps", "2240", "--checkpoint-every", "56"]
+    folder = tmp_path / "runs" / "digits"
+    with subprocess.Popen(long, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        while not has_checkpoint(folder, 112):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    how = {signal.SIGTERM: (143, "terminated"), signal.SIGINT: (130, "interrupted")}
+    status, word = how.get(number, (-signal.SIGKILL, ""))
+    assert process.returncode == status
+    assert err == (f"python -m adamx: {word} before the end of the run\n" if word else "")
+    # Whole ones only: the resumed run passes none over.
+    done = subprocess.run([*long, "--resume"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    kept = {checkpoint(folder, step) for step in (2184, 2240)}
+    assert {*(folder / "checkpoints").iterdir()} == kept
 
 
 def test_a_wrong_option_ends_with_status_2() -> None:
