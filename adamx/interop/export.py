@@ -18,6 +18,8 @@ their bytes: uint8 with one more axis.  Typed PRNG keys are stored as their uint
 from __future__ import annotations
 
 import json
+import reprlib
+from collections.abc import Mapping
 from typing import Any
 
 import chex
@@ -28,7 +30,7 @@ import numpy as np
 from adamx.core import tree
 from adamx.interop import flat_files
 from adamx.interop.flat_files import FilePath
-from adamx.interop.leaves import by_path, check_paths, placed
+from adamx.interop.leaves import by_path, check_depth, check_paths, placed, to_numpy
 from adamx.transforms.paths import leaf_paths
 
 _SHOWN = 5
@@ -72,6 +74,7 @@ def from_flat(flat: dict[str, np.ndarray], like: chex.ArrayTree) -> Any:
 
     Raises:
       ValueError: paths on one side only; leaves of another shape or dtype, each with its path.
+      TypeError: no dictionary of arrays.
 
     Example:
       >>> import jax.numpy as jnp
@@ -79,12 +82,16 @@ def from_flat(flat: dict[str, np.ndarray], like: chex.ArrayTree) -> Any:
       >>> from_flat(to_flat({"a": [1.0, jnp.ones(2)]}), {"a": (0.0, jnp.zeros(2))})
       {'a': (1.0, Array([1., 1.], dtype=float32))}
     """
+    if not isinstance(flat, Mapping):
+        raise TypeError(f"from_flat: `flat` must be a dictionary of arrays by path, got {flat!r}")
+    flat = {path: _to_numpy("from_flat", path, x) for path, x in flat.items()}
     described = {path: (x.dtype.name, x.shape) for path, x in flat.items()}
     for path, leaf in by_path("from_flat", like).items():
         data = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else None
         if data is not None and described.get(path) == (data.dtype.name, data.shape):
             described[path] = (str(leaf.dtype), leaf.shape)
-    return _restored("from_flat", flat, described, like)
+    _check_fit("from_flat", described, like)
+    return _restored(flat, like)
 
 
 def save(path: FilePath, contents: chex.ArrayTree, config: dict[str, Any] | None = None) -> None:
@@ -128,7 +135,8 @@ def save(path: FilePath, contents: chex.ArrayTree, config: dict[str, Any] | None
 def load(path: FilePath, like: chex.ArrayTree, config: dict[str, Any] | None = None) -> Any:
     """Reads what `save` wrote into the structure of `like`.
 
-    Everything is checked before anything is built, and nothing that exists is changed.
+    The file's header is compared with `like` before an array is read, everything is checked before
+    anything is built, and nothing that exists is changed.
 
     Args:
       path: the file.
@@ -154,16 +162,24 @@ def load(path: FilePath, like: chex.ArrayTree, config: dict[str, Any] | None = N
       {'w': Array([0, 1, 2], dtype=int32)}
     """
     _check_config("load", config)
-    contents = flat_files.read("load", path)
-    saved = contents.header["config"]
-    difference = None if config is None else _difference(saved, json.loads(json.dumps(config)))
-    if difference is not None:
-        raise ValueError(f"load: {path} was saved with another config: {difference}")
-    described, arrays = {}, {}
-    for name, leaf in contents.header["leaves"].items():
-        described[name] = (leaf["dtype"], tuple(leaf["shape"]))
-        arrays[name] = flat_files.plain_again(contents.arrays[name], leaf["dtype"])
-    return _restored("load", arrays, described, like)
+    plain = None if config is None else json.loads(json.dumps(config))
+
+    def described(header: dict[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
+        leaves = header["leaves"]
+        return {name: (leaf["dtype"], tuple(leaf["shape"])) for name, leaf in leaves.items()}
+
+    def check(header: dict[str, Any]) -> None:
+        difference = None if plain is None else _difference(header["config"], plain)
+        if difference is not None:
+            raise ValueError(f"load: {path} was saved with another config: {difference}")
+        _check_fit("load", described(header), like)
+
+    header, stored = flat_files.read("load", path, check)
+    arrays = {
+        name: flat_files.plain_again(stored[name], leaf["dtype"])
+        for name, leaf in header["leaves"].items()
+    }
+    return _restored(arrays, like)
 
 
 def load_config(path: FilePath) -> dict[str, Any] | None:
@@ -191,11 +207,19 @@ def load_config(path: FilePath) -> dict[str, Any] | None:
 
 
 def _check_config(owner: str, config: Any) -> None:
-    """Raises for what is no dictionary, such as the transformation itself."""
-    if config is None or isinstance(config, dict):
+    """Raises for what is no dictionary, such as the transformation itself, or no plain JSON."""
+    if config is None:
         return
-    hint = "; give `adamx.get_config(tx)`" if hasattr(config, "update") else ""
-    raise TypeError(f"{owner}: `config` must be a dictionary, got {type(config).__name__}{hint}")
+    if not isinstance(config, dict):
+        hint = "; give `adamx.get_config(tx)`" if hasattr(config, "update") else ""
+        raise TypeError(
+            f"{owner}: `config` must be a dictionary, got {type(config).__name__}{hint}"
+        )
+    check_depth(owner, config)
+    try:
+        json.dumps(config, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{owner}: `config` must be plain JSON: {error}") from None
 
 
 def _is_key(leaf: Any) -> bool:
@@ -204,6 +228,11 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _to_numpy(owner: str, path: str, leaf: Any) -> np.ndarray:
+    if isinstance(leaf, (jax.core.Tracer, np.ma.MaskedArray)):
+        raise TypeError(
+            f"{owner}: {path!r} is {leaf!r}; give an array with its numbers, outside of `jit` and "
+            "without a mask"
+        )
     if isinstance(leaf, jax.Array):
         if not (leaf.is_fully_addressable or leaf.is_fully_replicated):
             raise ValueError(
@@ -211,19 +240,20 @@ def _to_numpy(owner: str, path: str, leaf: Any) -> np.ndarray:
                 "`jax.experimental.multihost_utils.process_allgather`"
             )
         leaf = jax.random.key_data(leaf) if _is_key(leaf) else leaf
-    array = np.asarray(leaf)
-    if array.dtype.hasobject or array.dtype.names or array.dtype.kind in "USMm":
-        raise TypeError(f"{owner}: {path!r} is {leaf!r}, which is no array of numbers")
+    array = to_numpy(leaf)
+    is_number = array.dtype == bool or jnp.issubdtype(array.dtype, np.number)
+    if not is_number or array.dtype.char in "gG":  # longdouble, which is another on every machine
+        raise TypeError(
+            f"{owner}: {path!r} is {reprlib.repr(leaf)}, which is no array of numbers that JAX "
+            f"has ({array.dtype})"
+        )
     return np.asarray(array, array.dtype.newbyteorder("="), order="C")
 
 
-def _restored(
-    owner: str,
-    arrays: dict[str, np.ndarray],
-    described: dict[str, tuple[str, tuple[int, ...]]],
-    like: chex.ArrayTree,
-) -> Any:
-    """A tree like `like`, of the arrays; every mismatch is found before anything is built."""
+def _check_fit(
+    owner: str, described: dict[str, tuple[str, tuple[int, ...]]], like: chex.ArrayTree
+) -> None:
+    """Raises unless what was saved is what `like` asks for, with every mismatch."""
     wanted = by_path(owner, like)
     check_paths(owner, "what was saved", described, wanted)
     wrong = []
@@ -239,6 +269,10 @@ def _restored(
         more = [f"  and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
         lines = [f"{owner}: what was saved does not fit:", *wrong[:_SHOWN], *more]
         raise ValueError("\n".join(lines))
+
+
+def _restored(arrays: dict[str, np.ndarray], like: chex.ArrayTree) -> Any:
+    """A tree like `like`, of the arrays."""
     leaves, structure = tree.flatten(like)
     return structure.unflatten(
         [

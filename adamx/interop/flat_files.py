@@ -8,7 +8,7 @@ import json
 import os
 import uuid
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeAlias
 
@@ -24,6 +24,12 @@ _PLAIN = {
     "bool",
     *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
     *(f"float{bits}" for bits in (16, 32, 64)),
+}
+# The names of safetensors for what is stored as it is.
+_TENSORS = {"BOOL": "bool"} | {
+    f"{kind[0].upper()}{bits}": f"{kind}{bits}"
+    for kind in ("int", "uint", "float")
+    for bits in (8, 16, 32, 64)
 }
 FilePath: TypeAlias = str | os.PathLike[str]
 
@@ -62,6 +68,8 @@ def _checksum(contents: Contents) -> str:
 
 
 def _checked_path(owner: str, path: FilePath) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{owner}: `path` must be the path of a file, got {path!r}")
     path = Path(path)
     if path.suffix not in (".npz", ".safetensors"):
         raise ValueError(f"{owner}: {path} must end in .npz or .safetensors")
@@ -71,6 +79,8 @@ def _checked_path(owner: str, path: FilePath) -> Path:
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
     """A new file that takes the place of `path` once it is complete."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"save: there is no folder {path.parent} for {path.name}")
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with open(beside, "xb") as file:
@@ -90,16 +100,40 @@ def _write_npz(file: IO[bytes], arrays: dict[str, np.ndarray], header: str) -> N
                 np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
-def _read_npz(path: Path) -> Contents:
+class _Opened(NamedTuple):
+    """What a file says of itself, and how to read an array of it."""
+
+    header: dict[str, Any]
+    described: dict[str, tuple[np.dtype, tuple[int, ...]]]  # arrays as stored
+    array: Callable[[str], np.ndarray]
+
+
+def _npy_header(entry: IO[bytes]) -> tuple[np.dtype, tuple[int, ...]]:
+    version = np.lib.format.read_magic(entry)
+    first = version == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(entry)
+    return dtype, tuple(shape)
+
+
+@contextlib.contextmanager
+def _open_npz(path: Path) -> Iterator[_Opened]:
     with zipfile.ZipFile(path) as archive:
-        header = json.loads(archive.read(_HEADER))
-        arrays = {}
-        for name in archive.namelist():
-            if name != _HEADER:
-                with archive.open(name) as entry:
-                    array = np.lib.format.read_array(entry, allow_pickle=False)
-                arrays[name.removesuffix(".npy")] = array
-    return Contents(header, arrays)
+        described = {}
+        for info in archive.infolist():
+            # A small file could hold any amount of zeros.
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{info.filename} is compressed")
+            if info.filename != _HEADER:
+                with archive.open(info) as entry:
+                    described[info.filename.removesuffix(".npy")] = _npy_header(entry)
+
+        def array(name: str) -> np.ndarray:
+            with archive.open(f"{name}.npy") as entry:
+                read: np.ndarray = np.lib.format.read_array(entry, allow_pickle=False)
+                return read
+
+        yield _Opened(json.loads(archive.read(_HEADER)), described, array)
 
 
 def _write_safetensors(file: IO[bytes], arrays: dict[str, np.ndarray], header: str) -> None:
@@ -112,12 +146,16 @@ def _write_safetensors(file: IO[bytes], arrays: dict[str, np.ndarray], header: s
     file.write(safetensors.numpy.save(arrays, {_FORMAT: header}))
 
 
-def _read_safetensors(path: Path) -> Contents:
+@contextlib.contextmanager
+def _open_safetensors(path: Path) -> Iterator[_Opened]:
     import safetensors
 
     with safetensors.safe_open(path, "numpy") as file:
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return Contents(json.loads(file.metadata()[_FORMAT]), arrays)
+        described = {}
+        for name in file.keys():  # noqa: SIM118
+            part = file.get_slice(name)
+            described[name] = (np.dtype(_TENSORS[part.get_dtype()]), tuple(part.get_shape()))
+        yield _Opened(json.loads(file.metadata()[_FORMAT]), described, file.get_tensor)
 
 
 def write(path: FilePath, config: Any, leaves: dict[str, Any], arrays: dict[str, Any]) -> None:
@@ -130,33 +168,62 @@ def write(path: FilePath, config: Any, leaves: dict[str, Any], arrays: dict[str,
         write_as(file, arrays, json.dumps(header, allow_nan=False))
 
 
-def read(owner: str, path: FilePath) -> Contents:
-    """Everything in a file, after checking that it is what was written."""
+def read(
+    owner: str, path: FilePath, check: Callable[[dict[str, Any]], None] = lambda header: None
+) -> Contents:
+    """Everything in a file, after checking that it is what was written.
+
+    `check` sees the header before any array is read, and raises if it is not what is wanted.
+    """
     path = _checked_path(owner, path)
-    with open(path, "rb"):  # A missing or unreadable file is an error of its own.
-        pass
-    try:
-        contents = (_read_npz if path.suffix == ".npz" else _read_safetensors)(path)
-        kind, version = contents.header["format"], contents.header["version"]
-    except ImportError:
-        raise
-    except Exception as error:  # Whatever a damaged file makes the parsers stumble over.
-        raise ValueError(
-            f"{owner}: {path} is damaged, or was not written by `export.save` ({error})"
-        ) from error
-    if (kind, version) != (_FORMAT, VERSION):
-        raise ValueError(
-            f"{owner}: {path} is of format {kind!r}, version {version!r}; this version of adamx "
-            f"reads {_FORMAT!r}, version {VERSION}"
-        )
-    if contents.header.get("checksum") != _sum_or_none(contents):
-        raise ValueError(f"{owner}: {path} was altered after it was written: its checksum is wrong")
+    if not path.exists():
+        raise FileNotFoundError(f"{owner}: there is no file {path}")
+    damaged = f"{owner}: {path} is damaged, or was not written by `export.save`"
+    altered = f"{owner}: {path} was altered after it was written: its checksum is wrong"
+    with contextlib.ExitStack() as stack:
+        with _explained(damaged):
+            opened = _open_npz if path.suffix == ".npz" else _open_safetensors
+            file = stack.enter_context(opened(path))
+            kind, version = file.header["format"], file.header["version"]
+        if (kind, version) != (_FORMAT, VERSION):
+            raise ValueError(
+                f"{owner}: {path} is of format {kind!r}, version {version!r}; this version of "
+                f"adamx reads {_FORMAT!r}, version {VERSION}"
+            )
+        with _explained(damaged):
+            leaves = file.header["leaves"]
+            if set(leaves) != set(file.described) or not {"config", "checksum"} <= {*file.header}:
+                raise _AlteredError(altered)
+            for name, (dtype, shape) in file.described.items():
+                if not _is_stored_as(dtype, shape, leaves[name]["dtype"], leaves[name]["shape"]):
+                    raise ValueError(f"{name!r} is {dtype}{list(shape)}, not as it says")
+        check(file.header)
+        with _explained(damaged):
+            contents = Contents(file.header, {name: file.array(name) for name in file.described})
+            if file.header["checksum"] != _checksum(contents):
+                raise _AlteredError(altered)
     return contents
 
 
-def _sum_or_none(contents: Contents) -> str | None:
-    """The checksum, or None for a header without its entries."""
-    header = contents.header
-    if not {"config", "leaves"} <= set(header) or set(header["leaves"]) != set(contents.arrays):
-        return None
-    return _checksum(contents)
+class _AlteredError(ValueError):
+    """A whole file with other contents than were written."""
+
+
+@contextlib.contextmanager
+def _explained(damaged: str) -> Iterator[None]:
+    """Whatever a damaged file makes the parsers stumble over as one error."""
+    try:
+        yield
+    except (ImportError, _AlteredError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{damaged} ({error})") from error
+
+
+def _is_stored_as(dtype: np.dtype, shape: tuple[int, ...], leaf: str, leaf_shape: Any) -> bool:
+    """Whether `stored` makes such an array of a leaf."""
+    if leaf in _PLAIN:
+        return (dtype, shape) == (np.dtype(leaf), tuple(leaf_shape))
+    if leaf.startswith("key<"):
+        return dtype == np.uint32 and shape[:-1] == tuple(leaf_shape)
+    return (dtype, shape) == (np.dtype(np.uint8), (*leaf_shape, np.dtype(jnp.dtype(leaf)).itemsize))

@@ -98,7 +98,7 @@ def test_on_other_devices_it_goes_on_from_the_same_bits(
     assert f"passed over the damaged checkpoint '{last}'" in err
 
 
-@pytest.mark.full
+@pytest.mark.full("whole runs of the program")
 def test_a_new_run_removes_the_checkpoints_of_the_old_one(whole: Any, tmp_path: Path) -> None:
     folder, _ = whole
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)

@@ -62,7 +62,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any],
     return folder, metrics(folder), done.stdout
 
 
-@pytest.mark.full
+@pytest.mark.full("whole runs of the program")
 def test_two_processes_train_to_the_numbers_of_one(two: Any, tmp_path: Path) -> None:
     subprocess.run(
         program(tmp_path, "--devices", "8", "--checkpoint-every", "10"),
@@ -78,7 +78,7 @@ def test_two_processes_train_to_the_numbers_of_one(two: Any, tmp_path: Path) -> 
     assert "Gloo" not in printed
 
 
-@pytest.mark.full
+@pytest.mark.full("whole runs of the program")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_killed_in_the_middle_and_resumed_it_is_the_same_run_bit_for_bit(
     two: Any, tmp_path: Path
@@ -101,7 +101,7 @@ def test_killed_in_the_middle_and_resumed_it_is_the_same_run_bit_for_bit(
 LONG = ("--steps", "100000", "--devices", "2", "--processes", "2")
 
 
-@pytest.mark.full
+@pytest.mark.full("whole runs of the program")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_killing_one_process_ends_all(tmp_path: Path) -> None:
     with running(program(tmp_path, *LONG, "--checkpoint-every", "5")) as parent:
@@ -119,7 +119,7 @@ def test_killing_one_process_ends_all(tmp_path: Path) -> None:
             assert not Path(f"/proc/{pid}").exists()
 
 
-@pytest.mark.full
+@pytest.mark.full("whole runs of the program")
 def test_without_a_parent_the_other_process_ends_by_itself(tmp_path: Path) -> None:
     """As on real hosts: nobody is there to stop it, only the silence of the lost one."""
     with socket.socket() as probe:
@@ -153,7 +153,7 @@ def test_the_processes_get_the_options_of_their_parent() -> None:
     assert parse(command(given)[3:]) == given
 
 
-@pytest.mark.full
+@pytest.mark.full("whole runs of the program")
 def test_a_terminated_run_says_so_once(tmp_path: Path) -> None:
     """The signal comes to all processes at once, as at the shutdown of a machine."""
     words = [*program(tmp_path, *LONG, "--checkpoint-every", "5")]

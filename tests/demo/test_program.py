@@ -46,7 +46,7 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 
 
-@pytest.mark.full
+@pytest.mark.full("whole runs of the program")
 def test_a_disk_that_is_full_indeed(tmp_path: Path) -> None:
     done = python(*SHORT, cwd=tmp_path, preexec_fn=limit_files)
     assert (done.returncode, done.stdout) == (5, "")
@@ -57,7 +57,7 @@ def test_a_disk_that_is_full_indeed(tmp_path: Path) -> None:
     assert not [*(tmp_path / "runs" / "digits" / "checkpoints").iterdir()]
 
 
-@pytest.mark.full
+@pytest.mark.full("whole runs of the program")
 def test_a_report_that_nobody_can_read(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -67,7 +67,7 @@ def test_a_report_that_nobody_can_read(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (5, line)
 
 
-@pytest.mark.full
+@pytest.mark.full("whole runs of the program")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_signal_and_what_it_leaves(number: signal.Signals, tmp_path: Path) -> None:
     long = [sys.executable, "-m", "adamx", "--steps", "2240", "--checkpoint-every", "56"]

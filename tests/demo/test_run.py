@@ -29,7 +29,7 @@ def small() -> Iterator[None]:
         yield
 
 
-@pytest.mark.full
+@pytest.mark.full("whole runs of the program")
 def test_default_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,7 +42,7 @@ def test_default_run(
     assert err == ""
 
 
-@pytest.mark.full
+@pytest.mark.full("whole runs of the program")
 @pytest.mark.parametrize("name", CHOICES)
 def test_every_optimizer_learns_in_four_passes(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -96,7 +96,7 @@ def test_same_seed_same_numbers(short: Any, tmp_path: Path) -> None:
     assert again["curves"] != other["curves"]
 
 
-@pytest.mark.full
+@pytest.mark.full("whole runs of the program")
 @pytest.mark.parametrize("mode", ["lazy", "dense"])
 def test_shortest_runs(mode: str, tmp_path: Path) -> None:
     metrics = run(tmp_path, "--mode", mode, "--steps", "1")

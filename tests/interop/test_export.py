@@ -20,7 +20,7 @@ import pytest
 import safetensors.numpy
 
 import adamx
-from adamx.interop import export, flat_files
+from adamx.interop import export, flat_files, leaves
 
 SUFFIXES = (".npz", ".safetensors")
 every_format = pytest.mark.parametrize("suffix", SUFFIXES)
@@ -171,8 +171,8 @@ CONTAINERS = {
 
 @pytest.mark.parametrize("into", CONTAINERS)
 def test_containers_may_change_if_the_names_stay(into: str) -> None:
-    leaves = {"b": jnp.arange(2), "w": [jnp.ones(1), (jnp.zeros(3), None)]}
-    flat = export.to_flat(leaves)
+    given = {"b": jnp.arange(2), "w": [jnp.ones(1), (jnp.zeros(3), None)]}
+    flat = export.to_flat(given)
     assert list(flat) == ["b", "w/0", "w/1/0"]
     like = CONTAINERS[into](b=jnp.zeros(2, int), w=(jnp.zeros(1), [jnp.ones(3), None]))
     loaded = export.from_flat(flat, like)
@@ -261,9 +261,14 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(suffix: str, tmp_path: Path
     assert refused > 0.7 * len(range(len(whole)))
 
 
+def contents_of(path: Path) -> flat_files.Contents:
+    with flat_files._open_npz(path) as file:
+        return flat_files.Contents(file.header, {name: file.array(name) for name in file.described})
+
+
 def rewritten(path: Path, **changes: Any) -> None:
     """The file with another header."""
-    contents = flat_files._read_npz(path)
+    contents = contents_of(path)
     header = {**contents.header, **changes}
     with open(path, "wb") as file:
         flat_files._write_npz(file, contents.arrays, json.dumps(header))
@@ -291,7 +296,7 @@ def test_another_header_is_refused(changes: Any, message: str, tmp_path: Path) -
 def test_an_array_put_in_place_of_another_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     export.save(path, SMALL)
-    contents = flat_files._read_npz(path)
+    contents = contents_of(path)
     contents.arrays["a"][0] = 5.0
     with open(path, "wb") as file:
         flat_files._write_npz(file, contents.arrays, json.dumps(contents.header))
@@ -304,8 +309,10 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     export.save(path, SMALL)
     with zipfile.ZipFile(path, "a") as archive, archive.open("evil.npy", "w") as entry:
         np.lib.format.write_array(entry, np.array([print], object), allow_pickle=True)
-    with pytest.raises(ValueError, match=r"damaged, .*allow_pickle=False"):
+    with pytest.raises(ValueError, match="was altered"):
         export.load(path, SMALL)
+    with flat_files._open_npz(path) as file, pytest.raises(ValueError, match="allow_pickle=False"):
+        file.array("evil")
 
 
 def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
@@ -432,3 +439,145 @@ def test_without_safetensors_its_files_ask_for_it(
     for call in (lambda: export.save(path, SMALL), lambda: export.load(path, SMALL)):
         with pytest.raises(ModuleNotFoundError, match="safetensors"):
             call()
+
+
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        "text",
+        b"bytes",
+        print,
+        object(),
+        np.array(["a", 1], object),
+        np.array([1 + 0j], np.clongdouble),
+        np.ones(2, np.longdouble),
+        np.ma.masked_array([1.0, 2.0], [True, False]),
+        np.datetime64("2020-01-01"),
+        np.zeros(2, [("a", "f4")]),
+        np.zeros(2, "V3"),
+        jax.ShapeDtypeStruct((2,), "float32"),
+    ],
+    ids=lambda leaf: type(leaf).__name__ + str(getattr(leaf, "dtype", "")),
+)
+def test_leaves_that_hold_no_numbers_are_named(leaf: Any, tmp_path: Path) -> None:
+    for owner, call in (
+        ("to_flat", export.to_flat),
+        ("save", lambda tree: export.save(tmp_path / "x.npz", tree)),
+    ):
+        with pytest.raises(TypeError, match=f"^{owner}: 'a/b' is "):
+            call({"a": {"b": leaf}})
+    with pytest.raises(TypeError, match=r"^from_flat: 'b' is "):
+        export.from_flat({"b": leaf}, {"b": jnp.zeros(2)})
+    assert not [*tmp_path.iterdir()]
+
+
+def test_what_is_traced_is_not_saved() -> None:
+    with pytest.raises(TypeError, match=r"to_flat: 'a' is .*outside of `jit`"):
+        jax.jit(lambda a: export.to_flat({"a": a}))(1.0)
+
+
+@pytest.mark.parametrize("flat", [[1.0], None, "a", 3], ids=repr)
+def test_flat_arrays_are_a_dictionary(flat: Any) -> None:
+    with pytest.raises(TypeError, match="`flat` must be a dictionary of arrays by path"):
+        export.from_flat(flat, {"a": 1.0})
+
+
+def nested(kind: Any, depth: int) -> Any:
+    value: Any = 1.0
+    for _ in range(depth):
+        value = [value] if kind is list else (value,) if kind is tuple else {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("kind", [list, tuple, dict])
+def test_endless_nesting_is_refused_and_breaks_nothing(kind: Any, tmp_path: Path) -> None:
+    path, deep = tmp_path / "x.npz", nested(kind, 10_000)
+    export.save(path, SMALL)
+    for owner, call in (
+        ("to_flat", lambda: export.to_flat(deep)),
+        ("from_flat", lambda: export.from_flat({}, deep)),
+        ("save", lambda: export.save(path, deep)),
+        ("save", lambda: export.save(path, SMALL, {"a": deep})),
+        ("load", lambda: export.load(path, deep)),
+        ("load", lambda: export.load(path, SMALL, {"a": deep})),
+    ):
+        with pytest.raises(ValueError, match=f"^{owner}: nested more than"):
+            call()
+    assert same(export.load(path, SMALL), SMALL)
+    export.from_flat(export.to_flat(nested(kind, 200)), nested(kind, 200))
+    twice: Any = 1.0
+    for _ in range(40):  # 2**40 leaves, but 40 lists
+        twice = [twice, twice]
+    leaves.check_depth("here", twice)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"f": print}, {"a": {1, 2}}, {"a": np.ones(2)}, {"a": float("nan")}, {(1, 2): 3}, {"a": 1j}],
+    ids=repr,
+)
+def test_a_configuration_is_plain_json(config: Any, tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with pytest.raises((TypeError, ValueError), match=r"^save: `config` must be plain JSON: "):
+        export.save(path, SMALL, config)
+    export.save(path, SMALL)
+    with pytest.raises((TypeError, ValueError), match=r"^load: `config` must be plain JSON: "):
+        export.load(path, SMALL, config)
+
+
+@every_format
+def test_a_missing_file_or_folder_is_named(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"none{suffix}"
+    for call in (lambda: export.load(path, SMALL), lambda: export.load_config(path)):
+        with pytest.raises(FileNotFoundError, match=rf"there is no file .*none{suffix}"):
+            call()
+    with pytest.raises(FileNotFoundError, match=r"save: there is no folder .*none for x\."):
+        export.save(tmp_path / "none" / f"x{suffix}", SMALL)
+    for call in (lambda p: export.load(p, SMALL), lambda p: export.save(p, SMALL)):
+        with pytest.raises(TypeError, match="`path` must be the path of a file, got 3"):
+            call(3)
+
+
+@every_format
+def test_the_header_is_compared_before_an_array_is_read(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file may say that it holds more than there is memory."""
+    path = tmp_path / f"x{suffix}"
+    export.save(path, SMALL, {"lr": 0.1})
+
+    def no_array(*_: Any) -> None:
+        raise AssertionError("an array was read")
+
+    monkeypatch.setattr(np.lib.format, "read_array", no_array)
+    monkeypatch.setattr(flat_files, "_checksum", no_array)
+    for like, config, message in (
+        ({**SMALL, "a": jnp.zeros(4)}, None, "a: float32\\[3\\], but float32\\[4\\]"),
+        ({**SMALL, "b": jnp.ones(())}, None, "b: bfloat16\\[\\], but float32\\[\\]"),
+        ({"a": SMALL["a"]}, None, "unexpected: b"),
+        (SMALL, {"lr": 0.2}, "config.lr was 0.1, now 0.2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            export.load(path, like, config)
+
+
+def test_a_small_file_does_not_hold_much(tmp_path: Path) -> None:
+    """Neither by compression nor by an array that is larger than the header says."""
+    path = tmp_path / "x.npz"
+    export.save(path, SMALL)
+    contents = contents_of(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("adamx.json", json.dumps(contents.header))
+        for name, array in contents.arrays.items():
+            with archive.open(f"{name}.npy", "w") as entry:
+                np.lib.format.write_array(entry, array)
+    for read in (lambda: export.load(path, SMALL), lambda: export.load_config(path)):
+        with pytest.raises(ValueError, match=r"is damaged, .*adamx.json is compressed"):
+            read()
+    for wrong in (np.zeros(10**6, np.float32), np.zeros(3, np.float64), np.zeros((3, 1), "f4")):
+        with open(path, "wb") as file:
+            flat_files._write_npz(
+                file, {**contents.arrays, "a": wrong}, json.dumps(contents.header)
+            )
+        with pytest.raises(ValueError, match=r"is damaged, .*'a' is float.*, not as it says"):
+            export.load(path, SMALL)

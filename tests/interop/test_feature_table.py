@@ -56,7 +56,7 @@ DOCUMENTED = {
     | {"iterations", "variables", "build", "update_step", "minimize", "apply_gradients"}
     | {"add_variable", "add_variable_from_reference", "aggregate_gradients", "compute_gradients"}
     | {"finalize_variable_values", "exclude_from_weight_decay", "get_config", "from_config"},
-    "Keras 3": {"Adam", "AdamW", "Nadam", "Adamax", "Lamb"}
+    "Keras 3": {"Adam", "AdamW", "Nadam", "Adamax", "Lamb", "LossScaleOptimizer"}
     | {"loss_scale_factor", "gradient_accumulation_steps", "get_config", "from_config"},
 }
 ARGUMENTS = set().union(*DOCUMENTED.values()) & (

@@ -76,7 +76,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "Lamb": ("Lamb", BASE),
     "Lamb-weight_decay": ("Lamb", {**BASE, "learning_rate": HALVING, "weight_decay": 0.9}),
 }
-every_case = pytest.mark.parametrize("case", CASES)
+SMOKE = ("Adam", "AdamW-all", "Nadam-schedule", "Adamax-epsilon", "Lamb-weight_decay")
+every_case = pytest.mark.parametrize(
+    "case",
+    [
+        case if case in SMOKE else pytest.param(case, marks=pytest.mark.full("one case more"))
+        for case in CASES
+    ],
+)
 
 
 def make_theirs(case: str) -> Any:
@@ -214,15 +221,49 @@ def test_configurations_go_both_ways(case: str) -> None:
     before = copy.deepcopy(config)
     read = ours.from_config(config, kind)
     assert config == before
-    assert ours.get_config(read) == config
-    # Keras writes the float32 number; the optimizers are the same otherwise.
-    if "schedule" not in case and not isinstance(CASES[case][1]["learning_rate"], tuple):
-        read = ours.set_learning_rate(read, CASES[case][1]["learning_rate"])
-        assert read.replace(scope=tx.name) == tx
-    assert ours.from_config(theirs.optimizers.serialize(optimizer)).kind == kind
-    assert ours.from_config(config).kind == kind
+    if isinstance(config["learning_rate"], float):  # A schedule is kept as Keras wrote it.
+        assert read == tx
+    # Keras writes the digits of float32 and a name of its own.
+    written = {**ours.get_config(read), "name": config["name"]}
+    if isinstance(config["learning_rate"], float):
+        written["learning_rate"] = float(np.float32(written["learning_rate"]))
+    assert written == config
+    serialised = theirs.optimizers.serialize(optimizer)
+    assert ours.from_config(serialised) == read
+    theirs.optimizers.deserialize(serialised)  # lowers the name of the class, in place
+    assert ours.from_config(serialised) == read
+    assert ours.from_config(config) == read
     back = type(optimizer).from_config(ours.get_config(tx))
     assert {**back.get_config(), "name": ""} == {**config, "name": ""}
+
+
+def test_a_loss_scale_is_that_of_keras() -> None:
+    """Every step there and here, with gradients that overflow; then weights and configuration."""
+    optimizer = theirs.optimizers.LossScaleOptimizer(
+        theirs.optimizers.Adam(**BASE, use_ema=True), initial_scale=2.0**10, dynamic_growth_steps=3
+    )
+    tx = ours.LossScaleOptimizer(ours.Adam(**BASE, use_ema=True), 2.0**10, 3)
+    optimizer.build(keras_variables(start()))
+    weights, variables = [v.value for v in optimizer.variables], start()
+    values, state = start(), ours.build(tx, start())
+    for step in range(12):
+        scale = adamx.loss_scale(state)
+        grads = [scale * g for g in gradients(step)]
+        if step in (1, 2, 9):
+            grads[0] = grads[0].at[0].set(jnp.inf)
+        # As `model.fit` does it; `apply` alone leaks tracers on this backend.
+        variables, weights = optimizer.stateless_apply(weights, grads, variables)
+        values, state = ours.apply_gradients(tx, zip(grads, values, strict=True), state)
+        assert float(adamx.loss_scale(state)) == float(weights[3])
+        assert_same_path([values], [variables])
+    assert int(ours.iterations(state)) == int(weights[4]) == 9
+    for mine, other in zip(ours.get_weights(tx, state), weights, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
+    assert int(ours.iterations(ours.set_weights(tx, ours.build(tx, values), weights))) == 9
+    config = theirs.optimizers.serialize(optimizer)
+    assert ours.from_config(config) == tx
+    back = type(optimizer).from_config(ours.get_config(tx))
+    assert back.get_config()["inner_optimizer"]["class_name"] == "Adam"
 
 
 def test_the_weights_have_their_order() -> None:

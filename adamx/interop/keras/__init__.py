@@ -10,6 +10,7 @@ from adamx.interop.keras.gradients import (
     get_gradients,
 )
 from adamx.interop.keras.lamb import Lamb
+from adamx.interop.keras.loss_scale import LossScaleOptimizer
 from adamx.interop.keras.methods import (
     apply_gradients,
     build,
@@ -24,6 +25,7 @@ from adamx.interop.keras.rates import schedule
 from adamx.interop.keras.settings import (
     exclude_from_weight_decay,
     learning_rate,
+    set_hyperparameters,
     set_learning_rate,
 )
 from adamx.interop.keras.variables import (
@@ -48,6 +50,7 @@ __all__ = [
     "Nadam",
     "Adamax",
     "Lamb",
+    "LossScaleOptimizer",
     "schedule",
     "GradientsClipOption",
     "EMAOption",
@@ -66,6 +69,7 @@ __all__ = [
     "finalize_variable_values",
     "learning_rate",
     "set_learning_rate",
+    "set_hyperparameters",
     # The state.
     "iterations",
     "variables",

@@ -11,6 +11,7 @@ from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.transformation import GradientTransformation
 from adamx.family.adam import scale_by_adam
 from adamx.family.amsgrad import scale_by_amsgrad
+from adamx.interop.arguments import check_switch
 from adamx.interop.keras.building import (
     Around,
     EMAOption,
@@ -26,13 +27,11 @@ _LEARNING_RATE = 0.001
 
 
 def _core(
-    kind: str, preset: str, beta_1: Any, beta_2: Any, epsilon: Any, amsgrad: bool, hat: bool
+    kind: str, preset: str, beta_1: Any, beta_2: Any, epsilon: Any, amsgrad: Any, hat: bool
 ) -> GradientTransformation:
     rules = rules_of(kind, preset)
     b1, b2, eps = hyperparameters(kind, rules, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
-    if not isinstance(amsgrad, bool):
-        raise TypeError(f"{kind}: `amsgrad` must be True or False, got {amsgrad!r}")
-    if amsgrad:
+    if check_switch(kind, "amsgrad", amsgrad):
         return scale_by_amsgrad(b1, b2, eps, raw_maximum=True, eps_hat=hat)
     return scale_by_adam(b1, b2, eps, eps_hat=hat)
 
@@ -60,7 +59,7 @@ def _options(around: Around, clips: GradientsClipOption | None, ema: EMAOption |
         for field in values:
             if getattr(around, field) != Around._field_defaults[field]:
                 raise ValueError(f"Adam: give `{field}` or `{name}`, not both")
-        if name == "ema_option" and not values["use_ema"]:
+        if name == "ema_option" and not check_switch("EMAOption", "use_ema", values["use_ema"]):
             continue
         around = around._replace(**values)
     return around
@@ -152,7 +151,8 @@ def Adam(
           ('learning_rate', scale_by_learning_rate(learning_rate=0.1)),
       )
     """
-    core = _core("Adam", preset, beta_1, beta_2, epsilon, amsgrad, not adaptive_epsilon)
+    hat = not check_switch("Adam", "adaptive_epsilon", adaptive_epsilon)
+    core = _core("Adam", preset, beta_1, beta_2, epsilon, amsgrad, hat)
     around = Around(
         learning_rate=_rate(learning_rate, lr),
         name=name,

@@ -25,6 +25,9 @@ def Adamax(
     loss_scale_factor: float | None = None,
     gradient_accumulation_steps: int | None = None,
     name: str = "Adamax",
+    *,
+    jit_compile: bool = True,
+    preset: str = "keras",
 ) -> KerasOptimizer:
     """Adamax with the numbers of Keras 3: epsilon beside the maximum.
 
@@ -35,8 +38,9 @@ def Adamax(
     Args:
       learning_rate, beta_1, beta_2, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema,
         ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
-        name: see `Adam`.
+        name, jit_compile: see `Adam`.
       epsilon: added to the largest gradient so far; None for 1e-7.
+      preset: see `Adam`.
 
     Raises:
       ValueError, TypeError: as `Adam`.
@@ -49,7 +53,7 @@ def Adamax(
       >>> keras.Adamax().chain.links[0]
       scale_by_adamax(b1=0.9, b2=0.999, eps=1e-07, eps_outside=True)
     """
-    rules = rules_of("Adamax", "keras")
+    rules = rules_of("Adamax", preset)
     b1, b2, eps = hyperparameters("Adamax", rules, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
     around = Around(
         learning_rate=learning_rate,
@@ -63,5 +67,7 @@ def Adamax(
         ema_overwrite_frequency=ema_overwrite_frequency,
         loss_scale_factor=loss_scale_factor,
         gradient_accumulation_steps=gradient_accumulation_steps,
+        jit_compile=jit_compile,
+        preset=preset,
     )
     return build_optimizer("Adamax", scale_by_adamax(b1, b2, eps, eps_outside=True), around)

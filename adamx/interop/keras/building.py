@@ -11,6 +11,7 @@ from adamx.core import fields
 from adamx.core.chain import NamedChain, named_chain
 from adamx.core.fields import Where
 from adamx.core.transformation import GradientTransformation
+from adamx.interop.arguments import check_switch
 from adamx.interop.keras.links import (
     DecayThenTrustRatio,
     FixedLossScale,
@@ -98,7 +99,7 @@ class Around(NamedTuple):
     preset: str = "keras"
 
 
-def _check_numbers(kind: str, values: Mapping[str, Any]) -> None:
+def check_numbers(kind: str, values: Mapping[str, Any]) -> None:
     """Raises for a number outside its range, and for what is neither a number nor a schedule."""
     for name in filter(values.__contains__, _RANGES):
         value = as_hyperparameter(values[name])
@@ -109,7 +110,7 @@ def _check_numbers(kind: str, values: Mapping[str, Any]) -> None:
 
 def hyperparameters(kind: str, rules: Preset, **values: Any) -> list[Any]:
     """beta_1, beta_2 and epsilon ready for a core: numbers, schedules, and what stands for None."""
-    _check_numbers(kind, values)
+    check_numbers(kind, values)
     if values["epsilon"] is None:
         values["epsilon"] = 1e-7
     elif isinstance(values["epsilon"], (int, float)) and values["epsilon"] == 0.0:
@@ -119,7 +120,7 @@ def hyperparameters(kind: str, rules: Preset, **values: Any) -> list[Any]:
 
 def rules_of(kind: str, preset: str) -> Preset:
     """The preset of this name."""
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise ValueError(f"{kind}: `preset` must be one of {', '.join(PRESETS)}, got {preset!r}")
     return PRESETS[preset]
 
@@ -130,9 +131,13 @@ def _clips(kind: str, around: Around, rules: Preset) -> Iterator[tuple[str, Any]
     given = [name for name, limit in limits.items() if limit is not None]
     both_norms = "clipnorm" in given and "global_clipnorm" in given
     if len(given) > 1 and (both_norms or not rules.several_clips):
+        norm = given[-1]
+        remedy = f"leave one out, or put `adamx.{_CLIPS[norm].__name__}` in a chain before {kind}"
+        if around.preset == "tensorflow" and not both_norms:
+            remedy = "TensorFlow forgets `clipvalue` beside a norm: leave it out for its numbers"
         raise ValueError(
             f"{kind}: only one of {', '.join(_CLIPS)} can be set, got {' and '.join(given)}; "
-            "`preset='legacy'` takes a value together with a norm"
+            f"{remedy}"
         )
     if given and around.gradient_transformers:
         raise ValueError(
@@ -157,10 +162,7 @@ def _aggregation(kind: str, around: Around) -> Iterator[tuple[str, Any]]:
 
 
 def _average(kind: str, around: Around, rules: Preset, every: int) -> Iterator[tuple[str, Any]]:
-    use_ema = around.use_ema
-    if not isinstance(use_ema, bool):
-        raise TypeError(f"{kind}: `use_ema` must be True or False, got {use_ema!r}")
-    if not use_ema:
+    if not check_switch(kind, "use_ema", around.use_ema):
         if around.ema_overwrite_frequency is not None:
             raise ValueError(f"{kind}: `ema_overwrite_frequency` has no effect without `use_ema`")
         return
@@ -223,7 +225,7 @@ def build_optimizer(kind: str, core: GradientTransformation, around: Around) -> 
             f"{kind}: `name` must be a string, got {around.name!r}; give the arguments after it by "
             "keyword"
         )
-    _check_numbers(kind, around._asdict())
+    check_numbers(kind, around._asdict())
     return KerasOptimizer(
         kind=kind,
         scope=around.name,

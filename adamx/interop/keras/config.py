@@ -11,17 +11,22 @@ import jax
 import numpy as np
 
 from adamx.family.amsgrad import ScaleByAmsgrad
+from adamx.interop.arguments import check_switch
 from adamx.interop.keras.adam import Adam, AdamW
 from adamx.interop.keras.adamax import Adamax
 from adamx.interop.keras.lamb import Lamb
 from adamx.interop.keras.links import DecayThenTrustRatio
+from adamx.interop.keras.loss_scale import LossScaleOptimizer
 from adamx.interop.keras.nadam import Nadam
 from adamx.interop.keras.optimizer import KerasOptimizer, Part, check_optimizer, parts_of
 from adamx.interop.keras.rates import KerasSchedule, decomposed, schedule_to_config
+from adamx.interop.leaves import check_depth
 
 _FACTORIES: dict[str, Callable[..., KerasOptimizer]] = {
-    factory.__name__: factory for factory in (Adam, AdamW, Nadam, Adamax, Lamb)
+    factory.__name__: factory for factory in (Adam, AdamW, Nadam, Adamax, Lamb, LossScaleOptimizer)
 }
+# Keras lowers the name of a class when it reads a configuration, in place.
+_CLASSES = {name.lower(): name for name in _FACTORIES}
 # What an argument is where an optimizer does without it; all others are None.
 _WITHOUT: dict[str, Any] = {
     "decay": 0.0,
@@ -30,6 +35,20 @@ _WITHOUT: dict[str, Any] = {
     "jit_compile": True,
     "is_legacy_optimizer": False,
     "amsgrad": False,
+}
+# What every configuration of these holds, and says nothing.
+_IMPLIED: dict[str, dict[str, Any]] = {
+    "Nadam": {"decay": 0.004},  # the legacy one's `schedule_decay`
+    "Adamax": {"decay": 0.0},
+    "Lamb": {"decay": 0.0},
+    "LossScaleOptimizer": {
+        **dict.fromkeys(("weight_decay", "clipnorm", "global_clipnorm", "clipvalue")),
+        **dict.fromkeys(("ema_overwrite_frequency", "loss_scale_factor")),
+        "gradient_accumulation_steps": None,
+        "use_ema": False,
+        "ema_momentum": 0.99,
+        "dynamic": True,
+    },
 }
 # What a configuration holds, in Keras's order, by preset; the numbers of the core follow.
 _KEYS = {
@@ -106,11 +125,13 @@ def _known(tx: KerasOptimizer) -> dict[str, Any]:
         return otherwise if part is None else getattr(part.link, attribute)
 
     rate, decay = decomposed(field("learning_rate", "learning_rate"))
+    legacy_nadam = (tx.kind, tx.preset) == ("Nadam", "legacy")
     decays = isinstance(decay_link, DecayThenTrustRatio) or "weight_decay" in parts
     return {
         "name": tx.name,
         "learning_rate": rate,
-        "decay": decay,
+        # The legacy Nadam has the decay of its momentum under this name.
+        "decay": tx.rules.nadam_decay if legacy_nadam else decay,
         "weight_decay": getattr(decay_link, "weight_decay", None) if decays else None,
         "clipnorm": field("clipnorm", "max_norm"),
         "global_clipnorm": field("global_clipnorm", "max_norm"),
@@ -151,7 +172,16 @@ def get_config(tx: KerasOptimizer) -> dict[str, Any]:
       >>> config["learning_rate"], config["clipnorm"], config["beta_1"]
       (0.01, 1.0, 0.9)
     """
-    known = _known(check_optimizer("get_config", tx))
+    scaled = parts_of(check_optimizer("get_config", tx)).get("dynamic_scale")
+    if scaled is not None:
+        link: Any = scaled.link
+        return {
+            "name": tx.name,
+            "inner_optimizer": _serialised(tx.kind, tx.replace(scope=tx.kind, chain=link.inner)),
+            "initial_scale": _plain(link.initial_scale, "initial_scale"),
+            "dynamic_growth_steps": int(link.growth_interval),
+        }
+    known = _known(tx)
     core = ["beta_1", "beta_2", "epsilon"]
     if tx.kind in ("Adam", "AdamW"):
         core.append("amsgrad")
@@ -174,22 +204,42 @@ def get_config(tx: KerasOptimizer) -> dict[str, Any]:
     return config
 
 
+def _serialised(kind: str, tx: KerasOptimizer) -> dict[str, Any]:
+    """As Keras's `serialize` writes it."""
+    module = "keras.optimizers"
+    return {
+        "module": module,
+        "class_name": kind,
+        "config": get_config(tx),
+        "registered_name": None,
+    }
+
+
 def _preset_of(config: Mapping[str, Any]) -> str:
     """The generation of Keras that wrote it."""
     if "is_legacy_optimizer" in config:
-        return "legacy" if config["is_legacy_optimizer"] else "tensorflow"
+        legacy = check_switch("from_config", "is_legacy_optimizer", config["is_legacy_optimizer"])
+        return "legacy" if legacy else "tensorflow"
     return "legacy" if {"decay", "lr"} & set(config) else "keras"
 
 
-def _class_of(config: Mapping[str, Any]) -> str:
-    """The class that a dictionary without `class_name` is of, where its name or its keys say so.
+def _named_after(name: Any) -> str | None:
+    """The class that Keras named an optimizer after: Lamb of `lamb`, of the second one `lamb_1`."""
+    return _CLASSES.get(re.sub(r"_\d+$", "", str(name)).lower().replace("_", ""))
 
-    Keras names an optimizer after its class, with a number from the second one on: `adam_w_1`.
-    """
-    name = re.sub(r"_\d+$", "", str(config.get("name"))).lower().replace("_", "")
-    for known in _FACTORIES:
-        if known.lower() == name:
-            return known
+
+def _shortest(value: Any) -> Any:
+    """What was written, for the digits that a number has after it was a variable of float32."""
+    if not isinstance(value, float) or float(np.float32(value)) != value:
+        return value
+    return float(str(np.float32(value)))
+
+
+def _class_of(config: Mapping[str, Any]) -> str:
+    """The class that a dictionary without `class_name` is of, where its name or its keys say so."""
+    named = _named_after(config.get("name"))
+    if named is not None:
+        return named
     if "amsgrad" in config:
         return "Adam"  # AdamW has it too, and does the same with the same numbers
     raise ValueError(
@@ -207,13 +257,15 @@ def from_config(
     Args:
       config: what `get_config` of an optimizer of Keras or TensorFlow, or the function here,
         returned; also what `keras.optimizers.serialize` returned, with the class in it.
-      class_name: Adam, AdamW, Nadam, Adamax or Lamb.  None takes it from what `serialize` wrote,
-        else from the name that Keras gives to an optimizer of that class (`lamb`, `lamb_1`); under
-        another name only Adam is known, by its key `amsgrad`.
+      class_name: Adam, AdamW, Nadam, Adamax, Lamb or LossScaleOptimizer, in any case.  None takes
+        it from what `serialize` wrote, else from the name that Keras gives to an optimizer of that
+        class (`lamb`, `lamb_1`); under another name only Adam is known, by its key `amsgrad`.
       preset: see `Adam`; None to tell by the keys.
 
     Returns:
-      The optimizer; the dictionary is not changed.
+      The optimizer; the dictionary is not changed.  A number with the digits of a float32 variable
+        (0.0010000000474974513) is the one that was written (0.001), and a name that Keras gave
+        (`adam_1`) is the default one.
 
     Raises:
       ValueError: an unknown class, or none that could be told; an unknown key (named), or numbers
@@ -226,33 +278,47 @@ def from_config(
       >>> keras.from_config(config) == keras.Adam(0.01, beta_1=0.8)
       True
     """
-    if not isinstance(config, Mapping):
-        raise TypeError(f"from_config: expected a dictionary, got {config!r}")
-    if "class_name" in config:
+    owner = "from_config"
+    check_depth(owner, config)
+    if isinstance(config, Mapping) and "class_name" in config:
         serialised, config = config["class_name"], config.get("config", {})
-        if class_name not in (None, serialised):
+        if not isinstance(serialised, str):
+            raise TypeError(f"{owner}: `class_name` must be a string, got {serialised!r}")
+        if class_name is not None and class_name.lower() != serialised.lower():
             raise ValueError(
-                f"from_config: the dictionary is of class {serialised!r}, but "
+                f"{owner}: the dictionary is of class {serialised!r}, but "
                 f"`class_name={class_name!r}`"
             )
         class_name = serialised
-    if class_name is None:
-        class_name = _class_of(config)
-    if class_name not in _FACTORIES:
+    if not isinstance(config, Mapping):
+        raise TypeError(f"{owner}: expected a dictionary, got {config!r}")
+    kind = _class_of(config) if class_name is None else _CLASSES.get(str(class_name).lower())
+    if kind is None:
         raise ValueError(
-            f"from_config: unknown class {class_name!r}; known are {', '.join(_FACTORIES)}"
+            f"{owner}: unknown class {class_name!r}; known are {', '.join(_FACTORIES)}"
         )
-    factory = _FACTORIES[class_name]
-    known = set(inspect.signature(factory).parameters) - {"preset"} | {"is_legacy_optimizer"}
-    unknown = [key for key in config if key not in known]
+    factory = _FACTORIES[kind]
+    takes = inspect.signature(factory).parameters
+    arguments = {key: _shortest(x) for key, x in config.items()}
+    generation = _preset_of(arguments) if preset is None else preset
+    arguments.pop("is_legacy_optimizer", None)
+    for key, without in _IMPLIED.get(kind, {}).items():
+        if key in arguments and arguments[key] == without:
+            del arguments[key]
+    known = set(takes) - {"preset"}
+    unknown = [key for key in arguments if key not in known]
     if unknown:
         raise ValueError(
-            f"from_config: unknown key {unknown[0]!r} for {class_name}; known are "
-            f"{', '.join(sorted(known))}"
+            f"{owner}: unknown key {unknown[0]!r} for {kind}; known are "
+            f"{', '.join(sorted({*known, 'is_legacy_optimizer'}))}"
         )
-    arguments = {key: x for key, x in config.items() if key != "is_legacy_optimizer"}
-    if "preset" in inspect.signature(factory).parameters:
-        arguments["preset"] = _preset_of(config) if preset is None else preset
+    if _named_after(arguments.get("name")) == kind:
+        del arguments["name"]  # Keras's own, not the user's
+    if kind == "LossScaleOptimizer":
+        inner = arguments.pop("inner_optimizer", None)
+        return LossScaleOptimizer(from_config(inner, preset=preset), **arguments)
+    if "preset" in takes:
+        arguments["preset"] = generation
     if not arguments.get("use_ema", False):
         arguments.pop("ema_momentum", None)
     return factory(**arguments)

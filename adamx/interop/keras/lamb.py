@@ -25,6 +25,9 @@ def Lamb(
     loss_scale_factor: float | None = None,
     gradient_accumulation_steps: int | None = None,
     name: str = "Lamb",
+    *,
+    jit_compile: bool = True,
+    preset: str = "keras",
 ) -> KerasOptimizer:
     """Lamb with the numbers of Keras 3: weights decay first, outside of the trust ratio.
 
@@ -35,8 +38,9 @@ def Lamb(
     Args:
       learning_rate, beta_1, beta_2, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema,
         ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
-        name: see `Adam`.
+        name, jit_compile: see `Adam`.
       epsilon: added to the root of the corrected v; None for 1e-7.
+      preset: see `Adam`; TensorFlow has no Lamb of its own, only what goes around it.
 
     Raises:
       ValueError, TypeError: as `Adam`.
@@ -50,7 +54,7 @@ def Lamb(
       >>> [name for name in keras.Lamb().chain.names]
       ['core', 'trust_ratio', 'learning_rate']
     """
-    rules = rules_of("Lamb", "keras")
+    rules = rules_of("Lamb", preset)
     b1, b2, eps = hyperparameters("Lamb", rules, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
     around = Around(
         learning_rate=learning_rate,
@@ -64,5 +68,7 @@ def Lamb(
         ema_overwrite_frequency=ema_overwrite_frequency,
         loss_scale_factor=loss_scale_factor,
         gradient_accumulation_steps=gradient_accumulation_steps,
+        jit_compile=jit_compile,
+        preset=preset,
     )
     return build_optimizer("Lamb", scale_by_adam(b1, b2, eps), around)

@@ -20,6 +20,7 @@ from adamx.interop.keras.optimizer import (
     KerasOptimizerState,
     check_optimizer,
     parts_of,
+    states_of,
     with_states,
 )
 from adamx.interop.keras.weights import get_slot
@@ -270,4 +271,4 @@ def finalize_variable_values(state: KerasOptimizerState, params: Params) -> Para
       1.0 1.25
     """
     tree.check_state("finalize_variable_values", state, KerasOptimizerState)
-    return eval_params(state, params) if "ema" in state.inner_state else params
+    return eval_params(state, params) if "ema" in states_of(state) else params

@@ -25,6 +25,9 @@ def Nadam(
     loss_scale_factor: float | None = None,
     gradient_accumulation_steps: int | None = None,
     name: str = "Nadam",
+    *,
+    jit_compile: bool = True,
+    preset: str = "keras",
 ) -> KerasOptimizer:
     """Nadam with the numbers of Keras 3: the momentum grows from beta_1 / 2 to beta_1.
 
@@ -35,8 +38,9 @@ def Nadam(
     Args:
       learning_rate, beta_1, beta_2, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema,
         ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
-        name: see `Adam`.
+        name, jit_compile: see `Adam`.
       epsilon: added to the root of the corrected v, despite what its page says; None for 1e-7.
+      preset: see `Adam`; "legacy" has 0.96**(0.004 t), its `schedule_decay`, in place of 0.96**t.
 
     Raises:
       ValueError, TypeError: as `Adam`.
@@ -49,7 +53,7 @@ def Nadam(
       >>> keras.Nadam().chain.links[0].momentum_decay
       1.0
     """
-    rules = rules_of("Nadam", "keras")
+    rules = rules_of("Nadam", preset)
     b1, b2, eps = hyperparameters("Nadam", rules, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
     around = Around(
         learning_rate=learning_rate,
@@ -63,5 +67,9 @@ def Nadam(
         ema_overwrite_frequency=ema_overwrite_frequency,
         loss_scale_factor=loss_scale_factor,
         gradient_accumulation_steps=gradient_accumulation_steps,
+        jit_compile=jit_compile,
+        preset=preset,
     )
-    return build_optimizer("Nadam", scale_by_nadam(b1, b2, eps, momentum_decay=1.0), around)
+    return build_optimizer(
+        "Nadam", scale_by_nadam(b1, b2, eps, momentum_decay=rules.nadam_decay), around
+    )

@@ -10,14 +10,16 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
-from adamx.core.chain import LinkedTransformation, NamedChain
+from adamx.core.chain import NamedChain
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
+from adamx.core.mask import resolve_mask
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.interop.keras.links import device_placed
 from adamx.interop.keras.presets import PRESETS, Preset
-from adamx.transforms.accumulation import MultiSteps
 
+# Parts that run others, and where their states keep those of the others.
+NESTING = {"accumulate": "inner_opt_state", "dynamic_scale": "inner_state"}
 KINDS = ("Adam", "AdamW", "Nadam", "Adamax", "Lamb")
 
 
@@ -85,12 +87,19 @@ class KerasOptimizer(GradientTransformation):
         return PRESETS[self.preset]
 
     def init(self, params: Params) -> State:
+        for part in parts_of(self).values():
+            # A pattern that is found nowhere is an error here, not in the first step.
+            resolve_mask(self.name, getattr(part.link, "mask", None), params)
         with jax.named_scope(self.scope):
             state = KerasOptimizerState(jnp.zeros((), jnp.int32), self.chain.init(params))
         return state if self.mesh is None else device_placed(state, self.mesh)
 
     def _advance(self, state: State, inner_state: State) -> KerasOptimizerState:
-        return KerasOptimizerState(numerics.safe_increment(state.count), inner_state)
+        count = numerics.safe_increment(state.count)
+        if "dynamic_scale" in inner_state:  # A skipped step never happened.
+            skipped = inner_state["dynamic_scale"].skipped_in_a_row > 0
+            count = jnp.where(skipped, state.count, count)
+        return KerasOptimizerState(count, inner_state)
 
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
@@ -121,13 +130,14 @@ def parts_of(tx: KerasOptimizer, state: KerasOptimizerState | None = None) -> di
     """The links by name, those that run on accumulated gradients included."""
     found: dict[str, Part] = {}
 
-    def collect(chain: LinkedTransformation, states: Any, accumulated: bool) -> None:
-        for name, link in zip(chain.names, chain.links, strict=True):  # type: ignore[attr-defined]
+    def collect(chain: NamedChain, states: Any, accumulated: bool) -> None:
+        link: Any
+        for name, link in zip(chain.names, chain.links, strict=True):
             own = None if states is None else states[name]
             found[name] = Part(link, accumulated, own)
-            if isinstance(link, MultiSteps):
-                inner: Any = link.inner
-                collect(inner, None if own is None else own.inner_opt_state, True)
+            if name in NESTING:
+                inner = None if own is None else getattr(own, NESTING[name])
+                collect(link.inner, inner, accumulated or name == "accumulate")
 
     collect(tx.chain, None if state is None else state.inner_state, False)
     return found
@@ -138,12 +148,25 @@ def with_states(state: KerasOptimizerState, new: dict[str, State]) -> KerasOptim
 
     def put(states: dict[str, State]) -> dict[str, State]:
         changed = {**states, **{name: x for name, x in new.items() if name in states}}
-        if "accumulate" in changed:
-            own = changed["accumulate"]
-            changed["accumulate"] = own._replace(inner_opt_state=put(own.inner_opt_state))
+        for name in NESTING.keys() & changed.keys():
+            own, field = changed[name], NESTING[name]
+            changed[name] = own._replace(**{field: put(getattr(own, field))})
         return changed
 
     return state._replace(inner_state=put(state.inner_state))
+
+
+def states_of(state: KerasOptimizerState) -> dict[str, State]:
+    """The states of all links by name, those inside of others included."""
+    found: dict[str, State] = {}
+
+    def collect(states: dict[str, State]) -> None:
+        found.update(states)
+        for name in NESTING.keys() & states.keys():
+            collect(getattr(states[name], NESTING[name]))
+
+    collect(state.inner_state)
+    return found
 
 
 def with_links(tx: KerasOptimizer, new: dict[str, GradientTransformation]) -> KerasOptimizer:
@@ -151,8 +174,9 @@ def with_links(tx: KerasOptimizer, new: dict[str, GradientTransformation]) -> Ke
 
     def put(chain: NamedChain) -> NamedChain:
         links = []
+        link: Any
         for name, link in zip(chain.names, chain.links, strict=True):
-            if isinstance(link, MultiSteps) and isinstance(link.inner, NamedChain):
+            if name in NESTING:
                 link = link.replace(inner=put(link.inner))
             links.append(new.get(name, link))
         return chain.replace(links=links)

@@ -107,10 +107,13 @@ _MADE_BY: dict[str, Callable[..., Callable[[Count], chex.Array]]] = {
 }
 
 
+_CLASSES = {name.lower(): name for name in _MADE_BY}
+
+
 def _check_class(where: Where, value: Any) -> str:
-    if value not in _MADE_BY:
+    name = _CLASSES.get(value.lower()) if isinstance(value, str) else None
+    if name is None:
         raise where.error(ValueError, f"one of {', '.join(_MADE_BY)}", value)
-    name: str = value
     return name
 
 
@@ -271,8 +274,8 @@ def decomposed(rate: Hyperparameter) -> tuple[Hyperparameter, Number]:
     return (rate.rate, rate.decay) if isinstance(rate, DecayedRate) else (rate, 0.0)
 
 
-def with_rate(old: Hyperparameter, new: Any) -> Hyperparameter:
-    """`old` with another innermost learning rate."""
+def with_rate(old: Hyperparameter, **new: Any) -> Hyperparameter:
+    """`old` with another innermost `rate`, or another `decay`."""
     if isinstance(old, LastMicroBatch):
-        return old.replace(schedule=with_rate(old.schedule, new))
-    return old.replace(rate=new) if isinstance(old, DecayedRate) else new
+        return old.replace(schedule=with_rate(old.schedule, **new))
+    return old.replace(**new) if isinstance(old, DecayedRate) else new["rate"]

@@ -17,6 +17,7 @@ from adamx.interop.keras.optimizer import (
     KerasOptimizerState,
     check_optimizer,
     parts_of,
+    states_of,
     with_states,
 )
 from adamx.interop.keras.presets import PRESETS
@@ -36,6 +37,7 @@ class Weight(NamedTuple):
 
 _ITERATIONS = Weight("", "count", 0)
 _LEARNING_RATE = Weight("learning_rate", "learning_rate", 0)
+_PRODUCT = Weight("core", "mu_product", 0)
 
 
 def _leaves(part: str, field: str, states: Any) -> list[Weight]:
@@ -46,7 +48,10 @@ def _leaves(part: str, field: str, states: Any) -> list[Weight]:
 def _order(tx: KerasOptimizer, state: KerasOptimizerState) -> Iterator[Weight]:
     """All weights as Keras creates them."""
     parts, rules = parts_of(tx, state), tx.rules
+    product = rules.nadam_product if hasattr(parts["core"].state, "mu_product") else "absent"
     yield _ITERATIONS
+    if product == "before":
+        yield _PRODUCT
     rate, _ = decomposed(parts["learning_rate"].link.learning_rate)  # type: ignore[attr-defined]
     if rules.rate_is_weight and not isinstance(rate, Schedule):
         yield _LEARNING_RATE
@@ -62,8 +67,8 @@ def _order(tx: KerasOptimizer, state: KerasOptimizerState) -> Iterator[Weight]:
         yield from (*mu, *nu)
     if hasattr(parts["core"].state, "nu_max"):
         yield from _leaves("core", "nu_max", parts)
-    if hasattr(parts["core"].state, "mu_product"):
-        yield Weight("core", "mu_product", 0)
+    if product == "behind":
+        yield _PRODUCT
 
 
 def _learning_rate(tx: KerasOptimizer) -> Any:
@@ -83,6 +88,10 @@ def variables(tx: KerasOptimizer, state: KerasOptimizerState) -> list[chex.Array
         tensorflow   iterations, averages, m and v per variable, v_max
         legacy       iterations, all m, all v, all v_max
 
+    Of Nadam also the product of the momenta, in Keras at the end, in legacy after the iterations.
+    A `LossScaleOptimizer` has a count and a rate that it does not use, its good steps and its scale
+    in front.
+
     (*) where it is a number.  The variables are the leaves of the parameters in JAX's order.
 
     Args:
@@ -101,6 +110,9 @@ def variables(tx: KerasOptimizer, state: KerasOptimizerState) -> list[chex.Array
     """
     parts = parts_of(check_optimizer("variables", tx), _check_state("variables", state))
     found = []
+    if "dynamic_scale" in parts:
+        scale, good_steps = _loss_scale("variables", tx, parts)
+        found += [jnp.zeros((), jnp.int32), jnp.zeros(()), good_steps, scale]
     for weight in _order(tx, state):
         if weight == _ITERATIONS:
             found.append(state.count)
@@ -166,6 +178,14 @@ def set_weights(
     owner = "set_weights"
     parts = parts_of(check_optimizer(owner, tx), _check_state(owner, state))
     order = list(_order(tx, state))
+    new: dict[str, Any] = {}
+    if "dynamic_scale" in parts and len(weights) > 4:
+        old, (good_steps, scale) = _loss_scale(owner, tx, parts), weights[2:4]
+        scale = fit(owner, "weight 3 (scale)", scale, old.scale, nonnegative=True)
+        good_steps = fit(owner, "weight 2 (good_steps)", good_steps, old.good_steps)
+        statistics = old._replace(scale=scale, good_steps=good_steps)
+        new["dynamic_scale"] = parts["dynamic_scale"].state._replace(statistics=statistics)
+        weights = weights[4:]
     trained = len(_leaves("core", "mu", parts))
     if tx.preset == "legacy" and (len(order), len(weights)) == (1 + 2 * trained, 1 + 3 * trained):
         # TF 1.x kept a place for v_max without `amsgrad`, too.
@@ -191,12 +211,37 @@ def set_weights(
             )
             like, nonnegative = old[weight.leaf], weight.field in NONNEGATIVE
             old[weight.leaf] = fit(owner, what, array, like, nonnegative)
-    new: dict[str, Any] = {}
     for (name, field), leaves in fields.items():
         own = new[name] if name in new else parts[name].state
         structure = tree.flatten(getattr(own, field))[1]
         new[name] = own._replace(**{field: structure.unflatten(leaves)})
+    core = new["core"]
+    if hasattr(core, "mu_product") and _PRODUCT not in order:
+        new["core"] = core._replace(mu_product=_product(owner, tx, count, core.mu_product))
     return _with_count(tx, with_states(state, new), count)
+
+
+def _loss_scale(owner: str, tx: KerasOptimizer, parts: dict[str, Any]) -> Any:
+    """The scale and the good steps of a `LossScaleOptimizer`."""
+    if tx.preset != "keras":
+        raise ValueError(
+            f"{owner}: the weights of a `LossScaleOptimizer` are known for preset='keras', not "
+            f"{tx.preset!r}; move those of the optimizer inside"
+        )
+    return parts["dynamic_scale"].state.statistics
+
+
+def _product(owner: str, tx: KerasOptimizer, count: Any, like: Any) -> Any:
+    """Nadam's product of momenta after `count` steps, which TensorFlow does not store."""
+    core: Any = parts_of(tx)["core"].link
+    if isinstance(core.b1, Schedule):
+        raise ValueError(
+            f"{owner}: TensorFlow does not store Nadam's product of momenta, and with a schedule "
+            "of beta_1 it cannot be computed from the iterations"
+        )
+    steps = np.arange(1, int(count) + 1, dtype=np.float64)
+    product = np.prod(float(core.b1) * (1.0 - 0.5 * 0.96 ** (steps * float(core.momentum_decay))))
+    return fit(owner, "the product of momenta", product, like)
 
 
 def _check_rate(owner: str, what: str, given: Any, own: Any) -> None:
@@ -251,13 +296,8 @@ def iterations(state: KerasOptimizerState) -> chex.Array:
       >>> print(keras.iterations(keras.Adam().init(1.0)))
       0
     """
-    inner = _check_state("iterations", state).inner_state
+    inner = states_of(_check_state("iterations", state))
     return inner["accumulate"].gradient_step if "accumulate" in inner else state.count
-
-
-def _core(state: KerasOptimizerState) -> Any:
-    inner = state.inner_state
-    return (inner["accumulate"].inner_opt_state if "accumulate" in inner else inner)["core"]
 
 
 def get_slot_names(state: KerasOptimizerState) -> list[str]:
@@ -274,9 +314,9 @@ def get_slot_names(state: KerasOptimizerState) -> list[str]:
       >>> keras.get_slot_names(keras.Adam(amsgrad=True).init(1.0))
       ['m', 'v', 'vhat']
     """
-    core = _core(_check_state("get_slot_names", state))
-    names = [name for name in ("m", "v", "vhat") if hasattr(core, _NAMES[name])]
-    return [*names, *(["average"] if "ema" in state.inner_state else [])]
+    states = states_of(_check_state("get_slot_names", state))
+    names = [name for name in ("m", "v", "vhat") if hasattr(states["core"], _NAMES[name])]
+    return [*names, *(["average"] if "ema" in states else [])]
 
 
 def get_slot(state: KerasOptimizerState, slot_name: str) -> Any:
@@ -301,9 +341,10 @@ def get_slot(state: KerasOptimizerState, slot_name: str) -> Any:
       Array([0., 0.], dtype=float32)
     """
     names = get_slot_names(state)
+    states = states_of(state)
     if slot_name == "average" and slot_name in names:
-        return state.inner_state["ema"].ema
-    core, field = _core(state), _NAMES.get(slot_name)
+        return states["ema"].ema
+    core, field = states["core"], _NAMES.get(slot_name)
     if field is None or not hasattr(core, field):
         raise ValueError(f"get_slot: no slot {slot_name!r}; there are {', '.join(names)}")
     return getattr(core, field)
