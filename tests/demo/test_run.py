@@ -112,9 +112,9 @@ def test_a_forced_colour_is_no_terminal(
     ("name", "steps"),
     [
         ("adamw", "1"),
-        pytest.param("adamw", "2", marks=pytest.mark.full),
+        pytest.param("adamw", "2", marks=pytest.mark.full("one case more")),
         ("schedule_free_adamw", "2"),
-        pytest.param("schedule_free_adamw", "1", marks=pytest.mark.full),
+        pytest.param("schedule_free_adamw", "1", marks=pytest.mark.full("one case more")),
     ],
 )
 def test_shortest_runs(name: str, steps: str, tmp_path: Path) -> None:
