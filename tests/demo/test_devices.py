@@ -83,7 +83,9 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole: Any, tmp_path
     assert final_arrays(tmp_path, 12) == final_arrays(folder, 12)
 
 
-@pytest.mark.parametrize("devices", ["1", pytest.param("2", marks=pytest.mark.full("one case more"))])
+@pytest.mark.parametrize(
+    "devices", ["1", pytest.param("2", marks=pytest.mark.full("one case more"))]
+)
 def test_on_other_devices_it_goes_on_from_the_same_bits(
     whole: Any, tmp_path: Path, devices: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

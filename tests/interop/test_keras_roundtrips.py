@@ -278,7 +278,7 @@ def test_several_numbers_at_once() -> None:
         ({"weight_decay": 0.1}, ValueError, "not added to Adam"),
         ({"epsilon": None}, ValueError, "not switched off"),
     ],
-    ids=repr,
+    ids=lambda value: str(value).partition(" at 0x")[0],
 )
 def test_what_cannot_be_set(values: Any, error: Any, match: str) -> None:
     with pytest.raises(error, match=match):

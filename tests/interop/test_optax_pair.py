@@ -113,7 +113,9 @@ def test_the_functions_are_made_once() -> None:
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("wrong", [optax.adam(0.1), adamx.adam, None, "adam"], ids=["optax", "factory", "None", "name"])
+@pytest.mark.parametrize(
+    "wrong", [optax.adam(0.1), adamx.adam, None, "adam"], ids=["optax", "factory", "None", "name"]
+)
 def test_only_transformations_of_ours_become_a_pair(wrong: Any) -> None:
     with pytest.raises(TypeError, match="`tx` must be a transformation of adamx"):
         to_optax(wrong)
