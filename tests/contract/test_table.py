@@ -26,6 +26,13 @@ def returns(function: Any, kind: type) -> bool:
     return all(isinstance(t, type) and issubclass(t, kind) for t in typing.get_args(hint) or [hint])
 
 
+def makes(name: str, thing: Any, kind: type) -> bool:
+    """A function that returns a `kind`, or a class of them that is offered under its name."""
+    if inspect.isclass(thing):
+        return issubclass(thing, kind) and thing.public_name == name
+    return inspect.isfunction(thing) and returns(thing, kind)
+
+
 def factories(kind: type) -> set[str]:
     functions = {name: getattr(adamx, name) for name in adamx.__all__}
     functions |= {f"sparse.{name}": getattr(adamx.sparse, name) for name in adamx.sparse.__all__}
@@ -33,11 +40,7 @@ def factories(kind: type) -> set[str]:
     functions |= {
         f"keras.{name}": getattr(keras, name) for name in keras.__all__ if name[0].isupper()
     }
-    return {
-        name
-        for name, function in functions.items()
-        if inspect.isfunction(function) and returns(function, kind)
-    }
+    return {name for name, thing in functions.items() if makes(name, thing, kind)}
 
 
 @pytest.mark.parametrize(

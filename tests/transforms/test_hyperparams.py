@@ -402,7 +402,7 @@ def test_a_state_without_hyperparameters_says_what_to_do() -> None:
 
 def test_a_wrong_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`b1` must be a scalar or have shape \(\), got .*\(2,\)"):
-        adamx.set_hyperparams(state_of(full()), b1=jnp.ones(2))
+        adamx.set_hyperparams(state_of(full()), b1=jnp.full(2, 0.5))
 
 
 def test_what_cannot_be_injected_is_refused() -> None:
