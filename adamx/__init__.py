@@ -83,7 +83,13 @@ from adamx.transforms.groups import (
     masked,
     multi_transform,
 )
-from adamx.transforms.guards import GuardState, apply_if_finite, skip_spikes
+from adamx.transforms.guards import (
+    DivergedError,
+    GuardState,
+    apply_if_finite,
+    check_guards,
+    skip_spikes,
+)
 from adamx.transforms.inject import (
     InjectHyperparamsState,
     get_hyperparam,
@@ -230,6 +236,8 @@ __all__ = [
     # Around whole steps.
     "apply_if_finite",
     "skip_spikes",
+    "check_guards",
+    "DivergedError",
     "dynamic_loss_scale",
     "loss_scale",
     "GuardState",

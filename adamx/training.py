@@ -17,6 +17,7 @@ from adamx.core.transformation import GradientTransformation, Params, State
 from adamx.sharding.pinned import keep_placement
 from adamx.sparse.gradients import Tables, value_and_grad
 from adamx.transforms.aggregation import mean
+from adamx.transforms.guards import check_guards, has_limit
 from adamx.transforms.loss_scaling import loss_scale
 from adamx.transforms.mapped_axes import own_copies, tracked, varying
 
@@ -106,19 +107,21 @@ def make_step(
         return (params, state, loss, aux) if has_aux else (params, state, loss)
 
     compiled = keep_placement(step, donate=donate)
-    if not readings(tx):
+    reads, checks = bool(readings(tx)), has_limit(tx)
+    if not (reads or checks):
         return compiled
 
     @functools.wraps(step)
-    def read_and_step(params: Params, state: State, *batch: Any) -> tuple[Any, ...]:
+    def on_host(params: Params, state: State, *batch: Any) -> tuple[Any, ...]:
         if isinstance(jnp.zeros(()), jax.core.Tracer):
+            wanted = "called before" if reads else "asked about its guards after"
             raise TypeError(
-                "make_step: `tx` has a hyperparameter that is a function without arguments, which "
-                "must be called anew at every step; call the step outside of `jit` and `scan`"
+                f"make_step: `tx` must be {wanted} every step, on the host; call the step outside "
+                "of `jit` and `scan`"
             )
-        result: tuple[Any, ...] = compiled(
-            params, state, *batch, values=readings(read_callables(tx))
-        )
+        values = readings(read_callables(tx)) if reads else ()
+        result: tuple[Any, ...] = compiled(params, state, *batch, values=values)
+        check_guards(tx, result[1], result[0])
         return result
 
-    return read_and_step
+    return on_host

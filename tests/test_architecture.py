@@ -124,7 +124,7 @@ def validates(thing: Any) -> bool:
         return issubclass(thing, Value) and bool(inspect.signature(thing).parameters)
     source = inspect.getsource(thing)
     body = source[source.rindex('"""') :]
-    checks = ("raise ", ".check_", ".require_", ".checked(")
+    checks = ("raise ", ".check_", ".require_", ".check(")
     returned = thing.__globals__.get(thing.__annotations__["return"])
     builds = inspect.isclass(returned) and issubclass(returned, Value)
     return any(check in body for check in checks) or (

@@ -7,7 +7,7 @@ array (`map_leaves`, `update_leaves`) unless it is known to leave rows of zeros 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import chex
@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import numerics
-from adamx.core.hyperparameter import as_dtype
 from adamx.core.rows import SparseRows
 
 PyTreeDef: TypeAlias = Any
@@ -266,70 +265,3 @@ def require_params(owner: str, params: Any) -> None:
             f"{owner} reads the parameters: call `tx.update(grads, state, params)`, "
             "not `tx.update(grads, state)`"
         )
-
-
-def zeros_like_moment(params: chex.ArrayTree, dtype: Callable[[Any], Any]) -> chex.ArrayTree:
-    """Zeros of every parameter's shape in `dtype(parameter)`; `None` where nothing is trained."""
-    return jax.tree.map(
-        lambda p: jnp.zeros_like(p, dtype=dtype(p)) if numerics.is_inexact(p) else None,
-        params,
-        is_leaf=is_leaf,
-    )
-
-
-def update_leaves(
-    owner: str,
-    rule: Callable[..., tuple[Any, ...]],
-    updates: chex.ArrayTree,
-    states: Sequence[chex.ArrayTree],
-    scalars: Any = (),
-    params: chex.ArrayTree | None = None,
-    reads_params: bool = False,
-) -> tuple[Any, ...]:
-    """Applies `rule` leaf by leaf: `(scalars, g, *state leaves) -> (u, *new state leaves)`.
-
-    The rule computes in at least 32 bits; this function loads and stores.  `scalars` (a pytree
-    of numbers) come in the leaf's own precision, so that float64 scalars do not promote float32
-    leaves.  Updates leave in the wider of the gradient's and the parameter's dtype, states in the
-    dtype they had.  Leaves that are not trained pass through untouched, sparse rows are made
-    dense.  With `reads_params` the rule gets the parameter as one more leaf at the end.
-
-    Raises:
-      ValueError, TypeError: as `check_match`, for the updates against the states and `params`.
-    """
-    for state in states:
-        check_match(owner, "gradients", updates, "optimizer state", state, magnitudes=True)
-    if params is not None:
-        check_match(owner, "gradients", updates, "parameters", params)
-    gradients, structure = flatten(updates)
-    columns = [flatten(state)[0] for state in states]
-    parameters = flatten(params)[0] if params is not None else [None] * len(gradients)
-
-    casts: dict[np.dtype, Any] = {}
-
-    def cast_scalars(dtype: np.dtype) -> Any:
-        real = numerics.real_dtype(dtype)
-        if real not in casts:
-            casts[real] = jax.tree.map(lambda x: as_dtype(x, real), scalars)
-        return casts[real]
-
-    rows = []
-    for g, p, *row in zip(gradients, parameters, *columns, strict=True):
-        if not numerics.is_inexact(g):
-            rows.append((g, *row))
-            continue
-        g = jnp.asarray(dense(g))
-        out_dtype = g.dtype if p is None else jnp.promote_types(g.dtype, jax.dtypes.result_type(p))
-        wide = [numerics.widen(jnp.asarray(x)) for x in (g, *row)]
-        if reads_params:
-            wide.append(numerics.widen(jnp.asarray(p)))
-        u, *new = rule(cast_scalars(jnp.result_type(*wide)), *wide)
-        for x, old, state in zip(new, row, states, strict=True):
-            if numerics.is_complex(x) and not numerics.is_complex(old):
-                # A complex gradient for a real average: say so as for any other mismatch.
-                check_match(owner, "gradients", updates, "optimizer state", state)
-        rows.append(
-            (u.astype(out_dtype), *(x.astype(old.dtype) for x, old in zip(new, row, strict=True)))
-        )
-    outputs = zip(*rows, strict=True) if rows else [()] * (1 + len(states))
-    return tuple(structure.unflatten(column) for column in outputs)

@@ -119,11 +119,6 @@ class Value:
             object.__setattr__(self, field.name, next(kept))
         return self
 
-    @classmethod
-    def checked(cls, **arguments: Any) -> Self:
-        """The value with these arguments."""
-        return cls(**arguments)
-
     def check_together(self) -> None:
         """Checks that involve several fields; the base has none."""
 

@@ -16,13 +16,34 @@ from adamx.core.transformation import GradientTransformation, Params, State, Upd
 Branch = Callable[[], Any]
 
 
-def _cond(taken: chex.Array, run: Branch, skip: Branch) -> Any:
-    """A conditional whose branches may return Python numbers: both give arrays of one type."""
+def _cond(taken: chex.Array, run: Branch, skip: Branch, select: bool = False) -> Any:
+    """A conditional whose branches may return Python numbers: both give arrays of one type.
+
+    With `select` both run on a GPU, and every element is chosen: XLA:GPU fuses the choice into the
+    step, where a conditional waits for the host (clip + adamw of 33.5 M parameters on an H100: 375
+    against 571 microseconds).
+    """
 
     def arrays(branch: Branch) -> Branch:
         return lambda: jax.tree.map(jnp.asarray, branch())
 
-    return jax.lax.cond(taken, arrays(run), arrays(skip))
+    def choose() -> Any:
+        return jax.lax.cond(taken, arrays(run), arrays(skip))
+
+    def choose_elements() -> Any:
+        return jax.tree.map(
+            lambda new, old: jnp.where(taken, new, old), arrays(run)(), arrays(skip)()
+        )
+
+    if not select:
+        return choose()
+    return jax.lax.platform_dependent(cuda=choose_elements, rocm=choose_elements, default=choose)
+
+
+def _is_sparse(grads: Updates) -> bool:
+    """Whether a step writes rows only, so that choosing elements would cost more than the step."""
+    leaves = jax.tree.leaves(grads, is_leaf=tree.is_leaf)
+    return any(isinstance(leaf, SparseRows) for leaf in leaves)
 
 
 def _zeros(update: Any, g: Any) -> Any:
@@ -53,12 +74,14 @@ def update_if(
     like: Updates,
     extra: dict[str, Any],
     kept: tuple[Branch, Branch] = (tuple, tuple),
+    usually: bool = False,
 ) -> tuple[Updates, State, Any]:
     """`inner.update` under a conditional; otherwise zero updates and the state as it is.
 
     `grads` makes the gradient inside the branch; `like` has its structure and says which leaves
     are trained (the others stay outside the conditional, as they may be `float0`).  `kept` makes
-    one more result, in the branch that is taken and in the one that is not.
+    one more result, in the branch that is taken and in the one that is not.  A step that is
+    `usually` taken may be computed in any case, where that is faster.
     """
 
     def run() -> tuple[Updates, State]:
@@ -71,7 +94,10 @@ def update_if(
         return jax.tree.map(_zeros, shapes, tree.trained(like, like), is_leaf=tree.is_leaf), state
 
     (updates, new_state), rest = _cond(
-        taken, lambda: (run(), kept[0]()), lambda: (skip(), kept[1]())
+        taken,
+        lambda: (run(), kept[0]()),
+        lambda: (skip(), kept[1]()),
+        select=usually and not _is_sparse(like),
     )
     return tree.where_trained(updates, like), new_state, rest
 
@@ -84,6 +110,7 @@ def step_if(
     params: Params,
     extra: dict[str, Any],
     kept: tuple[Branch, Branch] = (tuple, tuple),
+    usually: bool = False,
 ) -> tuple[Params, State, Any]:
     """`inner.step` under a conditional; otherwise parameters and state as they are.
 
@@ -94,5 +121,6 @@ def step_if(
         taken,
         lambda: (inner.step(grads(), state, params, **extra), kept[0]()),
         lambda: ((params, state), kept[1]()),
+        select=usually and not _is_sparse(grads()),
     )
     return new_params, new_state, rest

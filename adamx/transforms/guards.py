@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from adamx.core import fields, numerics, tree
 from adamx.core.fields import AxisName
@@ -18,7 +19,7 @@ from adamx.core.hyperparameter import (
     whole,
 )
 from adamx.core.norms import global_norm
-from adamx.core.transformation import Params, State, Updates
+from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
 from adamx.core.wrapper import Wrapper
 from adamx.transforms.conditional_step import step_if, update_if
 from adamx.transforms.mapped_axes import everywhere
@@ -98,16 +99,6 @@ class Guard(Wrapper, abstract=True):
             ),
             statistics=self.remember(grads, state.statistics, accepted),
         )
-        if self.max_consecutive_errors is not None:
-            in_a_row = state.skipped_in_a_row
-            raise_after = functools.partial(
-                _raise_after, self.public_name, self.max_consecutive_errors
-            )
-            jax.lax.cond(
-                in_a_row >= self.max_consecutive_errors,
-                lambda: jax.debug.callback(raise_after, in_a_row),
-                lambda: None,
-            )
         return accepted, prepare, state
 
     def update(
@@ -115,27 +106,92 @@ class Guard(Wrapper, abstract=True):
     ) -> tuple[Updates, State]:
         accepted, prepare, state = self._decide(updates, state, extra)
         new_updates, inner_state, _ = update_if(
-            accepted, self.inner, prepare, state.inner_state, params, updates, extra
+            accepted, self.inner, prepare, state.inner_state, params, updates, extra, usually=True
         )
-        return new_updates, state._replace(inner_state=inner_state)
+        state = state._replace(inner_state=inner_state)
+        self.check(state, params)
+        return new_updates, state
 
     def step(
         self, grads: Updates, state: State, params: Params, **extra: Any
     ) -> tuple[Params, State]:
         accepted, prepare, state = self._decide(grads, state, extra)
         params, inner_state, _ = step_if(
-            accepted, self.inner, prepare, state.inner_state, params, extra
+            accepted, self.inner, prepare, state.inner_state, params, extra, usually=True
         )
-        return params, state._replace(inner_state=inner_state)
+        state = state._replace(inner_state=inner_state)
+        self.check(state, params)
+        return params, state
+
+    def check(self, state: GuardState, params: Params | None) -> None:
+        """Raises `DivergedError` past the limit; nothing where the count is not known yet."""
+        limit, count = self.max_consecutive_errors, state.skipped_in_a_row
+        if limit is None or isinstance(count, jax.core.Tracer):
+            return
+        in_a_row = int(np.max(count))
+        if in_a_row > limit:
+            raise DivergedError(self.public_name, in_a_row, limit, params, state)
 
 
-def _raise_after(name: str, limit: int, in_a_row: Any) -> None:
-    if in_a_row >= limit:
-        raise FloatingPointError(
-            f"{name}: {int(in_a_row)} steps in a row were skipped "
-            f"(`max_consecutive_errors={limit}`); the run has diverged. Parameters and optimizer "
-            "state are those of the last accepted step"
+class DivergedError(FloatingPointError):
+    """More steps in a row were skipped than `max_consecutive_errors` allows.
+
+    Args:
+      name: the guard.
+      in_a_row: how many steps were skipped.
+      limit: how many may be.
+      params, state: those of the last accepted step; attributes of the error, too.
+    """
+
+    def __init__(self, name: str, in_a_row: int, limit: int, params: Params, state: State) -> None:
+        super().__init__(
+            f"{name}: {in_a_row} steps in a row were skipped (`max_consecutive_errors={limit}`); "
+            "the run has diverged. `params` and `state` of this error are those of the last "
+            "accepted step"
         )
+        self.params, self.state = params, state
+
+
+def check_guards(tx: GradientTransformation, state: State, params: Params | None = None) -> None:
+    """Raises if a guard inside has skipped more steps in a row than it may.
+
+    A compiled step cannot raise.  `make_step` calls this after every step, and so should a loop of
+    your own, as often as it can afford to wait for a step to end.
+
+    Args:
+      tx: any transformation.
+      state: its state after a step.
+      params: the parameters after that step, for the error to hold.
+
+    Raises:
+      DivergedError: past the `max_consecutive_errors` of a guard.
+
+    Example:
+      >>> import adamx, jax, jax.numpy as jnp
+      >>> tx = adamx.apply_if_finite(adamx.adam(0.1), max_consecutive_errors=1)
+      >>> step = jax.jit(lambda grads, state, params: tx.step(grads, state, params))
+      >>> params, state = jnp.array(1.0), tx.init(jnp.array(1.0))
+      >>> try:
+      ...     for _ in range(5):
+      ...         params, state = step(jnp.array(jnp.nan), state, params)
+      ...         adamx.check_guards(tx, state, params)
+      ... except adamx.DivergedError as error:
+      ...     print(float(error.params), int(state.skipped_steps))
+      1.0 2
+    """
+    for visit in walk(tx, state):
+        if isinstance(visit.transformation, Guard) and visit.state is not None:
+            guard, count = visit.transformation, visit.state.skipped_in_a_row
+            limit = guard.max_consecutive_errors
+            if limit is not None and int(np.max(count)) > limit:
+                in_a_row = int(np.max(count))
+                raise DivergedError(guard.public_name, in_a_row, limit, params, state)
+
+
+def has_limit(tx: GradientTransformation) -> bool:
+    """Whether `check_guards` has anything to check."""
+    guards = (v.transformation for v in walk(tx) if isinstance(v.transformation, Guard))
+    return any(guard.max_consecutive_errors is not None for guard in guards)
 
 
 def is_finite(grads: Updates, extra: dict[str, Any]) -> chex.Array:
@@ -158,8 +214,8 @@ class ApplyIfFinite(Guard):
 
     Args:
       inner: the transformation to guard.
-      max_consecutive_errors: raise after so many skipped steps in a row; None never raises.  The
-        error comes from the device: it surfaces when results of that step are waited for.
+      max_consecutive_errors: raise past so many skipped steps in a row; None never raises.  In
+        a compiled step of your own call `check_guards(tx, state, params)` after it.
       axis_name: named axes of `shard_map` or `pmap` over which every device must agree: if one
         skips, all do.  Under `jit` with shardings nothing needs to be said.
 
@@ -170,6 +226,7 @@ class ApplyIfFinite(Guard):
     Raises:
       TypeError: `inner` is no transformation; a limit that is not a whole number.
       ValueError: a limit below 1.
+      DivergedError: past the limit, with parameters and state of the last accepted step.
 
     Example:
       >>> import adamx, jax.numpy as jnp
