@@ -27,9 +27,8 @@ def test_links_are_absolute_and_lead_to_files_that_exist():
         assert (ROOT / path).is_file(), link
 
 
-def test_the_first_picture_is_on_the_first_screen_or_two():
-    before = README[: README.index("![")]
-    assert before.count("\n") < 60
+def test_the_first_picture_is_on_the_first_screen():
+    assert README[: README.index("![")].count("\n") < 30
 
 
 def test_measured_numbers_are_those_of_the_benchmarks():
