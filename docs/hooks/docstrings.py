@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import griffe
@@ -21,6 +22,7 @@ class Docstrings(griffe.Extension):
         self, *, node: ast.AST | griffe.ObjectNode, cls: griffe.Class, **_: Any
     ) -> None:
         """A field of a state says what it is in the comment behind it."""
+        assert isinstance(cls.filepath, Path)
         lines = cls.lines_collection[cls.filepath]
         comments = {
             field.target.id: lines[field.lineno - 1].partition("  # ")[2]

@@ -67,7 +67,9 @@ def groups(module: ModuleType) -> list[Group]:
 
 def entry(public: str, value: object) -> str:
     """The lines that make mkdocstrings document one name, with its public name as the heading."""
-    where = f"{value.__module__}.{value.__qualname__}"  # type: ignore[attr-defined]
+    where = public  # A constant or a type is nowhere else.
+    if inspect.isclass(value) or inspect.isfunction(value):
+        where = f"{value.__module__}.{value.__qualname__}"
     anchor = "" if where == public else f"[](){{ #{public} }}\n\n"
     name = public.removeprefix("adamx.interop.")
     return f"{anchor}::: {where}\n    options:\n      heading: {name}\n      toc_label: {name}\n"
@@ -100,13 +102,8 @@ def pages() -> list[Page]:
     for name in NAMESPACES:
         module = importlib.import_module(name)
         title = name.removeprefix("adamx.")
-        text = f"# adamx.{title}\n\n{_docstring(module)}\n\n"
+        text = f"# adamx.{title}\n\n{inspect.getdoc(module)}\n\n"
         text += _sections(module, groups(module), done)
         path = f"reference/{title.replace('.', '_')}.md"
         made.append(Page(path, name, text, name))
     return made
-
-
-def _docstring(module: ModuleType) -> str:
-    """The module's own words; what it indents is code."""
-    return re.sub(r"^(?= {4}\S)", "", inspect.getdoc(module) or "", flags=re.M)

@@ -57,24 +57,24 @@ def run(page: Path) -> None:
             exec(code, vars(module))
 
 
-# Live Keras, and compiling steps of tables.
-LONG = {"docs/keras.md", "docs/guides/embeddings.md"}
+FULL = {
+    "docs/keras.md": "a live Keras",
+    "docs/guides/embeddings.md": "steps of tables take long to compile",
+}
 
 
 def name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
+def marks(page: Path) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.full(FULL[name(page)])] if name(page) in FULL else []
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
 @pytest.mark.parametrize(
     "page",
-    [
-        pytest.param(
-            page, id=name(page), marks=[pytest.mark.full("long")] if name(page) in LONG else []
-        )
-        for page in PAGES
-        if has_python(page)
-    ],
+    [pytest.param(page, id=name(page), marks=marks(page)) for page in PAGES if has_python(page)],
 )
 def test_it_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
