@@ -5,6 +5,7 @@ In reading order: composing, the family, what goes around it, schedules, and val
 
 from adamx import sharding as sharding
 from adamx import sparse as sparse
+from adamx import typing as typing
 from adamx.core.chain import chain, named_chain
 from adamx.core.config import from_config, get_config
 from adamx.core.evaluation import eval_params

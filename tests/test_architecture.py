@@ -25,7 +25,7 @@ LAYERS = [
     {"transforms"},
     {"family"},
     {"sparse", "sharding"},
-    {"interop", "training"},
+    {"interop", "training", "typing"},
     {"demo"},
     {"__main__"},
 ]

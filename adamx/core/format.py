@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import numerics
+from adamx.core.numerics import DTypeLike
 
 Kind: TypeAlias = Literal["signed", "magnitude"]
 
@@ -47,7 +48,11 @@ class Float(Format):
       name: the name of its dtype; None for the parameter's own, with at least 32 bits.
     """
 
-    name: str | None = None
+    name: DTypeLike | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            object.__setattr__(self, "name", jnp.dtype(self.name).name)
 
     def dtype(self, parameter: chex.Array, kind: Kind) -> np.dtype:
         wanted = numerics.moment_dtype(parameter, self.name)

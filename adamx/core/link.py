@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import numerics, tree
+from adamx.core.format import Float
 from adamx.core.hyperparameter import Number, Schedule, as_dtype, resolve
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
@@ -224,8 +225,7 @@ def each_leaf(
             lambda u, chosen: u if chosen else None, updates, selected, is_leaf=tree.is_leaf
         )
     for slot, field in zip(slots, fields, strict=True):
-        magnitudes = slot.kind == "magnitude"
-        tree.check_match(owner, "gradients", slotted, "optimizer state", field, magnitudes)
+        check_slot(owner, slot, field, slotted)
     leaves, structure = tree.flatten(updates)
     parameters = [None] * len(leaves) if params is None else tree.flatten(params)[0]
     scalars = s.leaves if isinstance(s, PerLeaf) else [s] * len(leaves)
@@ -251,6 +251,15 @@ def each_leaf(
     outputs = zip(*rows, strict=True) if rows else [()] * (1 + len(slots))
     updates, *stored = map(structure.unflatten, outputs)
     return updates, stored
+
+
+def check_slot(owner: str, slot: Slot, field: Any, updates: Updates) -> None:
+    """Raises, as `tree.check_match`, unless the field of a slot fits the updates."""
+    numbers = field
+    if not isinstance(slot.format, Float):
+        numbers = jax.eval_shape(lambda field: jax.tree.map(slot.format.load, field), field)
+    magnitudes = slot.kind == "magnitude"
+    tree.check_match(owner, "gradients", updates, "optimizer state", numbers, magnitudes)
 
 
 def in_precision(scalars: Any, precision: np.dtype) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import chex
@@ -40,6 +40,10 @@ class FrozenTree:
 
 
 Mask: TypeAlias = Callable[[chex.ArrayTree], Any] | FrozenTree | None
+# What users may give for one: a tree of booleans, a prefix of one, a function, or None.
+MaskLike: TypeAlias = (
+    Callable[[Any], Any] | Mapping[str, Any] | Sequence[Any] | bool | FrozenTree | None
+)
 
 
 def _check_mask(where: Where, value: Any) -> Mask:
@@ -60,7 +64,7 @@ def mask(*, default: Any = fields.REQUIRED, kw_only: bool = False) -> Any:
     return fields.static(_check_mask, default=default, kw_only=kw_only)
 
 
-def resolve_mask(owner: str, selected: Mask, params: chex.ArrayTree) -> chex.ArrayTree:
+def resolve_mask(owner: str, selected: MaskLike, params: chex.ArrayTree) -> chex.ArrayTree:
     """The mask as one boolean per leaf of `params`, `None` leaves included.
 
     Raises:
@@ -70,7 +74,10 @@ def resolve_mask(owner: str, selected: Mask, params: chex.ArrayTree) -> chex.Arr
     _, structure = tree.flatten(params)
     if selected is None:
         return structure.unflatten([True] * structure.num_leaves)
-    given = selected.thaw() if isinstance(selected, FrozenTree) else selected(params)
+    if isinstance(selected, FrozenTree):
+        given = selected.thaw()
+    else:
+        given = selected(params) if callable(selected) else selected
     _, prefix = tree.flatten(given)
     try:
         subtrees = prefix.flatten_up_to(params)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, TypeAlias
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+# What `jnp.dtype` takes: a name, a type, a dtype.
+DTypeLike: TypeAlias = str | type[Any] | np.dtype
 
 
 def safe_increment(count: chex.Array) -> chex.Array:
@@ -51,7 +54,7 @@ def is_complex(x: Any) -> bool:
     return _is_kind(_dtype(x), np.complexfloating)
 
 
-def moment_dtype(parameter: Any, wanted: str | None) -> np.dtype:
+def moment_dtype(parameter: Any, wanted: DTypeLike | None) -> np.dtype:
     """The dtype of a running average shaped like `parameter`.
 
     `wanted` if given, else the parameter's own with at least 32 bits: a bfloat16 second moment
@@ -65,7 +68,7 @@ def moment_dtype(parameter: Any, wanted: str | None) -> np.dtype:
     return np.dtype(jax.dtypes.canonicalize_dtype(wanted))
 
 
-def magnitude_dtype(parameter: Any, wanted: str | None) -> np.dtype:
+def magnitude_dtype(parameter: Any, wanted: DTypeLike | None) -> np.dtype:
     """The dtype of a running average of |g|**2: `moment_dtype`, real also for complex leaves."""
     return real_dtype(moment_dtype(parameter, wanted))
 

@@ -10,6 +10,7 @@ from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.link import View
+from adamx.core.numerics import DTypeLike
 from adamx.family.formula import Corrections, adam_direction, average, corrections
 from adamx.family.moments import Core, Square
 from adamx.transforms.scaling import scale_by_learning_rate
@@ -47,8 +48,8 @@ class ScaleByBelief(Core):
     eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-16)
     eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-16)
     nesterov: bool = fields.switch(default=False, kw_only=True)
-    mu_dtype: Any = fields.dtype(default=None, kw_only=True)
-    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    mu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
+    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
 
     def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
         numbers = self.now(state, "b1", "b2", "eps", "eps_root")
@@ -85,8 +86,8 @@ def adabelief(
     eps_root: ScalarOrSchedule = 1e-16,
     *,
     nesterov: bool = False,
-    mu_dtype: Any = None,
-    nu_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
+    nu_dtype: DTypeLike | None = None,
 ) -> Chain:
     """AdaBelief: `p <- p - learning_rate * u` with u from `scale_by_belief`.
 

@@ -8,6 +8,8 @@ from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.link import View
+from adamx.core.mask import MaskLike
+from adamx.core.numerics import DTypeLike
 from adamx.family.formula import Corrections, corrections
 from adamx.family.moments import Core
 from adamx.transforms.scaling import scale_by_learning_rate
@@ -62,9 +64,9 @@ class ScaleByAdam(Core):
     b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
     eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-08)
     eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mu_dtype: Any = fields.dtype(default=None)
+    mu_dtype: DTypeLike | None = fields.dtype(default=None)
     nesterov: bool = fields.switch(default=False, kw_only=True)
-    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     eps_hat: bool = fields.switch(default=False, kw_only=True)
 
     def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
@@ -82,10 +84,10 @@ def adam(
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,
-    nu_dtype: Any = None,
+    nu_dtype: DTypeLike | None = None,
     eps_hat: bool = False,
 ) -> Chain:
     """Adam: adaptive moment estimation.
@@ -129,12 +131,12 @@ def adamw(
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
     weight_decay: ScalarOrSchedule = 1e-4,
-    mask: Any = None,
+    mask: MaskLike = None,
     *,
     nesterov: bool = False,
-    nu_dtype: Any = None,
+    nu_dtype: DTypeLike | None = None,
     eps_hat: bool = False,
 ) -> Chain:
     """Adam with decoupled weight decay.
@@ -177,10 +179,10 @@ def nadam(
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = True,
-    nu_dtype: Any = None,
+    nu_dtype: DTypeLike | None = None,
     eps_hat: bool = False,
 ) -> Chain:
     """Adam with Nesterov's look-ahead: `adam` with `nesterov=True`.
@@ -222,12 +224,12 @@ def nadamw(
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
     weight_decay: ScalarOrSchedule = 1e-4,
-    mask: Any = None,
+    mask: MaskLike = None,
     *,
     nesterov: bool = True,
-    nu_dtype: Any = None,
+    nu_dtype: DTypeLike | None = None,
     eps_hat: bool = False,
 ) -> Chain:
     """AdamW with Nesterov's look-ahead: `adamw` with `nesterov=True`.

@@ -11,6 +11,8 @@ from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import Number, ScalarOrSchedule, one_minus_power
 from adamx.core.link import View
+from adamx.core.mask import MaskLike
+from adamx.core.numerics import DTypeLike
 from adamx.family.formula import average
 from adamx.family.moments import Core, Square
 from adamx.transforms.scaling import scale_by_learning_rate
@@ -61,8 +63,8 @@ class ScaleByAdamax(Core):
     b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
     b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
     eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-08)
-    mu_dtype: Any = fields.dtype(default=None, kw_only=True)
-    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    mu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
+    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     eps_outside: bool = fields.switch(default=False, kw_only=True)
 
     def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
@@ -96,8 +98,8 @@ def adamax(
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     *,
-    mu_dtype: Any = None,
-    nu_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
+    nu_dtype: DTypeLike | None = None,
 ) -> Chain:
     """AdaMax: `p <- p - learning_rate * u` with u from `scale_by_adamax`.
 
@@ -128,10 +130,10 @@ def adamaxw(
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     weight_decay: ScalarOrSchedule = 1e-4,
-    mask: Any = None,
+    mask: MaskLike = None,
     *,
-    mu_dtype: Any = None,
-    nu_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
+    nu_dtype: DTypeLike | None = None,
 ) -> Chain:
     """AdaMax with decoupled weight decay: `p <- p - learning_rate * (u + weight_decay * p)`.
 

@@ -11,6 +11,8 @@ from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import Number, ScalarOrSchedule
 from adamx.core.link import View
+from adamx.core.mask import MaskLike
+from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
 from adamx.core.transformation import Updates
 from adamx.family.formula import (
@@ -80,8 +82,8 @@ class ScaleByAdemamix(Core):
     alpha: ScalarOrSchedule = fields.hyperparameter(default=6.0)
     eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-08)
     eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mu_dtype: Any = fields.dtype(default=None)
-    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    mu_dtype: DTypeLike | None = fields.dtype(default=None)
+    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
 
     def state_type(self) -> type[Any]:
         return ScaleByAdemamixState
@@ -129,11 +131,11 @@ def ademamix(
     alpha: ScalarOrSchedule = 5.0,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
     weight_decay: ScalarOrSchedule = 0.0,
-    mask: Any = None,
+    mask: MaskLike = None,
     *,
-    nu_dtype: Any = None,
+    nu_dtype: DTypeLike | None = None,
 ) -> Chain:
     """AdEMAMix: `p <- p - learning_rate * (u + weight_decay * p)`, u from `scale_by_ademamix`.
 

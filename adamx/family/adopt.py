@@ -12,6 +12,7 @@ from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import Number, ScalarOrSchedule
 from adamx.core.link import Link, View
+from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
 from adamx.family.formula import average
 from adamx.family.moments import ScaleByAdamState, first_moment, second_moment
@@ -72,13 +73,13 @@ class ScaleByAdopt(Link):
     b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
     b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9999)
     eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-06)
-    mu_dtype: Any = fields.dtype(default=None)
+    mu_dtype: DTypeLike | None = fields.dtype(default=None)
     nesterov: bool = fields.switch(default=False, kw_only=True)
     use_clipping: bool = fields.switch(default=True, kw_only=True)
     clip_value_fn: ScalarOrSchedule = fields.hyperparameter(
         fields.NONNEGATIVE, default=FOURTH_ROOT, kw_only=True
     )
-    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
 
     def state_type(self) -> type[Any]:
         return ScaleByAdamState
@@ -126,12 +127,12 @@ def adopt(
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.9999,
     eps: ScalarOrSchedule = 1e-6,
-    mu_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,
     use_clipping: bool = True,
     clip_value_fn: ScalarOrSchedule = FOURTH_ROOT,
-    nu_dtype: Any = None,
+    nu_dtype: DTypeLike | None = None,
 ) -> Chain:
     """ADOPT: `p <- p - learning_rate * u` with u from `scale_by_adopt`.
 

@@ -11,6 +11,7 @@ from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.link import View
+from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
 from adamx.core.transformation import Updates
 from adamx.family.formula import Corrections, adam_direction, adam_moments, corrections
@@ -66,10 +67,10 @@ class ScaleByAmsgrad(Core):
     b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
     eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-08)
     eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mu_dtype: Any = fields.dtype(default=None)
+    mu_dtype: DTypeLike | None = fields.dtype(default=None)
     bias_correction_mu: bool = fields.switch(default=True)
     bias_correction_nu: bool = fields.switch(default=True)
-    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     raw_maximum: bool = fields.switch(default=False, kw_only=True)
     eps_hat: bool = fields.switch(default=False, kw_only=True)
 
@@ -117,11 +118,11 @@ def amsgrad(
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
     *,
-    nu_dtype: Any = None,
+    nu_dtype: DTypeLike | None = None,
     raw_maximum: bool = False,
     eps_hat: bool = False,
 ) -> Chain:

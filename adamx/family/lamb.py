@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from adamx.core.chain import Chain, chain
 from adamx.core.fields import AxisName
 from adamx.core.hyperparameter import ScalarOrSchedule
+from adamx.core.mask import MaskLike
+from adamx.core.numerics import DTypeLike
 from adamx.family.adam import scale_by_adam
 from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.trust_ratio import scale_by_trust_ratio
@@ -20,10 +20,10 @@ def lamb(
     eps: ScalarOrSchedule = 1e-6,
     eps_root: ScalarOrSchedule = 0.0,
     weight_decay: ScalarOrSchedule = 0.0,
-    mask: Any = None,
+    mask: MaskLike = None,
     *,
-    mu_dtype: Any = None,
-    nu_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
+    nu_dtype: DTypeLike | None = None,
     axis_name: AxisName = None,
 ) -> Chain:
     """LAMB: Adam's direction rescaled to the norm of each layer, for large batches.

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from adamx.core import fields, numerics
 from adamx.core.hyperparameter import ScalarOrSchedule, log
 from adamx.core.link import View
+from adamx.core.numerics import DTypeLike
 from adamx.core.transformation import Updates
 from adamx.family.formula import Corrections, corrections
 from adamx.family.moments import Core
@@ -66,8 +67,8 @@ class ScaleByNadam(Core):
     eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-08)
     eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
     momentum_decay: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.004)
-    mu_dtype: Any = fields.dtype(default=None)
-    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    mu_dtype: DTypeLike | None = fields.dtype(default=None)
+    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
 
     def state_type(self) -> type[Any]:
         return ScaleByNadamState

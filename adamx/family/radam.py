@@ -16,6 +16,7 @@ from adamx.core.hyperparameter import (
 )
 from adamx.core.link import View
 from adamx.core.norms import safe_sqrt
+from adamx.core.numerics import DTypeLike
 from adamx.family.formula import Corrections, adam_direction, adam_moments, corrections, look_ahead
 from adamx.family.moments import Core, Square
 from adamx.transforms.scaling import scale_by_learning_rate
@@ -88,8 +89,8 @@ class ScaleByRadam(Core):
     eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
     threshold: ScalarOrSchedule = fields.hyperparameter(default=5.0)
     nesterov: bool = fields.switch(default=False, kw_only=True)
-    mu_dtype: Any = fields.dtype(default=None, kw_only=True)
-    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    mu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
+    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     eps_hat: bool = fields.switch(default=False, kw_only=True)
 
     def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
@@ -130,8 +131,8 @@ def radam(
     threshold: ScalarOrSchedule = 5.0,
     *,
     nesterov: bool = False,
-    mu_dtype: Any = None,
-    nu_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
+    nu_dtype: DTypeLike | None = None,
     eps_hat: bool = False,
 ) -> Chain:
     """Rectified Adam: `p <- p - learning_rate * u` with u from `scale_by_radam`.

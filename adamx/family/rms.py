@@ -13,6 +13,7 @@ from adamx.core.hyperparameter import (
     ScalarOrSchedule,
 )
 from adamx.core.link import Link, View
+from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
 from adamx.core.transformation import Updates
 from adamx.family.formula import Corrections, average, corrections, direction
@@ -68,7 +69,7 @@ class ScaleByRms(Link):
     initial_scale: Number = fields.number(fields.NONNEGATIVE, default=0.0)
     eps_in_sqrt: bool = fields.switch(default=True)
     bias_correction: bool = fields.switch(default=False)
-    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
 
     def check_together(self) -> None:
         schedules = [name for name in ("decay", "eps") if callable(getattr(self, name))]

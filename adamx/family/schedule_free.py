@@ -19,6 +19,7 @@ from adamx.core.hyperparameter import (
     scalar,
 )
 from adamx.core.link import each_leaf
+from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.family.rms import scale_by_rms
@@ -99,7 +100,7 @@ class ScheduleFree(GradientTransformation):
     learning_rate: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)
     b1: Number = fields.number(fields.Interval(0.0, 1.0, includes_low=False), default=0.9)
     weight_lr_power: Number = fields.number(default=2.0)
-    state_dtype: Any = fields.dtype(default=None)
+    state_dtype: DTypeLike | None = fields.dtype(default=None)
 
     def children(self) -> dict[str, GradientTransformation]:
         return {"base_optimizer": self.base_optimizer}
@@ -170,9 +171,9 @@ def schedule_free_adamw(
     eps: ScalarOrSchedule = 1e-8,
     weight_decay: ScalarOrSchedule = 0.0,
     weight_lr_power: Number = 2.0,
-    state_dtype: Any = None,
+    state_dtype: DTypeLike | None = None,
     *,
-    nu_dtype: Any = None,
+    nu_dtype: DTypeLike | None = None,
 ) -> ScheduleFree:
     """Schedule-free AdamW: `schedule_free` around AdamW without its first moment.
 

@@ -14,6 +14,7 @@ from adamx.core.hyperparameter import (
     ScalarOrSchedule,
 )
 from adamx.core.link import View
+from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
 from adamx.family.formula import Corrections, average, corrections
 from adamx.family.moments import Core, Square, first_moment, second_moment
@@ -52,8 +53,8 @@ class ScaleByYogi(Core):
     eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.001)
     eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
     initial_accumulator_value: Number = fields.number(fields.POSITIVE, default=1e-06)
-    mu_dtype: Any = fields.dtype(default=None, kw_only=True)
-    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    mu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
+    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
 
     def slots(self) -> tuple[Slot, ...]:
         start = self.initial_accumulator_value
@@ -86,8 +87,8 @@ def yogi(
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-3,
     *,
-    mu_dtype: Any = None,
-    nu_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
+    nu_dtype: DTypeLike | None = None,
 ) -> Chain:
     """Yogi: `p <- p - learning_rate * u` with u from `scale_by_yogi`.
 

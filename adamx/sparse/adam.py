@@ -7,7 +7,9 @@ from typing import Any
 from adamx.core import fields
 from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.link import Link
+from adamx.core.mask import MaskLike
 from adamx.core.mask import mask as mask_field
+from adamx.core.numerics import DTypeLike
 from adamx.family.adam import ScaleByAdam
 from adamx.family.amsgrad import ScaleByAmsgrad
 from adamx.sparse.rows import RowsTransformation, check_modes
@@ -76,8 +78,8 @@ class SparseAdam(HasLearningRate, RowsTransformation, name="sparse.adam"):
     b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
     eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-8)
     eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mu_dtype: Any = fields.dtype(default=None)
-    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    mu_dtype: DTypeLike | None = fields.dtype(default=None)
+    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     eps_hat: bool = fields.switch(default=False, kw_only=True)
 
     def links(self) -> tuple[Link, ...]:
@@ -112,10 +114,10 @@ class SparseAdamw(HasLearningRate, RowsTransformation, name="sparse.adamw"):
     b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
     eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-8)
     eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mu_dtype: Any = fields.dtype(default=None)
+    mu_dtype: DTypeLike | None = fields.dtype(default=None)
     weight_decay: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-4)
-    mask: Any = mask_field(default=None)
-    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    mask: MaskLike = mask_field(default=None)
+    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     eps_hat: bool = fields.switch(default=False, kw_only=True)
 
     def links(self) -> tuple[Link, ...]:
@@ -154,9 +156,9 @@ class SparseAmsgrad(HasLearningRate, RowsTransformation, name="sparse.amsgrad"):
     b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
     eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-8)
     eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mu_dtype: Any = fields.dtype(default=None)
+    mu_dtype: DTypeLike | None = fields.dtype(default=None)
     raw_maximum: bool = fields.switch(default=False, kw_only=True)
-    nu_dtype: Any = fields.dtype(default=None, kw_only=True)
+    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     eps_hat: bool = fields.switch(default=False, kw_only=True)
 
     def links(self) -> tuple[Link, ...]:

@@ -27,7 +27,8 @@ class LeafState(NamedTuple):
     """What is remembered about one table."""
 
     mu: chex.Array  # first moment, like the table
-    nu: chex.Array  # second moment, like the table but real; shape (num_rows,) in mode `rowwise`
+    # Second moment, like the table but real; shape (num_rows,) in mode `rowwise`.
+    nu: chex.Array | None = None
     memory: Any = None  # the policy's own, and AMSGrad's largest second moment
 
 
@@ -56,13 +57,16 @@ class RowRule(NamedTuple):
         for link, s in zip(self.links, self.scalars, strict=True):
             if s is None:
                 continue
+            own = link.slots()
+            old = [remaining.pop(0) for _ in own]
+            wide = [slot.format.load(x) for slot, x in zip(own, old, strict=True)]
             if isinstance(link, Core):
-                old = [remaining.pop(0) for _ in link.slots()]
-                new = link.remember(s, u, square, *old)
+                new = list(link.remember(s, u, square, *wide))
                 u = link.direction(s, u, *new)
-                after += new
             else:
-                u = link.rule(s, u, p if link.reads_params else None)
+                result = link.rule(s, u, p if link.reads_params else None, *wide)
+                u, *new = result if own else (result,)
+            after += [slot.format.store(x, o) for slot, x, o in zip(own, new, old, strict=True)]
         return u, tuple(after)
 
 
@@ -188,6 +192,14 @@ class Rowwise(Lazy):
     """As `lazy`, but a row has one second moment: the average of the mean of |g|**2 over it."""
 
     name = "rowwise"
+
+    def check(self, owner: str, links: tuple[Link, ...]) -> None:
+        for link in links:
+            if link.slots() and not isinstance(link, Core):
+                raise ValueError(
+                    f"{owner}: mode `rowwise` needs a core with two moments, not "
+                    f"{link.public_name}; use mode `lazy`"
+                )
 
     def slot_shape(self, slot: Slot, table: chex.Array) -> tuple[int, ...]:
         return np.shape(table)[:1] if slot.kind == "magnitude" else np.shape(table)

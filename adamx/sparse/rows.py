@@ -14,7 +14,7 @@ from adamx.core import fields, numerics, tree
 from adamx.core.chain import LinkedTransformation
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
-from adamx.core.link import Link, PerLeaf, View
+from adamx.core.link import Link, PerLeaf, View, check_slot
 from adamx.core.observer import Observer
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
@@ -26,7 +26,7 @@ from adamx.transforms.paths import check_patterns, first_match, leaf_paths, near
 MODES: dict[str, Lazy] = {policy.name: policy for policy in (Dense(), Lazy(), Exact(), Rowwise())}
 
 # The slots of a core, in the order of `LeafState`.
-_MOMENTS = [["mu", "nu"], ["mu", "nu", "nu_max"]]
+_MOMENTS = [["mu"], ["mu", "nu"], ["mu", "nu", "nu_max"]]
 
 Modes: TypeAlias = str | tuple[tuple[str, str], ...]
 
@@ -140,7 +140,7 @@ class RowsTransformation(GradientTransformation, abstract=True):
         states = [
             self._init_leaf(policy, jnp.asarray(leaf))
             if numerics.is_inexact(leaf)
-            else LeafState(None, None)
+            else LeafState(None)
             for leaf, policy in zip(leaves, self.policies(params), strict=True)
         ]
         empty = SparseAdamState(jnp.zeros((), jnp.int32), None, None, None)
@@ -185,7 +185,8 @@ class RowsTransformation(GradientTransformation, abstract=True):
         tree.check_state(owner, state, SparseAdamState)
         tree.require_params(owner, params)
         tree.check_match(owner, "gradients", updates, "parameters", params)
-        tree.check_match(owner, "gradients", updates, "optimizer state", state.mu)
+        first = next(slot for link in self.links() for slot in link.slots())
+        check_slot(owner, first, state.mu, updates)
         gradients, structure = tree.flatten(updates)
         rules = self._rules(View(updates, params, extra), state)
         rows = zip(
@@ -239,7 +240,7 @@ def _check_links(where: Where, value: Any) -> GradientTransformation:
     if _slots_of(links) not in _MOMENTS:
         raise where.error(
             TypeError,
-            "a chain with one core that keeps `mu` and `nu` (and `nu_max`)",
+            "a chain with one core that keeps `mu`, or `mu` and `nu` (and `nu_max`)",
             tx,
         )
     return tx

@@ -18,8 +18,8 @@ from adamx.core.hyperparameter import (
     whole,
 )
 from adamx.core.link import PerLeaf, View, run
+from adamx.core.mask import MaskLike, resolve_mask
 from adamx.core.mask import mask as mask_field
-from adamx.core.mask import resolve_mask
 from adamx.core.observer import Observer
 from adamx.core.slot import Slot
 from adamx.core.transformation import Params, State, Updates
@@ -127,7 +127,7 @@ class EmaParams(Observer):
     start_step: int = fields.count(0, default=0, kw_only=True)
     every: int = fields.count(1, default=1, kw_only=True)
     overwrite_every: int | None = fields.limit(default=None, kw_only=True)
-    mask: Any = mask_field(default=None, kw_only=True)
+    mask: MaskLike = mask_field(default=None, kw_only=True)
     only_updated: bool = fields.switch(default=False, kw_only=True)
 
     def check_together(self) -> None:
@@ -212,7 +212,7 @@ running_mean_decay = RunningMeanDecay
 ema_params = EmaParams
 
 
-def mean_params(start_step: int = 0, every: int = 1, *, mask: Any = None) -> EmaParams:
+def mean_params(start_step: int = 0, every: int = 1, *, mask: MaskLike = None) -> EmaParams:
     """Keeps the plain (Polyak) mean of the parameters; read it with `eval_params`.
 
         mean_n = mean_{n-1} + (p_n - mean_{n-1}) / n

@@ -19,7 +19,7 @@ from adamx.core import fields, tree
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.link import Link, PerLeaf, View
-from adamx.core.mask import FrozenTree, resolve_mask
+from adamx.core.mask import FrozenTree, MaskLike, resolve_mask
 from adamx.core.mask import mask as mask_field
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.core.wrapper import Wrapper
@@ -92,7 +92,7 @@ class Masked(Wrapper):
       {'b': 1.0, 'w': Array(-0.5, dtype=float32)}
     """
 
-    mask: Any = mask_field(default=None)
+    mask: MaskLike = mask_field(default=None)
     mask_compatible_extra_args: bool = fields.switch(default=False, kw_only=True)
 
     def keeps_updates(self) -> bool:
@@ -144,7 +144,7 @@ class Freeze(Link):
       {'b': Array(0., dtype=float32), 'w': 2.0}
     """
 
-    mask: Any = mask_field(default=None)
+    mask: MaskLike = mask_field(default=None)
 
     rows = "linear"
 

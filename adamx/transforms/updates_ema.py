@@ -14,6 +14,7 @@ from adamx.core.hyperparameter import (
     one_minus_power,
 )
 from adamx.core.link import Link, View
+from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
 from adamx.core.transformation import Updates
 
@@ -64,7 +65,7 @@ class Ema(Link):
 
     decay: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE)
     debias: bool = fields.switch(default=True)
-    accumulator_dtype: Any = fields.dtype(default=None)
+    accumulator_dtype: DTypeLike | None = fields.dtype(default=None)
 
     def state_type(self) -> type[Any]:
         return EmaState
@@ -125,7 +126,7 @@ class Trace(Link):
 
     decay: Number = fields.number(fields.DECAY_RATE)
     nesterov: bool = fields.switch(default=False)
-    accumulator_dtype: Any = fields.dtype(default=None)
+    accumulator_dtype: DTypeLike | None = fields.dtype(default=None)
 
     def state_type(self) -> type[Any]:
         return TraceState

@@ -14,8 +14,8 @@ from adamx.core.hyperparameter import (
     is_exactly_zero,
 )
 from adamx.core.link import Link, PerLeaf, View
+from adamx.core.mask import MaskLike, resolve_mask
 from adamx.core.mask import mask as mask_field
-from adamx.core.mask import resolve_mask
 from adamx.core.slot import Slot
 from adamx.core.transformation import Params
 
@@ -56,7 +56,7 @@ class AddDecayedWeights(Link):
     reads_params = True
 
     weight_decay: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mask: Any = mask_field(default=None)
+    mask: MaskLike = mask_field(default=None)
 
     def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
         (rate,) = self.now(state, "weight_decay")
@@ -111,7 +111,7 @@ class DecayToInitial(Link):
     reads_params = True
 
     weight_decay: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)
-    mask: Any = mask_field(default=None)
+    mask: MaskLike = mask_field(default=None)
 
     def state_type(self) -> type[Any]:
         return DecayToInitialState
