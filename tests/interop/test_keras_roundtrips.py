@@ -376,6 +376,7 @@ def test_a_loss_scale_skips_and_grows() -> None:
     config = keras.get_config(tx)
     assert [*config] == ["name", "inner_optimizer", "initial_scale", "dynamic_growth_steps"]
     assert keras.from_config(json.loads(json.dumps(config)), "LossScaleOptimizer") == tx
+    assert adamx.from_config(json.loads(json.dumps(adamx.get_config(tx)))) == tx
 
 
 def test_what_a_loss_scale_refuses() -> None:

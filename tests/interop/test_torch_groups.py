@@ -285,6 +285,8 @@ def test_state_dicts_of_another_shape_are_refused(wrong: Any) -> None:
 def test_a_group_is_a_dictionary(group: Any) -> None:
     with pytest.raises(TypeError, match="`group` must be a dictionary, got"):
         torch.from_param_group(torch.Adam, group)
+    with pytest.raises(TypeError, match="`optimizer` must be a preset such as `torch.Adam`"):
+        torch.from_param_group("Adam", {"lr": 0.1})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="'lr' must be a number"):
         torch.from_param_group(torch.Adam, {"lr": np.ones(2)})
 

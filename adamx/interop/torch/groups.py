@@ -51,7 +51,7 @@ def from_param_group(optimizer: Callable[..., Chain], group: Mapping[str, Any]) 
 
     Raises:
       ValueError: an argument of another optimizer of torch, or one that contradicts the preset.
-      TypeError: no dictionary; a value of the wrong kind.
+      TypeError: no preset, no dictionary; a value of the wrong kind.
 
     Example:
       >>> from adamx.interop import torch
@@ -65,6 +65,10 @@ def from_param_group(optimizer: Callable[..., Chain], group: Mapping[str, Any]) 
         raise ValueError(
             "from_param_group: got a whole `state_dict`; give one of its groups: "
             '`state_dict["param_groups"][0]`, or all to `from_param_groups`'
+        )
+    if not callable(optimizer):
+        raise TypeError(
+            f"from_param_group: `optimizer` must be a preset such as `torch.Adam`, got {optimizer!r}"
         )
     takes = inspect.signature(optimizer).parameters
     for key in sorted(_OF_OTHERS.intersection(group).difference(takes)):
