@@ -68,7 +68,8 @@ def from_param_group(optimizer: Callable[..., Chain], group: Mapping[str, Any]) 
         )
     if not callable(optimizer):
         raise TypeError(
-            f"from_param_group: `optimizer` must be a preset such as `torch.Adam`, got {optimizer!r}"
+            "from_param_group: `optimizer` must be a preset such as `torch.Adam`, got "
+            f"{optimizer!r}"
         )
     takes = inspect.signature(optimizer).parameters
     for key in sorted(_OF_OTHERS.intersection(group).difference(takes)):
@@ -247,7 +248,7 @@ def check_groups(
     for unit in _units(tx, state):
         described = _described(unit, params)
         first: dict[str, tuple[int, Any]] = {}
-        for path in by_path(owner, unit.state.mu):
+        for path in filter(numbers.__contains__, by_path(owner, unit.state.mu)):
             i = index[numbers[path]]
             for key, own in described(path).items():
                 if key not in groups[i] or own is None:
