@@ -251,9 +251,11 @@ def test_second_moments_are_never_negative(kind: str, key: str) -> None:
         wrong[key] = wrong[key] - 1.0
     with pytest.raises(ValueError, match=rf"from_state_dict: {key}.* is never negative, got -0.5"):
         torch.from_state_dict(getattr(torch, kind)(), given, PARAMS)
-    given["state"][0]["exp_avg"] -= 1.0
-    with pytest.raises(ValueError, match=key):
-        torch.from_state_dict(getattr(torch, kind)(), given, PARAMS)
+    if key == "mu_product":
+        for wrong in given["state"].values():
+            wrong[key] = "0.5"
+        with pytest.raises(ValueError, match="mu_product must be a whole number or a float"):
+            torch.from_state_dict(torch.NAdam(), given, PARAMS)
 
 
 @pytest.mark.parametrize(
@@ -264,6 +266,12 @@ def test_second_moments_are_never_negative(kind: str, key: str) -> None:
         {"param_groups": [{"lr": 0.1}], "state": {}},
         {"param_groups": [{"params": 3}], "state": {}},
         {"param_groups": 3, "state": {}},
+        {"param_groups": [{"params": [[0]]}], "state": {}},
+        {"param_groups": [{"params": ["0"]}], "state": {}},
+        {"param_groups": [{"params": [0]}, {"params": [0]}], "state": {}},
+        {"param_groups": [{"params": [0], "param_names": "a"}], "state": {}},
+        {"param_groups": [{"params": [0], "param_names": [3]}], "state": {}},
+        {"param_groups": [{"params": [0], "param_names": []}], "state": {}},
         {"param_groups": [{"params": [0]}], "state": [1]},
         {"param_groups": [{"params": [0]}], "state": {0: [1]}},
         None,

@@ -103,6 +103,14 @@ class Around(NamedTuple):
     preset: str = "keras"
 
 
+def check_name(kind: str, name: Any) -> None:
+    """Raises for a name that cannot be a scope's, such as an argument in its place."""
+    if not isinstance(name, str) or not name:
+        raise TypeError(
+            f"{kind}: `name` must be a string, got {name!r}; give the arguments after it by keyword"
+        )
+
+
 def check_numbers(kind: str, values: Mapping[str, Any]) -> None:
     """Raises for a number outside its range, and for what is neither a number nor a schedule."""
     for name in filter(values.__contains__, _RANGES):
@@ -221,11 +229,7 @@ def build_optimizer(kind: str, given: Mapping[str, Any], core: Core) -> KerasOpt
         raise ValueError(
             f"{kind}: `preset` must be one of {', '.join(PRESETS)}, got {around.preset!r}"
         )
-    if not isinstance(around.name, str) or not around.name:
-        raise TypeError(
-            f"{kind}: `name` must be a string, got {around.name!r}; give the arguments after it by "
-            "keyword"
-        )
+    check_name(kind, around.name)
     check_numbers(kind, given)
     rules = PRESETS[around.preset]
     numbers = _hyperparameters(rules, given["beta_1"], given["beta_2"], given["epsilon"])

@@ -348,7 +348,7 @@ def get_slot(state: KerasOptimizerState, slot_name: str) -> Any:
     states = states_of(state)
     if slot_name == "average" and slot_name in names:
         return states["ema"].ema
-    core, field = states["core"], _NAMES.get(slot_name)
+    core, field = states["core"], _NAMES.get(str(slot_name))
     if field is None or not hasattr(core, field):
         raise ValueError(f"get_slot: no slot {slot_name!r}; there are {', '.join(names)}")
     return getattr(core, field)

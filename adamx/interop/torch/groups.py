@@ -149,13 +149,18 @@ def from_param_groups(
 
 def taken_steps(owner: str, path: Any, entry: Mapping[str, Any]) -> int:
     """The steps that one parameter took in torch: 0 before its first."""
-    step = to_numpy(entry.get("step", 0))
-    is_number = step.size == 1 and step.dtype.kind in "iuf"
-    if not is_number or not (np.isfinite(step) and step >= 0 and step == np.floor(step)):
-        raise ValueError(
-            f"{owner}: `step` of {path!r} must be a whole number >= 0, got {entry['step']!r}"
-        )
-    return int(step.item())
+    step = one_number(owner, f"`step` of {path!r}", entry.get("step", 0))
+    if not (np.isfinite(step) and step >= 0 and step == np.floor(step)):
+        raise ValueError(f"{owner}: `step` of {path!r} must be a whole number >= 0, got {step!r}")
+    return int(step)
+
+
+def one_number(owner: str, what: str, value: Any) -> float:
+    """A real number out of a tensor."""
+    array = to_numpy(value)
+    if array.size != 1 or array.dtype.kind not in "iuf":
+        raise ValueError(f"{owner}: {what} must be a whole number or a float, got {value!r}")
+    return float(array.item())
 
 
 class _Unit(NamedTuple):
