@@ -64,6 +64,9 @@ class Link(GradientTransformation, abstract=True):
     # leave zeros alone take them `coalesced`; for the others they are made dense.
     rows: ClassVar[RowsTaken] = "dense"
     reads_params: ClassVar[bool] = False
+    # Whether outside of a chain updates come in the wider of the gradient's and the parameter's
+    # dtype, and not in the gradient's; those of links with slots do.
+    widens: ClassVar[bool] = False
     # Whether an element of the result depends on that element of the arguments only: then the rule
     # may run on some rows of a leaf alone.
     elementwise: ClassVar[bool] = True
@@ -130,7 +133,7 @@ class Link(GradientTransformation, abstract=True):
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
         new, (state,) = run([self], updates, [state], params, extra)
-        wider = params if self.slots() else None
+        wider = params if self.slots() or self.widens else None
         return tree.rounded(new, updates, wider), state
 
 
@@ -151,8 +154,10 @@ def run(
       TypeError: another transformation's state; integers, reals and complex numbers mixed up.
     """
     if params is not None:
-        owner = links[0].public_name
-        tree.check_match(owner, "updates", updates, "parameters", params)
+        for link in links:
+            if link.reads_params or link.slots():
+                tree.check_match(link.public_name, "updates", updates, "parameters", params)
+                break
     updates = tree.widened(updates)
     after = []
     for link, state in zip(links, states, strict=True):

@@ -30,6 +30,7 @@ class KeepParamsNonnegative(Link):
     """
 
     reads_params = True
+    widens = True
 
     def rule(self, s: Any, u: chex.Array, p: chex.Array) -> chex.Array:
         return u if numerics.is_complex(u) else jnp.maximum(u, -p)

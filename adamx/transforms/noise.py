@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from adamx.core import fields, numerics, tree
 from adamx.core.fields import Where
@@ -62,7 +63,7 @@ class AddNoise(Link):
         deviation = safe_sqrt(eta * count**-gamma)
         next_key, key = jax.random.split(jax.random.wrap_key_data(state.rng_key, impl=self.impl))
         # One key per leaf that gets noise: what else is in the tree changes nothing.
-        noisy = [numerics.is_inexact(u) and jnp.size(u) > 0 for u in tree.flatten(view.updates)[0]]
+        noisy = [numerics.is_inexact(u) and np.size(u) > 0 for u in tree.flatten(view.updates)[0]]
         keys = iter(jax.random.split(key, sum(noisy)) if any(noisy) else ())
         own = [(deviation, next(keys)) if wanted else None for wanted in noisy]
         return PerLeaf(own), {"rng_key": jax.random.key_data(next_key)}

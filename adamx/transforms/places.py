@@ -31,11 +31,10 @@ class Place(NamedTuple):
         return "/".join([*(self.names or (self.owner.public_name,)), self.field])
 
 
-def _child(
-    owner: GradientTransformation, child: GradientTransformation, state: State
-) -> tuple[str, State]:
-    """Name and state of a transformation inside `owner`."""
-    (name,) = (name for name, other in owner.children().items() if other is child)
+def _child(owner: GradientTransformation, field: list[Any], state: State) -> tuple[str, State]:
+    """Name and state of the transformation in a field, or at a position of a field, of `owner`."""
+    position, names = field[-1], [*owner.children()]
+    name = names[position] if isinstance(position, int) else position
     return name, None if state is None else owner.child_states(state)[name]
 
 
@@ -49,7 +48,7 @@ def _locate(root: GradientTransformation, state: State, path: tuple[Any, ...]) -
         node = getattr(node, key.name) if is_field else node[key.idx]
         field.append(key.name if is_field else key.idx)
         if isinstance(node, GradientTransformation):
-            name, state = _child(owner, node, state)
+            name, state = _child(owner, field, state)
             names.append(name)
             owner, field = node, []
     return Place(tuple(names), "/".join(map(str, field)), node, owner, state)

@@ -179,6 +179,15 @@ CASES = (
         keeps_rows=True,
     ),
     Case(
+        "sparse.rows",
+        lambda: adamx.sparse.rows(adamx.yogi(LR), {"w": "rowwise"}),
+        needs_params=True,
+        updates_in="wider",
+        any_container=False,
+        rows_as_dense=False,
+        keeps_rows=True,
+    ),
+    Case(
         "sparse.ema_params",
         lambda: adamx.sparse.ema_params(adamx.sparse.adam(LR, {"w": "exact"}), 0.9),
         needs_params=True,
@@ -347,7 +356,7 @@ CASES = (
         needs_params=True,
         bounded=False,
         data=False,
-        updates_in="grads",
+        updates_in="wider",
     ),
     Case("cautious", lambda: adamx.cautious(adamx.scale_by_adam(b1=0.8)), updates_in="wider"),
     # Some of the parameters, some of the time.

@@ -53,7 +53,7 @@ WRAPPERS: dict[str, Any] = {
 
 def behind(tx: Any) -> list[Any]:
     """A link of optax after ours; none where rows are made up for later, unknown to optax."""
-    return [] if tx.puts_off_updates() else [optax.identity()]
+    return [] if tx.defers_updates() else [optax.identity()]
 
 
 def times(tree: Any, factor: float) -> Any:

@@ -96,6 +96,11 @@ def test_weights_of_keras(kind: str) -> None:
             refused += "is never negative, got -" in str(error)
     # The count, and v (and its maximum, the product of Nadam) of two variables.
     assert refused == {"amsgrad": 5, "legacy": 5, "Nadam": 4}.get(kind, 3)
+    empty = tx.init({})
+    keras.set_weights(tx, empty, keras.get_weights(tx, empty))
+    for nothing in (None, 3, {"weights": weights}, "weights"):
+        with pytest.raises(TypeError, match="`weights` must be a list of arrays"):
+            keras.set_weights(tx, state, nothing)  # type: ignore[arg-type]
     for count in (1.5, "5", True, [1, 2], -1, 2**31):
         with pytest.raises((TypeError, ValueError), match=r"weight 0 \(count\)"):
             keras.set_weights(tx, state, [count, *weights[1:]])

@@ -186,19 +186,20 @@ def test_a_configuration_of_tensorflow_is_read(case: str) -> None:
     kind = "AdamW" if case.startswith("currentw") else "Adam"
     tx = keras.from_config(config, kind)
     written = keras.get_config(tx)
-    assert written == config
     compiled = {} if case.startswith("legacy") else {"jit_compile": False}
     expected = keras.get_config(optimizer(case, name=config["name"], **compiled))
-    assert list(expected) == list(written)
+    assert list(expected) == list(written) == list(config)
     for key, x in expected.items():
         if isinstance(x, float):
             # TensorFlow writes numbers as float32 holds them.
-            assert written[key] == pytest.approx(x, rel=1e-7)
+            assert np.float32(written[key]) == np.float32(config[key]) == np.float32(x)
+            assert len(repr(written[key])) <= len(repr(config[key]))
         elif isinstance(x, dict):
+            assert written[key] == config[key]
             assert x["class_name"] == written[key]["class_name"]
             assert x["config"].items() <= written[key]["config"].items()
         else:
-            assert written[key] == x
+            assert written[key] == config[key] == x
 
 
 @pytest.mark.parametrize("case", sorted(RAISES))
@@ -341,7 +342,9 @@ def test_the_slices_are_awkward() -> None:
         np.testing.assert_array_equal(dense, SPARSE["dense"][t])
 
 
-@pytest.mark.parametrize("as_rows", [True, False], ids=["rows", "dense"])
+@pytest.mark.parametrize(
+    "as_rows", [True, pytest.param(False, marks=pytest.mark.full)], ids=["rows", "dense"]
+)
 @pytest.mark.parametrize("case", [c for c in SPARSE_CASES if "clip" not in c])
 def test_slices_are_equivalent_to_dense_gradients(case: str, as_rows: bool) -> None:
     """Repeated rows are summed before they are squared; no slices at all are a step, too."""

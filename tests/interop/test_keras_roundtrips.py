@@ -146,6 +146,21 @@ def test_switches_of_options_and_schedules(value: Any) -> None:
         keras.schedule("PolynomialDecay", **decay, cycle=value)
 
 
+@pytest.mark.parametrize("wrong", [3, "ab", [1, "a"], None, [True, 2]], ids=repr)
+@pytest.mark.parametrize("name", ["boundaries", "values"])
+def test_a_piecewise_schedule_takes_lists_of_numbers(name: str, wrong: Any) -> None:
+    arguments = {"boundaries": [1], "values": [0.1, 0.2], name: wrong}
+    with pytest.raises(TypeError, match=f"`{name}` must be a list of numbers, got"):
+        keras.schedule("PiecewiseConstantDecay", **arguments)
+
+
+@pytest.mark.parametrize("loss", [lambda p: p, lambda p: 1.0, lambda p: None], ids=range(3))
+def test_a_loss_returns_one_array(loss: Any) -> None:
+    tx = keras.Adam()
+    with pytest.raises(ValueError, match="minimize: `loss` must return one array"):
+        keras.minimize(tx, loss, tx.init(PARAMS), PARAMS)
+
+
 # Presets.
 
 
@@ -376,6 +391,7 @@ def test_a_loss_scale_skips_and_grows() -> None:
     config = keras.get_config(tx)
     assert [*config] == ["name", "inner_optimizer", "initial_scale", "dynamic_growth_steps"]
     assert keras.from_config(json.loads(json.dumps(config)), "LossScaleOptimizer") == tx
+    assert adamx.from_config(json.loads(json.dumps(adamx.get_config(tx)))) == tx
 
 
 def test_what_a_loss_scale_refuses() -> None:
@@ -384,6 +400,8 @@ def test_what_a_loss_scale_refuses() -> None:
         keras.LossScaleOptimizer(tx)
     with pytest.raises(TypeError, match="LossScaleOptimizer: expected an optimizer of"):
         keras.LossScaleOptimizer(adamx.adam(0.1))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="LossScaleOptimizer: `name` must be a string, got 3"):
+        keras.LossScaleOptimizer(keras.Adam(), name=3)  # type: ignore[arg-type]
     for name in ("initial_scale", "dynamic_growth_steps"):
         with pytest.raises(ValueError, match=f"LossScaleOptimizer: `{name}` must be"):
             keras.LossScaleOptimizer(keras.Adam(), **{name: 0})  # type: ignore[arg-type]

@@ -23,7 +23,6 @@ ARGUMENTS = json.loads(str(GOLDEN["arguments"]))
 STEPS, MIDDLE = 16, 8
 NAMES = ("w", "b")  # torch's order; ours is sorted
 every_case = pytest.mark.parametrize("case", ARGUMENTS)
-every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 Trajectory = dict[str, np.ndarray]
 
 
@@ -88,8 +87,14 @@ def limit(case: str, dtype: str) -> float:
     return {"NAdam": 1e-7, "RAdam": 1e-11}.get(case.partition("-")[0], 1e-12)
 
 
-@every_dtype
-@every_case
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [
+        pytest.param(case, dtype, marks=[] if quick else [pytest.mark.full])
+        for case in ARGUMENTS
+        for dtype, quick in (("float32", True), ("float64", case.endswith("plain")))
+    ],
+)
 def test_a_preset_makes_torch_s_steps_and_goes_on_from_torch_s_state(case: str, dtype: str) -> None:
     with jax.enable_x64(dtype == "float64"):
         tx, exact = preset(case), golden(case, "float64")

@@ -251,9 +251,11 @@ def test_second_moments_are_never_negative(kind: str, key: str) -> None:
         wrong[key] = wrong[key] - 1.0
     with pytest.raises(ValueError, match=rf"from_state_dict: {key}.* is never negative, got -0.5"):
         torch.from_state_dict(getattr(torch, kind)(), given, PARAMS)
-    given["state"][0]["exp_avg"] -= 1.0
-    with pytest.raises(ValueError, match=key):
-        torch.from_state_dict(getattr(torch, kind)(), given, PARAMS)
+    if key == "mu_product":
+        for wrong in given["state"].values():
+            wrong[key] = "0.5"
+        with pytest.raises(ValueError, match="mu_product must be a whole number or a float"):
+            torch.from_state_dict(torch.NAdam(), given, PARAMS)
 
 
 @pytest.mark.parametrize(
@@ -264,6 +266,12 @@ def test_second_moments_are_never_negative(kind: str, key: str) -> None:
         {"param_groups": [{"lr": 0.1}], "state": {}},
         {"param_groups": [{"params": 3}], "state": {}},
         {"param_groups": 3, "state": {}},
+        {"param_groups": [{"params": [[0]]}], "state": {}},
+        {"param_groups": [{"params": ["0"]}], "state": {}},
+        {"param_groups": [{"params": [0]}, {"params": [0]}], "state": {}},
+        {"param_groups": [{"params": [0], "param_names": "a"}], "state": {}},
+        {"param_groups": [{"params": [0], "param_names": [3]}], "state": {}},
+        {"param_groups": [{"params": [0], "param_names": []}], "state": {}},
         {"param_groups": [{"params": [0]}], "state": [1]},
         {"param_groups": [{"params": [0]}], "state": {0: [1]}},
         None,
@@ -285,8 +293,25 @@ def test_state_dicts_of_another_shape_are_refused(wrong: Any) -> None:
 def test_a_group_is_a_dictionary(group: Any) -> None:
     with pytest.raises(TypeError, match="`group` must be a dictionary, got"):
         torch.from_param_group(torch.Adam, group)
+    with pytest.raises(TypeError, match=r"`optimizer` must be a preset such as `torch\.Adam`"):
+        torch.from_param_group("Adam", {"lr": 0.1})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="'lr' must be a number"):
         torch.from_param_group(torch.Adam, {"lr": np.ones(2)})
+
+
+def test_what_is_ignored_is_not_compared() -> None:
+    """A core that starts afresh has its own numbers, and needs no parameter of torch."""
+    both = adamx.multi_transform(
+        {"x": preset("Adam"), "y": adamx.sparse.adam(0.7, "lazy")}, {"a": "x", "b": "x", "c": "y"}
+    )
+    given = state_dict("Adam", {**EVERY["Adam"], "params": [0, 1]})
+    del given["state"][2]
+    with pytest.raises(ValueError, match="one kind of core that torch has"):
+        torch.from_state_dict(both, given, PARAMS, ["a", "b"], ignore=("SparseAdamState",))
+    tx = adamx.apply_if_finite(preset("Adam", lr=0.5))
+    group = {**EVERY["Adam"], "params": [0, 1, 2]}
+    with pytest.raises(ValueError, match=r"group 0: lr=0.01, but `tx` has 0.5"):
+        torch.from_state_dict(tx, state_dict("Adam", group), PARAMS, ignore=("GuardState",))
 
 
 def test_several_names_are_no_string() -> None:

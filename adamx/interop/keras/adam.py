@@ -14,11 +14,10 @@ from adamx.family.amsgrad import scale_by_amsgrad
 from adamx.interop.arguments import check_switch
 from adamx.interop.keras.building import (
     Around,
+    Core,
     EMAOption,
     GradientsClipOption,
     build_optimizer,
-    hyperparameters,
-    rules_of,
 )
 from adamx.interop.keras.links import PairFunction
 from adamx.interop.keras.optimizer import KerasOptimizer
@@ -26,14 +25,12 @@ from adamx.interop.keras.optimizer import KerasOptimizer
 _LEARNING_RATE = 0.001
 
 
-def _core(
-    kind: str, preset: str, beta_1: Any, beta_2: Any, epsilon: Any, amsgrad: Any, hat: bool
-) -> GradientTransformation:
-    rules = rules_of(kind, preset)
-    b1, b2, eps = hyperparameters(kind, rules, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
+def _core(kind: str, amsgrad: Any, hat: bool) -> Core:
     if check_switch(kind, "amsgrad", amsgrad):
-        return scale_by_amsgrad(b1, b2, eps, raw_maximum=True, eps_hat=hat)
-    return scale_by_adam(b1, b2, eps, eps_hat=hat)
+        return lambda rules, b1, b2, eps: scale_by_amsgrad(
+            b1, b2, eps, raw_maximum=True, eps_hat=hat
+        )
+    return lambda rules, b1, b2, eps: scale_by_adam(b1, b2, eps, eps_hat=hat)
 
 
 def _rate(learning_rate: Any, lr: Any) -> Any:
@@ -45,8 +42,11 @@ def _rate(learning_rate: Any, lr: Any) -> Any:
     return lr
 
 
-def _options(around: Around, clips: GradientsClipOption | None, ema: EMAOption | None) -> Around:
-    """The arguments of the first DTensor optimizers in place of the single ones."""
+def _options(
+    given: dict[str, Any], clips: GradientsClipOption | None, ema: EMAOption | None
+) -> dict[str, Any]:
+    """The single arguments that those of the first DTensor optimizers stand for."""
+    found: dict[str, Any] = {}
     for name, option, kind in (
         ("gradients_clip_option", clips, GradientsClipOption),
         ("ema_option", ema, EMAOption),
@@ -57,12 +57,12 @@ def _options(around: Around, clips: GradientsClipOption | None, ema: EMAOption |
             raise TypeError(f"Adam: `{name}` must be a {kind.__name__}, got {option!r}")
         values = option._asdict()
         for field in values:
-            if getattr(around, field) != Around._field_defaults[field]:
+            if given[field] != Around._field_defaults[field]:
                 raise ValueError(f"Adam: give `{field}` or `{name}`, not both")
         if name == "ema_option" and not check_switch("EMAOption", "use_ema", values["use_ema"]):
             continue
-        around = around._replace(**values)
-    return around
+        found |= values
+    return found
 
 
 def Adam(
@@ -151,28 +151,11 @@ def Adam(
           ('learning_rate', scale_by_learning_rate(learning_rate=0.1)),
       )
     """
+    given = dict(locals())
+    given["learning_rate"] = _rate(learning_rate, lr)
+    given |= _options(given, gradients_clip_option, ema_option)
     hat = not check_switch("Adam", "adaptive_epsilon", adaptive_epsilon)
-    core = _core("Adam", preset, beta_1, beta_2, epsilon, amsgrad, hat)
-    around = Around(
-        learning_rate=_rate(learning_rate, lr),
-        name=name,
-        weight_decay=weight_decay,
-        clipnorm=clipnorm,
-        clipvalue=clipvalue,
-        global_clipnorm=global_clipnorm,
-        use_ema=use_ema,
-        ema_momentum=ema_momentum,
-        ema_overwrite_frequency=ema_overwrite_frequency,
-        loss_scale_factor=loss_scale_factor,
-        gradient_accumulation_steps=gradient_accumulation_steps,
-        decay=decay,
-        gradient_aggregator=gradient_aggregator,
-        gradient_transformers=gradient_transformers,
-        mesh=mesh,
-        jit_compile=jit_compile,
-        preset=preset,
-    )
-    return build_optimizer("Adam", core, _options(around, gradients_clip_option, ema_option))
+    return build_optimizer("Adam", given, _core("Adam", amsgrad, hat))
 
 
 def AdamW(
@@ -218,21 +201,4 @@ def AdamW(
     """
     if weight_decay is None:
         raise ValueError("AdamW: `weight_decay` must be a number, got None; write `Adam` for none")
-    core = _core("AdamW", preset, beta_1, beta_2, epsilon, amsgrad, True)
-    around = Around(
-        learning_rate=learning_rate,
-        name=name,
-        weight_decay=weight_decay,
-        clipnorm=clipnorm,
-        clipvalue=clipvalue,
-        global_clipnorm=global_clipnorm,
-        use_ema=use_ema,
-        ema_momentum=ema_momentum,
-        ema_overwrite_frequency=ema_overwrite_frequency,
-        loss_scale_factor=loss_scale_factor,
-        gradient_accumulation_steps=gradient_accumulation_steps,
-        mesh=mesh,
-        jit_compile=jit_compile,
-        preset=preset,
-    )
-    return build_optimizer("AdamW", core, around)
+    return build_optimizer("AdamW", locals(), _core("AdamW", amsgrad, True))

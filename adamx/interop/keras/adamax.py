@@ -6,7 +6,7 @@ from typing import Any
 
 from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.family.adamax import scale_by_adamax
-from adamx.interop.keras.building import Around, build_optimizer, hyperparameters, rules_of
+from adamx.interop.keras.building import build_optimizer
 from adamx.interop.keras.optimizer import KerasOptimizer
 
 
@@ -53,21 +53,8 @@ def Adamax(
       >>> keras.Adamax().chain.links[0]
       scale_by_adamax(b1=0.9, b2=0.999, eps=1e-07, eps_outside=True)
     """
-    rules = rules_of("Adamax", preset)
-    b1, b2, eps = hyperparameters("Adamax", rules, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
-    around = Around(
-        learning_rate=learning_rate,
-        name=name,
-        weight_decay=weight_decay,
-        clipnorm=clipnorm,
-        clipvalue=clipvalue,
-        global_clipnorm=global_clipnorm,
-        use_ema=use_ema,
-        ema_momentum=ema_momentum,
-        ema_overwrite_frequency=ema_overwrite_frequency,
-        loss_scale_factor=loss_scale_factor,
-        gradient_accumulation_steps=gradient_accumulation_steps,
-        jit_compile=jit_compile,
-        preset=preset,
+    return build_optimizer(
+        "Adamax",
+        locals(),
+        lambda rules, b1, b2, eps: scale_by_adamax(b1, b2, eps, eps_outside=True),
     )
-    return build_optimizer("Adamax", scale_by_adamax(b1, b2, eps, eps_outside=True), around)

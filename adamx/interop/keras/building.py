@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 
@@ -44,6 +44,10 @@ _RANGES = {
 }
 _MAY_BE_NONE = {*_RANGES} - {"learning_rate", "decay", "beta_1", "beta_2", "ema_momentum"}
 _CLIPS = {"clipvalue": clip, "clipnorm": clip_by_norm, "global_clipnorm": clip_by_global_norm}
+
+
+# The core of a preset with beta_1, beta_2 and epsilon.
+Core: TypeAlias = Callable[[Preset, Any, Any, Any], GradientTransformation]
 
 
 class GradientsClipOption(NamedTuple):
@@ -99,6 +103,14 @@ class Around(NamedTuple):
     preset: str = "keras"
 
 
+def check_name(kind: str, name: Any) -> None:
+    """Raises for a name that cannot be a scope's, such as an argument in its place."""
+    if not isinstance(name, str) or not name:
+        raise TypeError(
+            f"{kind}: `name` must be a string, got {name!r}; give the arguments after it by keyword"
+        )
+
+
 def check_numbers(kind: str, values: Mapping[str, Any]) -> None:
     """Raises for a number outside its range, and for what is neither a number nor a schedule."""
     for name in filter(values.__contains__, _RANGES):
@@ -108,21 +120,13 @@ def check_numbers(kind: str, values: Mapping[str, Any]) -> None:
             fields.check_number(Where(kind, name), value, _RANGES[name], wanted)
 
 
-def hyperparameters(kind: str, rules: Preset, **values: Any) -> list[Any]:
-    """beta_1, beta_2 and epsilon ready for a core: numbers, schedules, and what stands for None."""
-    check_numbers(kind, values)
-    if values["epsilon"] is None:
-        values["epsilon"] = 1e-7
-    elif isinstance(values["epsilon"], (int, float)) and values["epsilon"] == 0.0:
-        values["epsilon"] = rules.zero_epsilon
-    return [as_hyperparameter(value) for value in values.values()]
-
-
-def rules_of(kind: str, preset: str) -> Preset:
-    """The preset of this name."""
-    if not isinstance(preset, str) or preset not in PRESETS:
-        raise ValueError(f"{kind}: `preset` must be one of {', '.join(PRESETS)}, got {preset!r}")
-    return PRESETS[preset]
+def _hyperparameters(rules: Preset, beta_1: Any, beta_2: Any, epsilon: Any) -> list[Any]:
+    """Ready for a core: numbers, schedules, and what stands for an epsilon of None and of 0."""
+    if epsilon is None:
+        epsilon = 1e-7
+    elif isinstance(epsilon, (int, float)) and epsilon == 0.0:
+        epsilon = rules.zero_epsilon
+    return [as_hyperparameter(value) for value in (beta_1, beta_2, epsilon)]
 
 
 def _clips(kind: str, around: Around, rules: Preset) -> Iterator[tuple[str, Any]]:
@@ -202,8 +206,8 @@ def _moves(kind: str, around: Around, every: int) -> Iterator[tuple[str, Any]]:
         )
 
 
-def _chain(kind: str, core: GradientTransformation, around: Around) -> NamedChain:
-    rules, every = rules_of(kind, around.preset), around.gradient_accumulation_steps
+def _chain(kind: str, core: GradientTransformation, around: Around, rules: Preset) -> NamedChain:
+    every = around.gradient_accumulation_steps
     if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 2):
         raise ValueError(
             f"{kind}: `gradient_accumulation_steps` must be a whole number >= 2 or None, got "
@@ -218,19 +222,22 @@ def _chain(kind: str, core: GradientTransformation, around: Around) -> NamedChai
     return named_chain(*unscaled, *_aggregation(kind, around), *step, *average)
 
 
-def build_optimizer(kind: str, core: GradientTransformation, around: Around) -> KerasOptimizer:
-    """The core with everything around it."""
-    if not isinstance(around.name, str) or not around.name:
-        raise TypeError(
-            f"{kind}: `name` must be a string, got {around.name!r}; give the arguments after it by "
-            "keyword"
+def build_optimizer(kind: str, given: Mapping[str, Any], core: Core) -> KerasOptimizer:
+    """The core with everything around it, from the arguments of a factory by their names."""
+    around = Around(**{name: given[name] for name in Around._fields if name in given})
+    if not isinstance(around.preset, str) or around.preset not in PRESETS:
+        raise ValueError(
+            f"{kind}: `preset` must be one of {', '.join(PRESETS)}, got {around.preset!r}"
         )
-    check_numbers(kind, around._asdict())
+    check_name(kind, around.name)
+    check_numbers(kind, given)
+    rules = PRESETS[around.preset]
+    numbers = _hyperparameters(rules, given["beta_1"], given["beta_2"], given["epsilon"])
     return KerasOptimizer(
         kind=kind,
         scope=around.name,
         preset=around.preset,
         jit_compile=around.jit_compile,
         mesh=around.mesh,
-        chain=_chain(kind, core, around),
+        chain=_chain(kind, core(rules, *numbers), around, rules),
     )

@@ -26,6 +26,8 @@ def gradients_of(owner: str, loss: Loss, params: Params, grad_loss: Any) -> Upda
             "that remembers how a number was computed"
         )
     value, back = jax.vjp(lambda trained: loss(_merged(trained, params)), _trained(params))
+    if not isinstance(value, jax.Array):
+        raise ValueError(f"{owner}: `loss` must return one array, got {type(value).__name__}")
     seed = jnp.ones_like(value) if grad_loss is None else jnp.asarray(grad_loss, value.dtype)
     if jnp.shape(seed) != jnp.shape(value):
         raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any
 
 from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.family.adam import scale_by_adam
-from adamx.interop.keras.building import Around, build_optimizer, hyperparameters, rules_of
+from adamx.interop.keras.building import build_optimizer
 from adamx.interop.keras.optimizer import KerasOptimizer
 
 
@@ -54,21 +54,4 @@ def Lamb(
       >>> [name for name in keras.Lamb().chain.names]
       ['core', 'trust_ratio', 'learning_rate']
     """
-    rules = rules_of("Lamb", preset)
-    b1, b2, eps = hyperparameters("Lamb", rules, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
-    around = Around(
-        learning_rate=learning_rate,
-        name=name,
-        weight_decay=weight_decay,
-        clipnorm=clipnorm,
-        clipvalue=clipvalue,
-        global_clipnorm=global_clipnorm,
-        use_ema=use_ema,
-        ema_momentum=ema_momentum,
-        ema_overwrite_frequency=ema_overwrite_frequency,
-        loss_scale_factor=loss_scale_factor,
-        gradient_accumulation_steps=gradient_accumulation_steps,
-        jit_compile=jit_compile,
-        preset=preset,
-    )
-    return build_optimizer("Lamb", scale_by_adam(b1, b2, eps), around)
+    return build_optimizer("Lamb", locals(), lambda rules, b1, b2, eps: scale_by_adam(b1, b2, eps))

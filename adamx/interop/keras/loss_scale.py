@@ -6,6 +6,7 @@ from adamx.core import fields
 from adamx.core.chain import named_chain
 from adamx.core.fields import Where
 from adamx.core.hyperparameter import Number
+from adamx.interop.keras.building import check_name
 from adamx.interop.keras.optimizer import KerasOptimizer, check_optimizer
 from adamx.transforms.loss_scaling import dynamic_loss_scale
 
@@ -48,6 +49,7 @@ def LossScaleOptimizer(
       2.0 0 512.0
     """
     inner = check_optimizer(_KIND, inner_optimizer)
+    check_name(_KIND, name)
     fields.check_number(Where(_KIND, "initial_scale"), initial_scale, fields.POSITIVE)
     fields.check_count(Where(_KIND, "dynamic_growth_steps"), dynamic_growth_steps, 1)
     links = dict(zip(inner.chain.names, inner.chain.links, strict=True))

@@ -6,7 +6,7 @@ from typing import Any
 
 from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.family.nadam import scale_by_nadam
-from adamx.interop.keras.building import Around, build_optimizer, hyperparameters, rules_of
+from adamx.interop.keras.building import build_optimizer
 from adamx.interop.keras.optimizer import KerasOptimizer
 
 
@@ -53,23 +53,8 @@ def Nadam(
       >>> keras.Nadam().chain.links[0].momentum_decay
       1.0
     """
-    rules = rules_of("Nadam", preset)
-    b1, b2, eps = hyperparameters("Nadam", rules, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
-    around = Around(
-        learning_rate=learning_rate,
-        name=name,
-        weight_decay=weight_decay,
-        clipnorm=clipnorm,
-        clipvalue=clipvalue,
-        global_clipnorm=global_clipnorm,
-        use_ema=use_ema,
-        ema_momentum=ema_momentum,
-        ema_overwrite_frequency=ema_overwrite_frequency,
-        loss_scale_factor=loss_scale_factor,
-        gradient_accumulation_steps=gradient_accumulation_steps,
-        jit_compile=jit_compile,
-        preset=preset,
-    )
     return build_optimizer(
-        "Nadam", scale_by_nadam(b1, b2, eps, momentum_decay=rules.nadam_decay), around
+        "Nadam",
+        locals(),
+        lambda rules, b1, b2, eps: scale_by_nadam(b1, b2, eps, momentum_decay=rules.nadam_decay),
     )

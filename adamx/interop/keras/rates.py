@@ -82,6 +82,13 @@ def _restarts(
 
 def _piecewise(boundaries: list[float], values: list[float]) -> Callable[[Count], chex.Array]:
     """Still the old value in the step at the boundary."""
+    for name, given in (("boundaries", boundaries), ("values", values)):
+        if not isinstance(given, (list, tuple)) or not all(
+            isinstance(x, (int, float)) and not isinstance(x, bool) for x in given
+        ):
+            raise TypeError(
+                f"PiecewiseConstantDecay: `{name}` must be a list of numbers, got {given!r}"
+            )
     if len(values) != len(boundaries) + 1 or sorted(boundaries) != list(boundaries):
         raise ValueError(
             "PiecewiseConstantDecay: `boundaries` must increase and `values` be one more, got "

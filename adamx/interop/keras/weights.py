@@ -177,6 +177,10 @@ def set_weights(
     """
     owner = "set_weights"
     parts = parts_of(check_optimizer(owner, tx), _check_state(owner, state))
+    if not isinstance(weights, (list, tuple)):
+        raise TypeError(
+            f"{owner}: `weights` must be a list of arrays, got {type(weights).__name__}"
+        )
     order = list(_order(tx, state))
     new: dict[str, Any] = {}
     if "dynamic_scale" in parts and len(weights) > 4:
@@ -215,7 +219,7 @@ def set_weights(
         own = new[name] if name in new else parts[name].state
         structure = tree.flatten(getattr(own, field))[1]
         new[name] = own._replace(**{field: structure.unflatten(leaves)})
-    core = new["core"]
+    core: Any = new.get("core", parts["core"].state)
     if hasattr(core, "mu_product") and _PRODUCT not in order:
         new["core"] = core._replace(mu_product=_product(owner, tx, count, core.mu_product))
     return _with_count(tx, with_states(state, new), count)
@@ -344,7 +348,7 @@ def get_slot(state: KerasOptimizerState, slot_name: str) -> Any:
     states = states_of(state)
     if slot_name == "average" and slot_name in names:
         return states["ema"].ema
-    core, field = states["core"], _NAMES.get(slot_name)
+    core, field = states["core"], _NAMES.get(str(slot_name))
     if field is None or not hasattr(core, field):
         raise ValueError(f"get_slot: no slot {slot_name!r}; there are {', '.join(names)}")
     return getattr(core, field)

@@ -51,7 +51,7 @@ def from_param_group(optimizer: Callable[..., Chain], group: Mapping[str, Any]) 
 
     Raises:
       ValueError: an argument of another optimizer of torch, or one that contradicts the preset.
-      TypeError: no dictionary; a value of the wrong kind.
+      TypeError: no preset, no dictionary; a value of the wrong kind.
 
     Example:
       >>> from adamx.interop import torch
@@ -65,6 +65,11 @@ def from_param_group(optimizer: Callable[..., Chain], group: Mapping[str, Any]) 
         raise ValueError(
             "from_param_group: got a whole `state_dict`; give one of its groups: "
             '`state_dict["param_groups"][0]`, or all to `from_param_groups`'
+        )
+    if not callable(optimizer):
+        raise TypeError(
+            "from_param_group: `optimizer` must be a preset such as `torch.Adam`, got "
+            f"{optimizer!r}"
         )
     takes = inspect.signature(optimizer).parameters
     for key in sorted(_OF_OTHERS.intersection(group).difference(takes)):
@@ -144,13 +149,18 @@ def from_param_groups(
 
 def taken_steps(owner: str, path: Any, entry: Mapping[str, Any]) -> int:
     """The steps that one parameter took in torch: 0 before its first."""
-    step = to_numpy(entry.get("step", 0))
-    is_number = step.size == 1 and step.dtype.kind in "iuf"
-    if not is_number or not (np.isfinite(step) and step >= 0 and step == np.floor(step)):
-        raise ValueError(
-            f"{owner}: `step` of {path!r} must be a whole number >= 0, got {entry['step']!r}"
-        )
-    return int(step.item())
+    step = one_number(owner, f"`step` of {path!r}", entry.get("step", 0))
+    if not (np.isfinite(step) and step >= 0 and step == np.floor(step)):
+        raise ValueError(f"{owner}: `step` of {path!r} must be a whole number >= 0, got {step!r}")
+    return int(step)
+
+
+def one_number(owner: str, what: str, value: Any) -> float:
+    """A real number out of a tensor."""
+    array = to_numpy(value)
+    if array.size != 1 or array.dtype.kind not in "iuf":
+        raise ValueError(f"{owner}: {what} must be a whole number or a float, got {value!r}")
+    return float(array.item())
 
 
 class _Unit(NamedTuple):
@@ -243,7 +253,7 @@ def check_groups(
     for unit in _units(tx, state):
         described = _described(unit, params)
         first: dict[str, tuple[int, Any]] = {}
-        for path in by_path(owner, unit.state.mu):
+        for path in filter(numbers.__contains__, by_path(owner, unit.state.mu)):
             i = index[numbers[path]]
             for key, own in described(path).items():
                 if key not in groups[i] or own is None:

@@ -32,15 +32,26 @@ def check_state_dict(owner: str, argument: str, given: Any) -> None:
     groups, state = given["param_groups"], given["state"]
     if not (isinstance(groups, (list, tuple)) and all(map(_is_group, groups))):
         raise ValueError(
-            f"{wanted}: 'param_groups' a list of dictionaries with a list of 'params' each, got "
-            f"{reprlib.repr(groups)}"
+            f"{wanted}: 'param_groups' a list of dictionaries with the numbers of their 'params' "
+            f"(and as many 'param_names', or none), got {reprlib.repr(groups)}"
         )
+    numbers = [i for group in groups for i in group["params"]]
+    if len({*numbers}) != len(numbers):
+        raise ValueError(f"{wanted}: a parameter is in the 'param_groups' twice, got {numbers}")
     if not (isinstance(state, Mapping) and all(isinstance(x, Mapping) for x in state.values())):
         raise ValueError(f"{wanted}: 'state' a dictionary of one dictionary per parameter")
 
 
 def _is_group(group: Any) -> bool:
-    return isinstance(group, Mapping) and isinstance(group.get("params"), (list, tuple))
+    if not (isinstance(group, Mapping) and isinstance(group.get("params"), (list, tuple))):
+        return False
+    numbers, names = group["params"], group.get("param_names", [""] * len(group["params"]))
+    return (
+        isinstance(names, (list, tuple))
+        and len(names) == len(numbers)
+        and all(isinstance(i, int) for i in numbers)
+        and all(isinstance(name, str) for name in names)
+    )
 
 
 def _check_order(owner: str, trained: Params, flipped: Mapping[str, bool]) -> None:

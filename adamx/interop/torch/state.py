@@ -22,7 +22,7 @@ from adamx.core import numerics, tree
 from adamx.core.transformation import GradientTransformation, Params, State
 from adamx.interop.leaves import NONNEGATIVE, by_path, check_paths, fit, to_numpy
 from adamx.interop.states import Node, check_ignored, class_name, map_nodes, parts
-from adamx.interop.torch.groups import check_groups, taken_steps
+from adamx.interop.torch.groups import check_groups, one_number, taken_steps
 from adamx.interop.torch.names import check_state_dict, identifiers, transposed_leaves
 from adamx.transforms.paths import leaf_paths
 
@@ -114,7 +114,7 @@ def from_state_dict(
     def moment(field: str, like: Any, paths: Sequence[str]) -> Any:
         key = keys[field]
         if field in _SCALARS:
-            values = {path: float(to_numpy(entries[path][key])) for path in paths}
+            values = {path: one_number(owner, key, entries[path][key]) for path in paths}
             product = np.float64(_same_for_all(owner, key, values))
             return fit(owner, key, product, like, nonnegative=True)
         leaves, structure = tree.flatten(like)
