@@ -149,7 +149,9 @@ def test_over_no_axis_nothing_happens() -> None:
 @pytest.mark.parametrize("make", [adamx.psum, adamx.pmean])
 def test_bad_axes(make: Any) -> None:
     for bad in (None, 3, ("data", None)):
-        with pytest.raises(TypeError, match=f"{make.__name__}: `axis_name` must be an axis name"):
+        with pytest.raises(
+            TypeError, match=f"{make.public_name}: `axis_name` must be an axis name"
+        ):
             make(bad)
     with pytest.raises(ValueError, match="axis_name='batch' names no axis here"):
         make("batch").update(X, ())
