@@ -100,6 +100,7 @@ def test_a_signal_and_what_it_leaves(number: signal.Signals, tmp_path: Path) -> 
     assert {*(folder / "checkpoints").iterdir()} == kept
 
 
+@pytest.mark.full
 def test_a_wrong_option_ends_with_status_2() -> None:
     done = python("-m", "adamx", "--steps", "0")
     assert (done.returncode, done.stdout) == (2, "")

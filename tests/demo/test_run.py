@@ -122,7 +122,7 @@ def test_a_forced_colour_is_no_terminal(
 @pytest.mark.parametrize(
     ("name", "steps"),
     [
-        ("adamw", "1"),
+        pytest.param("adamw", "1", marks=pytest.mark.full),
         pytest.param("adamw", "2", marks=pytest.mark.full),
         ("schedule_free_adamw", "2"),
         pytest.param("schedule_free_adamw", "1", marks=pytest.mark.full),
