@@ -1,6 +1,6 @@
 """`python -m adamx` as a program of its own."""
 
-import resource
+import os
 import signal
 import subprocess
 import sys
@@ -10,12 +10,20 @@ from typing import Any
 
 import pytest
 
+import adamx
 from tests.demo.support import checkpoint, has_checkpoint, metrics
+
+# Also from another folder it is the adamx of this one that is run.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(adamx.__file__).parents[1])}
 
 
 def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "error", *arguments], capture_output=True, text=True, **options
+        [sys.executable, "-W", "error", *arguments],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        **options,
     )
 
 
@@ -41,14 +49,11 @@ def test_a_short_run_prints_no_warning_and_a_damaged_checkpoint_is_named(tmp_pat
     assert metrics(folder)["curves"] == curves
 
 
-def limit_files() -> None:
-    """No file may be longer than a megabyte, and a checkpoint is."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-
-
 @pytest.mark.full("whole runs of the program")
 def test_a_disk_that_is_full_indeed(tmp_path: Path) -> None:
-    done = python(*SHORT, cwd=tmp_path, preexec_fn=limit_files)
+    # No file may be longer than half a megabyte, and a checkpoint is.
+    limited = ["sh", "-c", 'ulimit -f 1000; exec "$@"', "sh", sys.executable, *SHORT]
+    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT)
     assert (done.returncode, done.stdout) == (5, "")
     assert done.stderr == (
         "python -m adamx: could not write the checkpoint after step 1 to 'runs/digits/checkpoints' "
@@ -61,7 +66,12 @@ def test_a_disk_that_is_full_indeed(tmp_path: Path) -> None:
 def test_a_report_that_nobody_can_read(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, *SHORT], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True
+            [sys.executable, *SHORT],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
         )
     line = "python -m adamx: could not read or write (No space left on device)\n"
     assert (done.returncode, done.stderr) == (5, line)
@@ -72,7 +82,8 @@ def test_a_report_that_nobody_can_read(tmp_path: Path) -> None:
 def test_a_signal_and_what_it_leaves(number: signal.Signals, tmp_path: Path) -> None:
     long = [sys.executable, "-m", "adamx", "--steps", "2240", "--checkpoint-every", "56"]
     folder = tmp_path / "runs" / "digits"
-    with subprocess.Popen(long, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(long, cwd=tmp_path, text=True, env=ENVIRONMENT, **pipes) as process:
         while not has_checkpoint(folder, 112):
             assert process.poll() is None
             time.sleep(0.01)
@@ -83,12 +94,13 @@ def test_a_signal_and_what_it_leaves(number: signal.Signals, tmp_path: Path) -> 
     assert process.returncode == status
     assert err == (f"python -m adamx: {word} before the end of the run\n" if word else "")
     # Whole ones only: the resumed run passes none over.
-    done = subprocess.run([*long, "--resume"], cwd=tmp_path, capture_output=True, text=True)
+    done = python(*long[1:], "--resume", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     kept = {checkpoint(folder, step) for step in (2184, 2240)}
     assert {*(folder / "checkpoints").iterdir()} == kept
 
 
+@pytest.mark.full("whole runs of the program")
 def test_a_wrong_option_ends_with_status_2() -> None:
     done = python("-m", "adamx", "--steps", "0")
     assert (done.returncode, done.stdout) == (2, "")

@@ -36,7 +36,8 @@ def draw(result: Result) -> Figure:
     marker = "o" if result.options.steps <= 20 else ""
     for each in result.trained:
         style = {**_STYLES[each.mode], "marker": marker, "label": each.mode}
-        axes[0].plot(smooth(each.loss), **style)
+        timed = f"{each.mode}, {1e3 * each.step_seconds:.2g} ms a step"
+        axes[0].plot(smooth(each.loss), **{**style, "label": timed})
         distance = result.distance(each)
         if panels == 2 and distance is not None:
             axes[1].plot(np.maximum(smooth(distance), _SMALLEST), **style)
