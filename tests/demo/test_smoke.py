@@ -36,7 +36,7 @@ def test_two_processes_train(tmp_path: Path) -> None:
         [sys.executable, "-W", "error", "-m", "adamx", *words],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
