@@ -67,7 +67,7 @@ MISTAKES = (
         "adamx/core/numerics.py",
         "jnp.square(x.real) + jnp.square(x.imag)",
         "jnp.square(x.real)",
-        "tests/adam/test_papers.py",
+        "tests/adam/test_papers.py::test_complex_leaves_use_the_squared_modulus",
     ),
     Mistake(
         "counts saturate",
@@ -123,7 +123,7 @@ MISTAKES = (
         "adamx/core/norms.py",
         "return jax.lax.optimization_barrier(safe_sqrt(jnp.sum(jnp.stack(squares))))",
         "return safe_sqrt(jnp.sum(jnp.stack(squares)))",
-        "tests/test_compiled.py",
+        "tests/test_compiled.py::test_the_scalars_of_a_step_are_computed_once",
     ),
     Mistake(
         "errors that name the leaf",
