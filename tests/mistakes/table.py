@@ -99,10 +99,17 @@ MISTAKES = (
     ),
     Mistake(
         "finite gradients, finite steps",
+        "adamx/adam/formula.py",
+        "u = s.mu_scale * (mu / below)",
+        "u = s.mu_scale * mu / below",
+        "tests/contract/test_finite.py",
+    ),
+    Mistake(
+        "norms of 16 bits do not overflow",
         "adamx/core/norms.py",
         "wide = [numerics.widen(jnp.asarray(x)) for x in leaves]",
         "wide = [jnp.asarray(x) for x in leaves]",
-        "tests/contract/test_finite.py",
+        "tests/transforms/test_clipping.py::test_half_precision_is_clipped_in_float32",
     ),
     Mistake(
         "derivatives",
