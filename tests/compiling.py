@@ -3,7 +3,8 @@
 Most of them look at the numbers of programs that run once, on a few elements; compiling is what
 costs, and XLA is told not to try hard, which is several times faster.  What reads a program, its
 text or its memory, compiles by hand (`jit(f).lower(...).compile()`): that is done as for users.
-So is everything in `pytest --full`.
+So is everything in `pytest --full`, and what two programs must agree on to the last bit:
+`jit(f, compiler_options=AS_FOR_USERS)`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ FLAGS: dict[str, tuple[Any, Any]] = {
     "xla_cpu_parallel_codegen_split_count": (1, 32),
 }
 
+# Compiler options; none where nothing was turned down.
+AS_FOR_USERS: dict[str, Any] = {}
+
 
 def compile_quickly() -> None:
     """To be called before JAX looks for devices; processes started later inherit it."""
@@ -33,12 +37,12 @@ def compile_quickly() -> None:
     given = os.environ.get("XLA_FLAGS", "").split()
     os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys([*flags, *given]))
 
-    as_for_users = {name: users for name, (_, users) in known.items()}
+    AS_FOR_USERS.update({name: users for name, (_, users) in known.items()})
     compile_ = jax.stages.Lowered.compile
 
     @functools.wraps(compile_)
     def compile_by_hand(self: Any, compiler_options: Any = None, **rest: Any) -> Any:
-        return compile_(self, {**as_for_users, **(compiler_options or {})}, **rest)
+        return compile_(self, {**AS_FOR_USERS, **(compiler_options or {})}, **rest)
 
     jax.stages.Lowered.compile = compile_by_hand  # type: ignore[method-assign]
 

@@ -20,8 +20,14 @@ def test_there_are_notebooks():
     assert NOTEBOOKS
 
 
-@pytest.mark.full("runs notebooks")
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+# The first by default.
+RUNS = [
+    NOTEBOOKS[0],
+    *(pytest.param(p, marks=pytest.mark.full("runs notebooks")) for p in NOTEBOOKS[1:]),
+]
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
 def test_it_runs(path, tmp_path):
     # In a process of its own: the warnings of the notebook machinery are not ours.
     done = subprocess.run(

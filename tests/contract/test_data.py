@@ -39,7 +39,7 @@ def test_ten_values_are_traced_once_and_vmapped_like_the_loop(case: Case) -> Non
 
     axes = jax.tree.map(lambda x: 0 if is_float(x) else None, tx)
     sweep = scaled(tx, jnp.asarray(FACTORS))
-    together = jax.vmap(train, in_axes=(axes, None, None))(sweep, params, grads)
+    together = jax.jit(jax.vmap(train, in_axes=(axes, None, None)))(sweep, params, grads)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *loop)
     chex.assert_trees_all_close(together, stacked, rtol=2e-5, atol=1e-6)
 

@@ -51,11 +51,17 @@ def test_finite(case: Case, dtypes: tuple[str, str]) -> None:
         steps = {
             name: gradients(p, largest(p.dtype, state, case.bounded)) for name, p in one.items()
         }
-        params, state = jax.tree.map(lambda x: jnp.stack([x] * 10), (one, state))
+        params, state = jax.tree.map(lambda x: np.stack([x] * 10), (one, state))
+
+        @jax.jit
+        @jax.vmap
+        def step(grads: Any, state: Any, params: Any) -> Any:
+            updates, state = tx.update(grads, state, params)
+            return updates, state, adamx.apply_updates(params, updates)
+
         for t in range(STEPS):
             grads = {name: batches[t] for name, batches in steps.items()}
-            updates, state = jax.vmap(tx.update)(grads, state, params)
-            moved = adamx.apply_updates(params, updates)
+            updates, state, moved = step(grads, state, params)
             for leaf in jax.tree.leaves((updates, moved)):
                 assert np.isfinite(leaf).all(), f"step {t}: {grads} gave {updates}"
             if case.bounded:
@@ -70,8 +76,8 @@ def test_gradients_wider_than_the_parameters(case: Case) -> None:
     tx = case.make()
     params = tree("float16")
     grads = jax.tree.map(lambda p: jnp.full(p.shape, 5e5), params)
-    state = tx.init(params)
+    state, update = tx.init(params), jax.jit(tx.update)
     for t in range(STEPS):
-        updates, state = jax.jit(tx.update)(grads, state, params)
+        updates, state = update(grads, state, params)
         for leaf in jax.tree.leaves(updates):
             assert np.isfinite(leaf).all(), f"step {t}: {updates}"

@@ -38,7 +38,9 @@ def test_scan_equals_the_loop(case: Case) -> None:
     def body(carry: Any, g: Any) -> Any:
         return tx.step(g, carry[1], carry[0]), None
 
-    carry, _ = jax.lax.scan(body, (params, tx.init(params)), stack(*gradients()))
+    carry, _ = jax.jit(lambda *carry: jax.lax.scan(body, carry, stack(*gradients())))(
+        params, tx.init(params)
+    )
     chex.assert_trees_all_close(carry, looped(case, params, gradients()), rtol=1e-5, atol=1e-7)
 
 
@@ -59,7 +61,10 @@ def test_vmap_over_models_equals_the_loop(case: Case) -> None:
     tx, models = case.make(), [tree(seed=seed) for seed in (4, 5)]
     grads = [tree(seed=seed) for seed in (6, 7)]
     params = stack(*models)
-    state = jax.vmap(tx.init)(params)
-    together = jax.vmap(tx.step)(stack(*grads), state, params)
+
+    def train(grads: Any, params: Any) -> Any:
+        return tx.step(grads, tx.init(params), params)
+
+    together = jax.jit(jax.vmap(train))(stack(*grads), params)
     apart = [looped(case, p, [g]) for p, g in zip(models, grads, strict=True)]
     chex.assert_trees_all_close(together, stack(*apart), rtol=1e-5, atol=1e-7)

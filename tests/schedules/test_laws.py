@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import adamx
+from tests.compiling import AS_FOR_USERS
 from tests.oracles import schedules as oracles
 
 LAST = 300
@@ -18,7 +19,10 @@ COUNTS = np.arange(LAST, dtype=np.int32)
 ROUNDING = 5e-7
 TOLERANCE = 2e-6
 
-_values = jax.jit(lambda schedule: jax.vmap(schedule)(COUNTS))
+_values = jax.jit(
+    lambda schedule: jax.vmap(schedule)(COUNTS),
+    compiler_options=AS_FOR_USERS,  # Joined schedules have the very numbers of their members.
+)
 _at = jax.jit(lambda schedule, count: schedule(count))
 
 # Exact in float32, and no product of them too small for it.

@@ -27,7 +27,7 @@ LAYOUTS: dict[str, Any] = {}
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled_quickly() -> Iterator[None]:
-    """Hundreds of programs that run twice each are not worth optimizing."""
+    """Hundreds of programs that run twice each are not worth optimizing, in the full suite too."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
@@ -138,8 +138,17 @@ def data_parallel(tx: Any) -> Any:
     return train(tx, placed, adamx.sharding.init(tx, placed), x)
 
 
-@pytest.mark.full("eight programs for every row")
-@pytest.mark.parametrize("case", [case for case in CASES if "-" not in case.id], ids=str)
+# By default one row that couples the leaves, and one whose state is not like the parameters.
+SMOKE = {"lamb", "apply_if_finite"}
+eight_programs = pytest.mark.full("eight programs for every row")
+ROWS = [
+    case if case.id in SMOKE else pytest.param(case, marks=eight_programs)
+    for case in CASES
+    if "-" not in case.id
+]
+
+
+@pytest.mark.parametrize("case", ROWS, ids=str)
 def test_every_layout_gives_the_trajectory_of_one_device(case: Case) -> None:
     tx = case.make()
     expected = one_device(tx)

@@ -5,7 +5,9 @@ and would not show in any result.
 """
 
 import functools
+import itertools
 import re
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import jax
@@ -53,8 +55,24 @@ def recipe(name: str, mode: str) -> adamx.GradientTransformation:
     return made
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", ["adam", "adamw", "amsgrad", "guarded", "grouped"])
+def pairs(names: Iterable[str], by_default: Collection[tuple[str, str]]) -> list[Any]:
+    """Every recipe in every mode, in the full suite."""
+    full = pytest.mark.full("every recipe in every mode, compiled as for users")
+    return [
+        pytest.param(name, mode, id=f"{name}-{mode}", marks=() if pair in by_default else full)
+        for pair in itertools.product(names, MODES)
+        for name, mode in [pair]
+    ]
+
+
+STEPS = pairs(
+    ["adam", "adamw", "amsgrad", "guarded", "grouped"],
+    {("amsgrad", "lazy"), ("grouped", "rowwise"), ("guarded", "exact")},
+)
+LONG_STEPS = pairs(["adamw", "guarded", "averaged"], {("adamw", "lazy"), ("averaged", "exact")})
+
+
+@pytest.mark.parametrize(("name", "mode"), STEPS)
 def test_a_step_makes_nothing_of_the_size_of_the_table(name: str, mode: str) -> None:
     program = compiled(recipe(name, mode))
     memory = program.memory_analysis()
@@ -66,8 +84,7 @@ def test_a_step_makes_nothing_of_the_size_of_the_table(name: str, mode: str) -> 
     assert not re.findall(made, program.as_text())
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", ["adamw", "guarded", "averaged"])
+@pytest.mark.parametrize(("name", "mode"), LONG_STEPS)
 def test_nor_does_a_step_of_many_rows(name: str, mode: str) -> None:
     """Of so many that they are worked through in pieces."""
     program = compiled(recipe(name, mode), 20_000)

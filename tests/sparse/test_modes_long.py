@@ -5,7 +5,7 @@ a share of the largest movement of any element.  The measured ones stand beside 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -137,7 +137,17 @@ NEAR_EPS: dict[str, tuple[float, dict[str, Any]]] = {
 }
 
 
+<<<<<<< HEAD
 def check_dense_result(mode: str, given: Problem, tolerance: float, **options: Any) -> None:
+=======
+def each(names: Iterable[str]) -> list[Any]:
+    """The first by default, the others in the full suite."""
+    first, *others = names
+    return [first, *(pytest.param(x, marks=pytest.mark.full("2,000 steps")) for x in others)]
+
+
+def check_dense_result(mode: Mode, given: Problem, tolerance: float, **options: Any) -> None:
+>>>>>>> suite
     expected = oracles.dense(given.table, given.steps, learning_rate, **options)
     assert error(given, expected, *run(mode, given, **options)) <= tolerance
 
@@ -148,8 +158,7 @@ def test_dense_is_dense(name: str) -> None:
     check_dense_result("dense", problem(), 2e-5, **CASES[name])
 
 
-@pytest.mark.full("2,000 steps")
-@pytest.mark.parametrize("name", CASES | EXACT_CASES)
+@pytest.mark.parametrize("name", each(CASES | EXACT_CASES))
 def test_exact_is_dense(name: str) -> None:
     check_dense_result("exact", problem(), 2e-5, **(CASES | EXACT_CASES)[name])
 
