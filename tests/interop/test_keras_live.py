@@ -76,21 +76,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "Lamb": ("Lamb", BASE),
     "Lamb-weight_decay": ("Lamb", {**BASE, "learning_rate": HALVING, "weight_decay": 0.9}),
 }
-<<<<<<< HEAD
-SMOKE = ("Adam", "AdamW-all", "Nadam-schedule", "Adamax-epsilon", "Lamb-weight_decay")
-every_case = pytest.mark.parametrize(
-    "case",
-    [
-        case if case in SMOKE else pytest.param(case, marks=pytest.mark.full("one case more"))
-        for case in CASES
-    ],
-=======
 every_case = pytest.mark.parametrize("case", CASES)
 # One by default: stored paths of Keras (test_keras_golden.py) stand for the others.
 trains = pytest.mark.full("trains with Keras")
 every_run = pytest.mark.parametrize(
     "case", [case if case == "AdamW-all" else pytest.param(case, marks=trains) for case in CASES]
->>>>>>> suite
 )
 
 

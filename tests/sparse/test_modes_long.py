@@ -137,17 +137,13 @@ NEAR_EPS: dict[str, tuple[float, dict[str, Any]]] = {
 }
 
 
-<<<<<<< HEAD
-def check_dense_result(mode: str, given: Problem, tolerance: float, **options: Any) -> None:
-=======
 def each(names: Iterable[str]) -> list[Any]:
     """The first by default, the others in the full suite."""
     first, *others = names
     return [first, *(pytest.param(x, marks=pytest.mark.full("2,000 steps")) for x in others)]
 
 
-def check_dense_result(mode: Mode, given: Problem, tolerance: float, **options: Any) -> None:
->>>>>>> suite
+def check_dense_result(mode: str, given: Problem, tolerance: float, **options: Any) -> None:
     expected = oracles.dense(given.table, given.steps, learning_rate, **options)
     assert error(given, expected, *run(mode, given, **options)) <= tolerance
 
