@@ -14,6 +14,8 @@ from adamx.__main__ import main
 from adamx.demo import training
 from tests.demo.support import final_arrays, same_to_rounding
 
+pytestmark = pytest.mark.eight_devices
+
 SHORT = ("--steps", "60", "--batch", "64")
 
 
