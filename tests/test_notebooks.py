@@ -14,13 +14,17 @@ import sys, nbclient, nbformat
 nbclient.NotebookClient(nbformat.read(sys.argv[1], 4), timeout=120).execute()
 """
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+MARKS = {"4_many_devices": pytest.mark.eight_devices}
 
 
 def test_there_are_notebooks():
     assert NOTEBOOKS
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=MARKS.get(path.stem, ()), id=path.stem) for path in NOTEBOOKS],
+)
 def test_it_runs(path, tmp_path):
     # In a process of its own: the warnings of the notebook machinery are not ours.
     done = subprocess.run(
