@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from tests.compiling import compile_quickly
+from tests.machine import DEVICES, missing
 
 LEFT_OUT = pytest.StashKey[int]()
 
@@ -22,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Divides the CPU up before any test asks for another number of devices."""
     if not config.getoption("full"):
         compile_quickly()
-    jax.config.update("jax_num_cpu_devices", 8)
+    jax.config.update("jax_num_cpu_devices", DEVICES)
     jax.devices()
 
 
@@ -57,3 +58,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Says how much of the suite did not run."""
     if left_out := config.stash.get(LEFT_OUT, 0):
         terminalreporter.write_line(f"{left_out} tests left out; `pytest --full` runs them too")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """An accelerator is one device, and its programs are not those of a CPU."""
+    if reason := missing(item):
+        pytest.skip(reason)

@@ -8,7 +8,15 @@ from typing import NamedTuple
 
 import jax
 
-from benchmarks.measuring import CopyBandwidth, paired_ratio, take_turns
+from benchmarks.measuring import (
+    EACH,
+    STEPS,
+    CopyBandwidth,
+    paired_ratio,
+    steps_of,
+    take_turns,
+    timings,
+)
 from benchmarks.models import Model
 from benchmarks.options import Options
 from benchmarks.peers import PEERS
@@ -39,8 +47,9 @@ class Bench:
                 self.skip(f"{peer.name}: {peer.package} is not installed")
             else:
                 self.peers.append(peer)
-        on_cpu = jax.default_backend() == "cpu"
-        self.copy = CopyBandwidth(1 << 27 if on_cpu else 1 << 30)
+        self.timings = timings(jax.default_backend())
+        each = self.timings == (EACH,)
+        self.copy = CopyBandwidth(1 << 27, 1) if each else CopyBandwidth(1 << 30, STEPS)
 
     def skip(self, reason: str) -> None:
         """Notes what is left out and why."""
@@ -60,7 +69,7 @@ class Bench:
         builders: Mapping[str, Callable[[], Prepared]],
         reference: str = OURS,
     ) -> list[Row]:
-        """Builds every step, lets them take turns, and makes a row of each.
+        """Builds every step, lets them take turns, and makes a row of each, per way of timing.
 
         The ratios are those of `reference`'s time over each one's.
         """
@@ -70,31 +79,42 @@ class Bench:
                 prepared[name] = build()
             except Unsupported as reason:
                 self.skip(str(reason))
+        rows = []
+        for timing in self.timings:
+            seconds = self._seconds(prepared, timing)
+            ours = seconds.get(reference)
+            rows += [
+                Row(
+                    suite=suite,
+                    shape=shape,
+                    size=size,
+                    case=case,
+                    peer=name,
+                    timing=timing,
+                    seconds=Spread.of(of_peer),
+                    adamx_ratio=paired_ratio(ours, of_peer)
+                    if ours is not None and name != reference
+                    else None,
+                    bytes_moved=bytes_moved,
+                    persistent_bytes=prepared[name].memory.persistent,
+                    temporary_bytes=prepared[name].memory.temporary,
+                )
+                for name, of_peer in seconds.items()
+            ]
+        return rows
+
+    def _seconds(self, prepared: Mapping[str, Prepared], timing: str) -> dict[str, list[float]]:
+        """Seconds of one step in every round, of those that can be timed in this way."""
+        steps, count = {}, 1
+        for name, one in prepared.items():
+            found = steps_of(one, timing)
+            if found is None:
+                self.skip(f"{name}: its steps cannot be timed {timing}")
+            else:
+                steps[name], count = found
         self.copy.measure()
-        seconds = take_turns(
-            {name: one.step for name, one in prepared.items()},
-            self.options.rounds,
-            self.options.seconds_per_case,
-            self.order,
-        )
-        ours = seconds.get(reference)
-        return [
-            Row(
-                suite=suite,
-                shape=shape,
-                size=size,
-                case=case,
-                peer=name,
-                seconds=Spread.of(seconds[name]),
-                adamx_ratio=paired_ratio(ours, seconds[name])
-                if ours is not None and name != reference
-                else None,
-                bytes_moved=bytes_moved,
-                persistent_bytes=one.memory.persistent,
-                temporary_bytes=one.memory.temporary,
-            )
-            for name, one in prepared.items()
-        ]
+        taken = take_turns(steps, self.options.rounds, self.options.seconds_per_case, self.order)
+        return {name: [t / count for t in seconds] for name, seconds in taken.items()}
 
     def race_peers(self, suite: str, model: Model, recipe: Recipe) -> list[Row]:
         """All peers on one recipe and one model."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import EACH
 from benchmarks.output import text
 from benchmarks.result import Result
 from benchmarks.rows import Row, Spread
@@ -81,7 +82,8 @@ def show_changes(old: Result, new: Result, console: Console) -> None:
         table.add_column(heading, justify="right" if heading.startswith("now ÷") else "left")
     for change in found:
         row = change.row
-        place = (row.suite, row.shape, f"{row.size:,}", row.case, row.peer)
+        timed = row.peer if row.timing == EACH else f"{row.peer}, {row.timing}"
+        place = (row.suite, row.shape, f"{row.size:,}", row.case, timed)
         table.add_row(*place, change.what, change.before, change.now, f"{change.factor:.2f}")
     if found:
         console.print(table)

@@ -1,4 +1,9 @@
-"""Timing: peers take turns, so that what disturbs the machine disturbs them all."""
+"""Timing: peers take turns, so that what disturbs the machine disturbs them all.
+
+On CPU every step is waited for.  An accelerator works while the host goes on, so there steps are
+timed in two ways: one dispatched after the other, with one wait at the end, as a training loop does
+that looks at the loss now and then; and in a loop inside one program, which leaves out the host.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
+from benchmarks.peers.base import Prepared
 from benchmarks.rows import Spread
 
 # Threads of one library still spin for a moment after its step; the next one starts after that.
@@ -19,6 +25,35 @@ _WARM_UP = 2
 
 Step = Callable[[], object]
 """Takes one step and returns when it is finished."""
+
+
+EACH, PIPELINED, ONE_PROGRAM = "each waited for", "pipelined", "in one program"
+# Steps behind one wait.
+STEPS = 20
+
+
+def timings(platform: str) -> tuple[str, ...]:
+    """How steps are timed there."""
+    return (EACH,) if platform == "cpu" else (PIPELINED, ONE_PROGRAM)
+
+
+def steps_of(prepared: Prepared, timing: str) -> tuple[Step, int] | None:
+    """What is timed, and how many steps it takes; None where a library has no such thing."""
+    dispatch, wait, in_one_program = prepared.dispatch, prepared.wait, prepared.in_one_program
+    if timing == ONE_PROGRAM and in_one_program is None:
+        return None
+    count = 1 if timing == EACH else STEPS
+
+    def step() -> None:
+        if timing == ONE_PROGRAM:
+            assert in_one_program is not None
+            in_one_program(count)
+        else:
+            for _ in range(count):
+                dispatch()
+        wait()
+
+    return step, count
 
 
 def _timed(step: Step) -> float:
@@ -69,8 +104,9 @@ class CopyBandwidth:
     Measured before every case, so that it is that of the machine as it was during the run.
     """
 
-    def __init__(self, bytes_in_array: int) -> None:
-        self._moved = 2 * bytes_in_array
+    def __init__(self, bytes_in_array: int, steps: int = 1) -> None:
+        self._steps = steps  # behind one wait, as those that are held against it
+        self._moved = 2 * bytes_in_array * steps
         self._step = jax.jit(lambda x: x + 1.0, donate_argnums=0)
         self._array = self._step(jnp.zeros(bytes_in_array // 4))
         self.samples: list[float] = []  # bytes per second, read and written
@@ -79,5 +115,7 @@ class CopyBandwidth:
         """Three more samples."""
         for _ in range(3):
             start = time.perf_counter()
-            self._array = self._step(self._array).block_until_ready()
+            for _ in range(self._steps):
+                self._array = self._step(self._array)
+            self._array.block_until_ready()
             self.samples.append(self._moved / (time.perf_counter() - start))

@@ -37,6 +37,7 @@ class Row:
     size: int  # the number on the x axis: parameters, leaves, ids or devices
     case: str  # the recipe: "clip + adamw"
     peer: str
+    timing: str = "each waited for"  # how steps were timed, a name of `measuring`
     seconds: Spread | None = None  # of one step (of lowering and compiling in `compile`)
     adamx_ratio: Spread | None = None  # adamx's seconds over these, of paired repetitions
     bytes_moved: int | None = None  # the least a step can read and write
@@ -45,9 +46,9 @@ class Row:
     extra: dict[str, float] = dataclasses.field(default_factory=dict)  # named, in plain units
 
     @property
-    def key(self) -> tuple[str, str, int, str, str]:
+    def key(self) -> tuple[str, str, int, str, str, str]:
         """What makes it the same row in another run."""
-        return (self.suite, self.shape, self.size, self.case, self.peer)
+        return (self.suite, self.shape, self.size, self.case, self.peer, self.timing)
 
     @property
     def bytes_per_second(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -14,20 +15,20 @@ import sys, nbclient, nbformat
 nbclient.NotebookClient(nbformat.read(sys.argv[1], 4), timeout=120).execute()
 """
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+MARKS = {"4_many_devices": [pytest.mark.eight_devices]}
 
 
 def test_there_are_notebooks():
     assert NOTEBOOKS
 
 
-# The first by default.
-RUNS = [
-    NOTEBOOKS[0],
-    *(pytest.param(p, marks=pytest.mark.full("runs notebooks")) for p in NOTEBOOKS[1:]),
-]
+def case(path: Path) -> Any:
+    """The first by default, the others in the full suite."""
+    marks = [] if path == NOTEBOOKS[0] else [pytest.mark.full("runs a notebook")]
+    return pytest.param(path, marks=[*marks, *MARKS.get(path.stem, [])], id=path.stem)
 
 
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", map(case, NOTEBOOKS))
 def test_it_runs(path, tmp_path):
     # In a process of its own: the warnings of the notebook machinery are not ours.
     done = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks.measuring import EACH
 from benchmarks.output import text
 from benchmarks.output.text import NOTHING
 from benchmarks.result import Result
@@ -11,6 +12,7 @@ PLACE = ("leaves", "size", "recipe")
 HEADINGS = (
     *PLACE,
     "library",
+    "timed",
     "median ± ½ IQR",
     "adamx ÷ it",
     "GB/s",
@@ -19,7 +21,7 @@ HEADINGS = (
     "temp.",
     "besides",
 )
-LEFT = {"leaves", "recipe", "library", "besides"}
+LEFT = {"leaves", "recipe", "library", "timed", "besides"}
 
 
 def cells(result: Result, row: Row) -> list[str]:
@@ -30,6 +32,7 @@ def cells(result: Result, row: Row) -> list[str]:
         f"{row.size:,}",
         row.case,
         row.peer,
+        NOTHING if row.timing == EACH else row.timing,
         text.duration(row.seconds),
         text.ratio(row.adamx_ratio),
         speed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from benchmarks.measuring import EACH, ONE_PROGRAM, PIPELINED, STEPS
 from benchmarks.output import text
 from benchmarks.output.columns import HEADINGS, LEFT, by_suite, cells, used
 from benchmarks.output.terminal import measured
@@ -18,11 +19,15 @@ Every row is the median of repetitions in which the libraries took turns in rand
 of adamx's time divided by that library's in the same round, with its quartiles: **below 1 adamx is
 faster** (in `sparse`, adamx is its `lazy` mode). GB/s is the least a step can move (28 bytes per
 float32 parameter for Adam, 32 with a global norm, 40 with an average of the parameters besides)
-over the median time; the limit is the best that `x + 1` in place over 128 MiB moved on the same
-machine in the same run, **{limit} GB/s** (quartiles {low} to {high}). More than 100 % means that
-the arrays fit into a cache. `kept` is what stays between steps, parameters and state; `temp.` is
-what XLA allocates besides during one. Parameters and state are donated as each library's
-documentation recommends.
+over the median time; the limit is the best that `x + 1` in place over an array that fits in no
+cache moved on the same device in the same run, **{limit} GB/s** (quartiles {low} to {high}). More
+than 100 % means that the arrays fit into a cache. `kept` is what stays between steps, parameters
+and state; `temp.` is what XLA allocates besides during one. Parameters and state are donated as
+each library's documentation recommends.
+"""
+_TIMED = f"""\
+Steps `{PIPELINED}` are dispatched one after the other, {STEPS} behind one wait, as a training loop
+does, and so is the copy; steps `{ONE_PROGRAM}` run in a loop that is one program, without the host.
 """
 
 
@@ -49,6 +54,7 @@ def page(result: Result, plots: Sequence[str] = ()) -> str:
             low=f"{copy.low / 1e9:.3g}",
             high=f"{copy.high / 1e9:.3g}",
         ),
+        *([_TIMED] if any(row.timing != EACH for row in result.rows) else []),
         ", ".join(f"{name} {value}" for name, value in result.hardware.items() if value) + ".  ",
         ", ".join(f"{name} {value}" for name, value in result.versions.items()) + ".",
         "",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.measuring import EACH
 from benchmarks.output.columns import by_suite
 from benchmarks.result import Result
 from benchmarks.rows import Row
@@ -37,15 +38,19 @@ TIME = _Measure("milliseconds", _seconds)
 SPACE = _Measure("MB, persistent and temporary", _bytes)
 
 
+def _case(row: Row) -> str:
+    return row.case if row.timing == EACH else f"{row.case}, {row.timing}"
+
+
 def _panels(rows: list[Row]) -> dict[str, list[Row]]:
     """Rows with one shape and several sizes make a panel of lines, the others one of bars."""
     lines: dict[str, list[Row]] = {}
     for row in rows:
-        lines.setdefault(f"{row.case}\n{row.shape}", []).append(row)
+        lines.setdefault(f"{_case(row)}\n{row.shape}", []).append(row)
     panels: dict[str, list[Row]] = {}
     for title, panel in lines.items():
         alone = len({row.size for row in panel}) == 1
-        panels.setdefault(panel[0].case if alone else title, []).extend(panel)
+        panels.setdefault(_case(panel[0]) if alone else title, []).extend(panel)
     return panels
 
 

@@ -24,8 +24,10 @@ class Memory(NamedTuple):
 class Prepared(NamedTuple):
     """A step ready to be timed, and its memory."""
 
-    step: Callable[[], object]
+    dispatch: Callable[[], object]  # takes a step, which may still go on when it returns
+    wait: Callable[[], object]  # returns when all steps are finished
     memory: Memory
+    in_one_program: Callable[[int], object] | None = None  # takes so many; None: it cannot
 
 
 class Compiled(NamedTuple):

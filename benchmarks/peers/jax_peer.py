@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -54,14 +55,26 @@ def compile_step(step: Callable[..., Any], *like: Any) -> Compiled:
     return Compiled(middle - start, end - middle, memory, program)
 
 
-def stepper(program: Any, params: Any, state: Any, *rest: Any) -> Callable[[], object]:
-    """A function that takes one step in place and waits for it."""
+def prepared(
+    step: Callable[..., Any], compiled: Compiled, params: Any, state: Any, *rest: Any
+) -> Prepared:
+    """A step in place, one at a time or several in a loop of one program."""
     current = [params, state]
 
-    def step() -> None:
-        current[:] = jax.block_until_ready(program(*current, *rest))[:2]
+    def dispatch() -> None:
+        current[:] = compiled.program(*current, *rest)[:2]
 
-    return step
+    # A number of rounds that XLA knows: else a GPU asks the host after each whether to go on.
+    @functools.partial(jax.jit, donate_argnums=(0, 1), static_argnums=2)
+    def loop(params: Any, state: Any, times: int, *rest: Any) -> Any:
+        return jax.lax.fori_loop(0, times, lambda _, at: step(*at, *rest)[:2], (params, state))
+
+    def in_one_program(times: int) -> None:
+        current[:] = loop(*current, times, *rest)
+
+    return Prepared(
+        dispatch, lambda: jax.block_until_ready(current), compiled.memory, in_one_program
+    )
 
 
 class JaxPeer:
@@ -97,4 +110,4 @@ class JaxPeer:
         grads = draw(model.leaves, seed + 1, 1e-2)
         state = self.init(program, params)
         compiled = compile_step(program.step, params, state, grads)
-        return Prepared(stepper(compiled.program, params, state, grads), compiled.memory)
+        return prepared(program.step, compiled, params, state, grads)

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 import adamx
 from benchmarks.peers.base import Memory, Prepared
-from benchmarks.peers.jax_peer import compile_step, draw, stepper
-from benchmarks.peers.torch_peer import torch_device, waiting
+from benchmarks.peers.jax_peer import compile_step, draw, prepared
+from benchmarks.peers.torch_peer import torch_device, wait_for
 from benchmarks.recipes import LEARNING_RATE
 from benchmarks.skewed_rows import Table
 
@@ -30,7 +30,7 @@ def _prepare(tx: Any, step: Any, table: Table, gradient: Any, seed: int) -> Prep
     weights = draw(_struct(table.rows, table.width), seed + 1, 1.0)
     state = jax.jit(tx.init)(weights)
     compiled = compile_step(step, weights, state, gradient)
-    return Prepared(stepper(compiled.program, weights, state, gradient), compiled.memory)
+    return prepared(step, compiled, weights, state, gradient)
 
 
 def adamx_step(mode: str, table: Table, seed: int) -> Prepared:
@@ -74,4 +74,4 @@ def torch_sparse_step(table: Table, seed: int) -> Prepared:
     )
     optimizer = torch.optim.SparseAdam([weights], lr=LEARNING_RATE)
     memory = Memory(3 * weights.numel() * weights.element_size(), None)
-    return Prepared(waiting(optimizer.step, device), memory)
+    return Prepared(optimizer.step, wait_for(device), memory)

@@ -29,18 +29,11 @@ def torch_device() -> Any:
     return torch.device("cuda")
 
 
-def waiting(step: Callable[[], object], device: Any) -> Callable[[], object]:
-    """The step, and then the device's last word."""
+def wait_for(device: Any) -> Callable[[], object]:
+    """Returns when a device has nothing more to do."""
     import torch
 
-    if device.type == "cpu":
-        return step
-
-    def finished() -> None:
-        step()
-        torch.cuda.synchronize()
-
-    return finished
+    return torch.cuda.synchronize if device.type == "cuda" else lambda: None
 
 
 class Torch:
@@ -86,4 +79,4 @@ class Torch:
         step()  # Its state is made by the first step.
         state = [x for slots in optimizer.state.values() for x in slots.values()]
         persistent = sum(x.numel() * x.element_size() for x in [*params, *averages, *state])
-        return Prepared(waiting(step, device), Memory(persistent, None))
+        return Prepared(step, wait_for(device), Memory(persistent, None))

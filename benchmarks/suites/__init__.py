@@ -12,4 +12,5 @@ SUITES = {
     "precision": "moments and parameters of 16 bits",
     "train": "a whole training step, and the optimizer's share",
     "devices": "bytes per device, replicated and sharded, on virtual devices",
+    "topology": "7 B parameters on 8, 64 and 256 chips of a TPU: bytes per chip, as compiled",
 }

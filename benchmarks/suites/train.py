@@ -16,7 +16,7 @@ from benchmarks.bench import Bench, Case
 from benchmarks.models import Model
 from benchmarks.options import Options
 from benchmarks.peers.base import Prepared
-from benchmarks.peers.jax_peer import JaxPeer, Program, compile_step, draw, stepper
+from benchmarks.peers.jax_peer import JaxPeer, Program, compile_step, draw, prepared
 from benchmarks.recipes import LEARNING_RATE
 from benchmarks.rows import Row
 from benchmarks.transformer import Sizes
@@ -41,7 +41,7 @@ def _prepare(program: Program, init: Callable[[Any], Any], sizes: Sizes, seed: i
     params = draw(sizes.parameters(), seed, 0.02)
     state, tokens = init(params), sizes.tokens(seed)
     compiled = compile_step(step, params, state, tokens)
-    return Prepared(stepper(compiled.program, params, state, tokens), compiled.memory)
+    return prepared(step, compiled, params, state, tokens)
 
 
 def _share(row: Row, baseline: Row | None) -> Row:

@@ -15,6 +15,8 @@ from adamx.demo import training
 from tests.demo import support
 from tests.demo.support import final_arrays, same_to_rounding
 
+pytestmark = pytest.mark.eight_devices
+
 SHORT = ("--steps", "12", "--batch", "64")
 EVERY = ("--checkpoint-every", "4")
 

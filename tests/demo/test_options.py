@@ -49,7 +49,15 @@ def fails_with_one_line(argv: list[str], capsys: pytest.CaptureFixture[str]) -> 
     return err
 
 
-@pytest.mark.parametrize(("command", "message"), WRONG.items(), ids=WRONG)
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        pytest.param(
+            *pair, id=pair[0], marks=[pytest.mark.eight_devices] if "--devices" in pair[0] else []
+        )
+        for pair in WRONG.items()
+    ],
+)
 def test_wrong_options(
     command: str,
     message: str,

@@ -182,6 +182,7 @@ def test_containers_may_change_if_the_names_stay(into: str) -> None:
         np.testing.assert_array_equal(got[path], array)
 
 
+@pytest.mark.eight_devices
 def test_leaves_come_where_they_are_asked_for_and_own_their_memory() -> None:
     mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
     split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))

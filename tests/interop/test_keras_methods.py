@@ -475,6 +475,7 @@ def test_new_variables() -> None:
         keras.add_variable((2,), jnp.ones(3))
 
 
+@pytest.mark.eight_devices
 def test_variables_are_placed_like_their_reference() -> None:
     mesh = jax.make_mesh((8,), ("data",))
     cut = NamedSharding(mesh, PartitionSpec("data"))
@@ -483,6 +484,7 @@ def test_variables_are_placed_like_their_reference() -> None:
     assert keras.add_slot({}, [reference], "trace")["trace"][0].sharding == cut
 
 
+@pytest.mark.eight_devices
 def test_state_on_a_mesh() -> None:
     """`mesh`: the counts are replicated over it, slots are where their variables are."""
     mesh = jax.make_mesh((8,), ("data",))

@@ -264,6 +264,7 @@ def test_the_moved_state_shares_no_memory_with_the_given_one() -> None:
     assert not pointers[0] & pointers[1]
 
 
+@pytest.mark.eight_devices
 def test_moments_come_where_init_places_them() -> None:
     mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))

@@ -21,6 +21,8 @@ import adamx
 from tests.contract.table import CASES, Case
 from tests.sharding.support import batch, loss, mesh, on, params, specs
 
+pytestmark = pytest.mark.eight_devices
+
 STEPS = 2
 LAYOUTS: dict[str, Any] = {}
 

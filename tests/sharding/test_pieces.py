@@ -16,6 +16,8 @@ from adamx.core.value import Value
 from tests.contract.table import CASES, Case
 from tests.sharding.support import mesh, on, params
 
+pytestmark = pytest.mark.eight_devices
+
 CUT, WHOLE = PartitionSpec("data"), PartitionSpec()
 HOW = pytest.mark.parametrize("how", ["tracked", "untracked", "pmap"])
 

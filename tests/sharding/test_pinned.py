@@ -13,6 +13,8 @@ import adamx
 from adamx.sharding import host_sharding, init, keep_placement, state_sharding, zero1_sharding
 from tests.sharding.support import batch, loss, mesh, on, params, specs
 
+pytestmark = pytest.mark.eight_devices
+
 TX = adamx.chain(adamx.clip_by_global_norm(0.5), adamx.adamw(0.1), adamx.ema_params(0.9))
 
 

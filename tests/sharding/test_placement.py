@@ -16,6 +16,8 @@ import adamx
 from adamx.sharding import abstract_state, init, state_sharding
 from tests.sharding.support import mesh, on, specs
 
+pytestmark = pytest.mark.eight_devices
+
 P = PartitionSpec
 BOTH = pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=str)
 RECIPE = adamx.chain(
@@ -192,14 +194,18 @@ def test_nothing_is_made_whole_on_one_device() -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "kind", "message"),
+    ("make_params", "kind", "message"),
     [
-        ({"w": np.ones(8)}, TypeError, r"parameter \['w'\] must be a `jax.Array`.*got ndarray"),
-        ({"w": 1.0}, TypeError, "got float"),
-        ({"w": jax.ShapeDtypeStruct((8,), "float32")}, TypeError, "got ShapeDtypeStruct"),
-        ({}, ValueError, "there are no parameters"),
         (
-            {
+            lambda: {"w": np.ones(8)},
+            TypeError,
+            r"parameter \['w'\] must be a `jax.Array`.*got ndarray",
+        ),
+        (lambda: {"w": 1.0}, TypeError, "got float"),
+        (lambda: {"w": jax.ShapeDtypeStruct((8,), "float32")}, TypeError, "got ShapeDtypeStruct"),
+        (dict, ValueError, "there are no parameters"),
+        (
+            lambda: {
                 "w": jax.ShapeDtypeStruct((8,), "float32", sharding=on(mesh(2, 4))),
                 "v": jax.ShapeDtypeStruct((8,), "float32", sharding=on(mesh(4, 2))),
             },
@@ -208,7 +214,9 @@ def test_nothing_is_made_whole_on_one_device() -> None:
             r"\('data': 4, 'model': 2\)",
         ),
         (
-            {"w": jax.ShapeDtypeStruct((4, 10), "float32", sharding=on(mesh(), None, "data"))},
+            lambda: {
+                "w": jax.ShapeDtypeStruct((4, 10), "float32", sharding=on(mesh(), None, "data"))
+            },
             ValueError,
             r"\['w'\] has shape \(4, 10\): dimension 1 of size 10 cannot be cut evenly over "
             "'data' of size 8",
@@ -216,9 +224,9 @@ def test_nothing_is_made_whole_on_one_device() -> None:
     ],
     ids=["numpy", "number", "nowhere", "nothing", "two meshes", "uneven"],
 )
-def test_what_cannot_be_placed(params: Any, kind: type[Exception], message: str) -> None:
+def test_what_cannot_be_placed(make_params: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
-        state_sharding(adamx.adam(0.1), params)
+        state_sharding(adamx.adam(0.1), make_params())
 
 
 @pytest.mark.parametrize("call", [init, abstract_state, state_sharding])

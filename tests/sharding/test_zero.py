@@ -23,6 +23,8 @@ from adamx.sharding import (
 )
 from tests.sharding.support import mesh, on, specs
 
+pytestmark = pytest.mark.eight_devices
+
 # Large enough for XLA to cut; `odd` cannot be, `long` in its second dimension only.
 SHAPES = {"square": (256, 256), "long": (4, 4096), "bias": (64,), "odd": (3, 5)}
 RECIPE = adamx.chain(

@@ -144,6 +144,7 @@ def test_derivatives(both: Any, transform: Callable[..., Any]) -> None:
     assert_same(both(transform(loss, argnums=(0, 2)), jnp.float32(0.1), values, jnp.float32(0.0)))
 
 
+@pytest.mark.eight_devices
 def test_under_shard_map(both: Any) -> None:
     """Gradients that differ between devices, of a table and moments that do not yet."""
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -157,7 +158,12 @@ def test_under_shard_map(both: Any) -> None:
     assert_same(both(run, jnp.asarray(ids, jnp.int32)))
 
 
+<<<<<<< HEAD:tests/sparse/test_chunks.py
 def test_chunks_that_are_not_needed_are_passed_over() -> None:
+=======
+@pytest.mark.cpu_program
+def test_pieces_that_are_not_needed_are_passed_over() -> None:
+>>>>>>> accel:tests/sparse/test_pieces.py
     """What is computed stands in a branch, inside of a loop."""
     tx = TX["lazy"]
     n = 4 * chunks._CHUNK // D

@@ -13,6 +13,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import adamx
 
+pytestmark = pytest.mark.eight_devices
+
 V, D, N = 4096, 16, 32
 TABLE = np.random.default_rng(0).normal(size=(V, D)).astype(np.float32)
 IDS = np.random.default_rng(1).integers(-2, V + 2, (4, N)).astype(np.int32)

@@ -14,6 +14,8 @@ from jax.sharding import AxisType, PartitionSpec
 import adamx
 from adamx import SparseRows
 
+pytestmark = pytest.mark.eight_devices
+
 WHOLE, CUT = PartitionSpec(), PartitionSpec("data")
 X = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import adamx
 from adamx.transforms.norm_statistics import init_statistics, threshold, update_statistics
 from tests.oracles import links
-from tests.test_compiled import KIB, compile_step
+from tests.test_compiled import SCRATCH, compile_step
 
 SHAPES = ((), (1,), (5,), (4, 3), (2, 3, 2), (3, 1, 2, 4), (2, 2, 1, 3, 2))
 EPS = 1e-3
@@ -474,7 +474,7 @@ def test_needs_no_temporary_of_the_size_of_the_gradient(name: str, report: bool)
     shapes = {"vector": (1 << 20,), "matrix": (1024, 512), "small": (32, 32), "bias": (512,)}
     params = {k: jax.ShapeDtypeStruct(shape, jnp.float32) for k, shape in shapes.items()}
     # A few numbers for each unit, where 6 MB would be the size of the gradient.
-    assert compile_step(tx, params).memory_analysis().temp_size_in_bytes < 32 * KIB
+    assert compile_step(tx, params).memory_analysis().temp_size_in_bytes < 32 * SCRATCH
 
 
 def test_needs_parameters_only_to_compare_with_them() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import adamx
 from tests.oracles import family, links
-from tests.test_compiled import KIB, compile_step
+from tests.test_compiled import SCRATCH, compile_step
 
 SHAPES = ((), (5,), (4, 3), (2, 3, 2))
 PARAMS = [np.zeros(shape, np.float32) for shape in SHAPES]
@@ -417,14 +417,14 @@ def test_needs_no_temporary_of_the_size_of_the_gradient(name: str) -> None:
     tx = FREE[name]
     if name != "conditionally_mask":
         tx = adamx.chain(tx, adamx.scale_by_learning_rate(0.1))
-    assert compile_step(tx, params).memory_analysis().temp_size_in_bytes < 16 * KIB
+    assert compile_step(tx, params).memory_analysis().temp_size_in_bytes < 16 * SCRATCH
 
 
 def test_cautious_stores_the_proposed_update_once() -> None:
     params = {"w": jax.ShapeDtypeStruct((1 << 20,), jnp.float32)}
     tx = adamx.chain(adamx.cautious(adamx.scale_by_adam()), adamx.scale_by_learning_rate(0.1))
     memory = compile_step(tx, params).memory_analysis()
-    assert memory.temp_size_in_bytes < (4 << 20) + KIB
+    assert memory.temp_size_in_bytes < (4 << 20) + SCRATCH
 
 
 @pytest.mark.parametrize(
