@@ -92,6 +92,23 @@ def test_groups_under_one_schedule_must_agree() -> None:
         torch.from_state_dict(tx, two_groups("Adam", lr=0.5), PARAMS)
 
 
+def test_a_scheduled_decay_is_one_for_all_it_serves() -> None:
+    decay = adamx.linear_schedule(0.1, 0.0, 9)
+    tx = torch.AdamW(0.01, weight_decay=decay)
+    torch.from_state_dict(tx, two_groups("AdamW"), PARAMS)
+    with pytest.raises(ValueError, match=r"group 1: weight_decay=0, but group 0, .*, 0.1 for 'c'"):
+        torch.from_state_dict(tx, two_groups("AdamW", weight_decay=0), PARAMS)
+    with pytest.raises(ValueError, match=r"decoupled_weight_decay=False, but `tx` has True"):
+        torch.from_state_dict(tx, two_groups("AdamW", decoupled_weight_decay=False), PARAMS)
+
+
+@pytest.mark.parametrize("key", ["lr", "betas", "maximize", "amsgrad"])
+@pytest.mark.parametrize("value", ["False", None, "0.01", ["a", "b"]])
+def test_texts_in_a_group_equal_nothing(key: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"group 1: {key}="):
+        torch.from_state_dict(preset("Adam"), two_groups("Adam", **{key: value}), PARAMS)
+
+
 @pytest.mark.parametrize(
     "tx",
     [

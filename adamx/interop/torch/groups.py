@@ -225,13 +225,13 @@ def _described(unit: _Unit, params: Params) -> Callable[[str], dict[str, Any]]:
     )
 
     def arguments(path: str) -> dict[str, Any]:
-        values = [[value for value, chosen in decay if path in chosen] for decay in (l2, decoupled)]
-        total = sum(map(sum, values)) if _are_numbers(*values[0], *values[1]) else None
-        return {
-            **said,
-            "weight_decay": total,
-            "decoupled_weight_decay": bool(values[1]) if total else None,
-        }
+        here, there = (
+            [value for value, chosen in decay if path in chosen] for decay in (l2, decoupled)
+        )
+        values = here + there
+        total = values[0] if len(values) == 1 else sum(values) if _are_numbers(*values) else None
+        beside = bool(there) if values and total != 0 else None
+        return {**said, "weight_decay": total, "decoupled_weight_decay": beside}
 
     return arguments
 
@@ -281,6 +281,8 @@ def _are_numbers(*values: Any) -> bool:
 
 def _same(given: Any, own: Any) -> bool:
     """Whether two numbers are equal as torch's tensors hold them, in float32."""
+    if np.asarray(given).dtype.kind not in "biuf":  # a text in place of a number or a switch
+        return False
     return np.array_equal(np.asarray(given, np.float32), np.asarray(own, np.float32))
 
 
