@@ -28,7 +28,7 @@ def case(path: Path) -> Any:
     return pytest.param(path, marks=[*marks, *MARKS.get(path.stem, [])], id=path.stem)
 
 
-@pytest.mark.parametrize("path", map(case, NOTEBOOKS))
+@pytest.mark.parametrize("path", [*map(case, NOTEBOOKS)])
 def test_it_runs(path, tmp_path):
     # In a process of its own: the warnings of the notebook machinery are not ours.
     done = subprocess.run(

@@ -181,7 +181,15 @@ def distance(first: Trajectory, second: Trajectory) -> float:
     return worst
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "float32",
+        pytest.param(
+            "float64", marks=pytest.mark.full("one case more of what a quicker test shows")
+        ),
+    ],
+)
 @every_recipe
 def test_a_run_goes_on_there_and_back(name: str, dtype: str) -> None:
     """Within 2e-6 in float32.  In float64 the numbers are the same, except where a library forms

@@ -90,7 +90,11 @@ def limit(case: str, dtype: str) -> float:
 @pytest.mark.parametrize(
     ("case", "dtype"),
     [
-        pytest.param(case, dtype, marks=[] if quick else [pytest.mark.full])
+        pytest.param(
+            case,
+            dtype,
+            marks=[] if quick else [pytest.mark.full("one case more of what a quicker test shows")],
+        )
         for case in ARGUMENTS
         for dtype, quick in (("float32", True), ("float64", case.endswith("plain")))
     ],

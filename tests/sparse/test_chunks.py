@@ -158,12 +158,8 @@ def test_under_shard_map(both: Any) -> None:
     assert_same(both(run, jnp.asarray(ids, jnp.int32)))
 
 
-<<<<<<< HEAD:tests/sparse/test_chunks.py
-def test_chunks_that_are_not_needed_are_passed_over() -> None:
-=======
 @pytest.mark.cpu_program
-def test_pieces_that_are_not_needed_are_passed_over() -> None:
->>>>>>> accel:tests/sparse/test_pieces.py
+def test_chunks_that_are_not_needed_are_passed_over() -> None:
     """What is computed stands in a branch, inside of a loop."""
     tx = TX["lazy"]
     n = 4 * chunks._CHUNK // D
