@@ -35,6 +35,15 @@ def like_ids(places: chex.Array, ids: chex.Array) -> chex.Array:
     return places if cut is None else jax.sharding.reshard(places, cut.spec)
 
 
+def sharded_like(x: chex.Array, like: chex.Array) -> chex.Array:
+    """`x` sharded as `like` is, where shardings are part of the type."""
+    own, wanted = (jax.typeof(y).sharding for y in (x, like))
+    if own.spec == wanted.spec or wanted.mesh.empty:
+        return x
+    moved: chex.Array = jax.sharding.reshard(x, wanted)
+    return moved
+
+
 def zero_rows(like: chex.Array, n: int) -> chex.Array:
     """Zeros in the place of `n` rows, whose columns lie where those of `like` do."""
     sharding: Any = jax.typeof(like).sharding

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import numerics, tree
-from adamx.core.indexing import gather, scatter
+from adamx.core.indexing import gather, scatter, sharded_like
 from adamx.core.rows import SparseRows
 
 P = TypeVar("P")
@@ -57,7 +57,8 @@ def _write_leaf(p: chex.Array, u: chex.Array | SparseRows) -> chex.Array:
         return p
     if isinstance(u, SparseRows):
         return _write_rows(jnp.asarray(p), u)
-    return jnp.asarray(p + u).astype(jax.dtypes.result_type(p))
+    written = jnp.asarray(p + u).astype(jax.dtypes.result_type(p))
+    return sharded_like(written, jnp.asarray(p))
 
 
 def _write_rows(table: chex.Array, update: SparseRows) -> chex.Array:

@@ -15,7 +15,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import numerics
+from adamx.core import numerics, xla
 from adamx.core.link import Link, in_precision
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
@@ -158,6 +158,7 @@ class Lazy:
             u, slots = self.run(rule, g, p, slots)
             if ema is None or average is None:
                 return u, (slots, None)
+            u = xla.after_reading(u, p)
             now = average.still(ema.ema, p, average.count - 1 - ema.last)
             after = average.step(now, written(p, u, table.dtype))
             return u, (slots, TouchedEma(after, jnp.maximum(ema.last, average.count)))

@@ -13,11 +13,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import chex
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import fields, numerics, tree
+from adamx.core import fields, numerics, tree, xla
 from adamx.core.fields import AxisName
 from adamx.core.hyperparameter import (
     Number,
@@ -27,7 +26,6 @@ from adamx.core.link import PerLeaf, RowsTaken, View
 from adamx.core.norms import safe_sqrt, squared_norm
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import Updates
-from adamx.transforms.counting import count_both
 from adamx.transforms.scaling import Scaling
 from adamx.transforms.sharded_norms import Pieces
 
@@ -164,14 +162,13 @@ def _measure_elements(updates: Updates, limit: Number, pieces: Pieces) -> Measur
         u = leaf.values if isinstance(leaf, SparseRows) else jnp.asarray(leaf)
         wide = numerics.widen(u)
         largest = jnp.asarray(limit, numerics.real_dtype(wide))
-        # Apart from every other reading of the gradient: XLA would store what they share.
-        apart, most = jax.lax.optimization_barrier((wide, largest))
+        alone, most = xla.apart((wide, largest))
         if numerics.is_complex(u):
-            bounded = jnp.minimum(jnp.abs(apart), most)
+            bounded = jnp.minimum(jnp.abs(alone), most)
         else:
-            bounded = jnp.maximum(jnp.minimum(apart, most), -most)
+            bounded = jnp.maximum(jnp.minimum(alone, most), -most)
         after += pieces.total(squared_norm(bounded), u)
-        exceeds, fits = count_both(jnp.abs(wide) > largest, jnp.abs(wide) <= largest)
+        exceeds, fits = xla.count_both(jnp.abs(wide) > largest, jnp.abs(wide) <= largest)
         cut += pieces.total(exceeds, u)
         # Rows that are not there are zeros, which fit.
         left += pieces.total(fits + float(np.size(leaf) - u.size), u)
@@ -191,7 +188,7 @@ def clip_parts(
     def factor(u: Any, *others: chex.Array) -> chex.Array | None:
         if not numerics.is_inexact(u) or not np.size(u):
             return None
-        square, max_norm = jax.lax.optimization_barrier(norms(u, *others))
+        square, max_norm = norms(u, *others)
         factors.append(clip_factor(safe_sqrt(square), max_norm))
         squares.append(square)
         return factors[-1]

@@ -7,11 +7,10 @@ from typing import Any
 import chex
 import jax.numpy as jnp
 
-from adamx.core import fields, numerics, tree
+from adamx.core import fields, numerics, tree, xla
 from adamx.core.link import Link
 from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
 from adamx.core.wrapper import Wrapper
-from adamx.transforms.counting import count_both
 from adamx.transforms.scaling import HasLearningRate, scale_leaves
 
 # An update is never enlarged more than a thousandfold for the share of it that was held back.
@@ -130,7 +129,7 @@ class Cautious(Wrapper):
             if not u.size:
                 return u
             with_g = agreement(g, u)
-            kept, dropped = count_both(with_g > 0.0, with_g <= 0.0)
+            kept, dropped = xla.count_both(with_g > 0.0, with_g <= 0.0)
             share = kept / jnp.maximum(kept + dropped, 1)
             factor = 1.0 / jnp.maximum(share, _LEAST_SHARE)
             # A NaN is not held back: it is passed on.
