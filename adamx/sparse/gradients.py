@@ -18,7 +18,7 @@ from adamx.core.ranking import distinct, find
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import Params, State, Updates
 from adamx.sparse.rows import SparseAdamState
-from adamx.transforms.paths import check_patterns, first_match, leaf_paths
+from adamx.transforms.paths import by_path, check_patterns
 
 # From a pattern of paths to a function of the batch that says which rows the loss reads.
 Tables: TypeAlias = Mapping[str, Callable[..., Any]]
@@ -239,17 +239,17 @@ def value_and_grad(
             f"ids, got {tables!r}"
         )
     patterns = check_patterns(Where(_OWNER, "tables"), [*tables]) if tables else ()
-    announce = [*tables.values()]
+    rules = [*tables.items()]
 
     def run(params: Params, *batch: Any, state: State = None) -> tuple[Any, Updates]:
         leaves, structure = tree.flatten(params)
         shapes = [np.shape(leaf) for leaf in leaves]
-        matches = first_match(_OWNER, patterns, leaf_paths(params)) if patterns else []
         ids = {}
-        for i, match in enumerate(matches):
-            if match is not None:
-                _check_table(patterns[match], leaves[i])
-                ids[i] = _announced(patterns[match], announce[match](*batch), shapes[i][0])
+        for i, rule in enumerate(by_path(_OWNER, patterns, rules, params)):
+            if rule is not None:
+                pattern, announce = rule
+                _check_table(pattern, leaves[i])
+                ids[i] = _announced(pattern, announce(*batch), shapes[i][0])
                 leaves[i] = _read(state, params, i, ids[i])
 
         def loss_of_rows(leaves: list[Any]) -> Any:

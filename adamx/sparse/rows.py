@@ -21,7 +21,7 @@ from adamx.core.slot import Slot
 from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
 from adamx.sparse.exact import Exact, StaleRows
 from adamx.sparse.policies import Average, Dense, Lazy, LeafState, RowRule, Rowwise
-from adamx.transforms.paths import check_patterns, first_match, leaf_paths, near_misses
+from adamx.transforms.paths import by_path, check_patterns, leaf_paths, near_misses
 
 MODES: dict[str, Lazy] = {policy.name: policy for policy in (Dense(), Lazy(), Exact(), Rowwise())}
 
@@ -121,16 +121,11 @@ class RowsTransformation(GradientTransformation, abstract=True):
         leaves, _ = tree.flatten(params)
         if isinstance(self.modes, str):
             return [MODES[self.modes if np.ndim(leaf) else "dense"] for leaf in leaves]
-        # Inside a group, the parameters of the others are None: a pattern for them is a mistake.
-        present = [i for i, leaf in enumerate(leaves) if leaf is not None]
-        paths = leaf_paths(params)
-        patterns = tuple(pattern for pattern, _ in self.modes)
-        matches = first_match(self.public_name, patterns, [paths[i] for i in present])
-        policies = [MODES["dense"]] * len(leaves)
-        for i, match in zip(present, matches, strict=True):
-            if match is not None and np.ndim(leaves[i]):  # A number has no rows.
-                policies[i] = MODES[self.modes[match][1]]
-        return policies
+        patterns, names = zip(*self.modes, strict=True)
+        found = by_path(self.public_name, patterns, names, params, otherwise="dense")
+        # A number has no rows.
+        pairs = zip(found, leaves, strict=True)
+        return [MODES[name if np.ndim(leaf) else "dense"] for name, leaf in pairs]
 
     def _init_leaf(self, policy: Lazy, table: Any) -> LeafState:
         return policy.init(table, tuple(slot for link in self.links() for slot in link.slots()))

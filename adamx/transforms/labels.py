@@ -13,7 +13,7 @@ from adamx.core.fields import Where
 from adamx.core.mask import FrozenTree
 from adamx.core.transformation import Params
 from adamx.core.value import Value
-from adamx.transforms.paths import check_pairs, check_patterns, first_match, leaf_paths, split_rules
+from adamx.transforms.paths import by_path, check_pairs, check_patterns, leaf_paths, split_rules
 
 
 def check_strings(where: Where, value: Any) -> tuple[str, ...]:
@@ -42,18 +42,14 @@ class LabelByPath(Value):
     def __call__(self, params: Params) -> Any:
         """A tree of labels like `params`; `None` where a leaf is not trained and has none."""
         leaves, structure = tree.flatten(params)
-        paths = leaf_paths(params)
-        labels = []
-        matches = first_match(self.public_name, self.patterns, paths)
-        for path, leaf, match in zip(paths, leaves, matches, strict=True):
-            label = self.default if match is None else self.labels[match]
+        labels = by_path(self.public_name, self.patterns, self.labels, params, self.default)
+        for path, leaf, label in zip(leaf_paths(params), leaves, labels, strict=True):
             if label is None and numerics.is_inexact(leaf):
                 raise ValueError(
                     f"{self.public_name}: no pattern is found in the parameter {path!r}; the "
                     f"patterns are {', '.join(map(repr, self.patterns))}; add one, or a `default` "
                     "label for the rest"
                 )
-            labels.append(label)
         return structure.unflatten(labels)
 
     def recipe_arguments(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from adamx.core import fields, tree
+from adamx.core import fields
 from adamx.core.fields import Where
 from adamx.core.hyperparameter import (
     Hyperparameter,
@@ -14,7 +14,7 @@ from adamx.core.hyperparameter import (
 )
 from adamx.core.link import PerLeaf, ScaleByScheduleState, View
 from adamx.core.transformation import Params, State
-from adamx.transforms.paths import check_pairs, check_patterns, first_match, leaf_paths, split_rules
+from adamx.transforms.paths import by_path, check_pairs, check_patterns, split_rules
 from adamx.transforms.scaling import Scaling
 
 _check_multiplier = fields.hyperparameter(fields.NONNEGATIVE).metadata[fields.KIND].check
@@ -37,10 +37,7 @@ class ScaleByPath(Scaling):
         check_pairs(self.public_name, self.patterns, "multipliers", self.multipliers)
 
     def init(self, params: Params) -> State:
-        # Inside a group, the parameters of the others are None: a pattern for them is a mistake.
-        leaves = zip(leaf_paths(params), tree.flatten(params)[0], strict=True)
-        present = [path for path, leaf in leaves if leaf is not None]
-        first_match(self.public_name, self.patterns, present)
+        by_path(self.public_name, self.patterns, self.multipliers, params)
         return super().init(params)
 
     def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
@@ -49,8 +46,7 @@ class ScaleByPath(Scaling):
             resolve(multiplier, count, f"multipliers[{i}]")
             for i, multiplier in enumerate(self.multipliers)
         ]
-        matches = first_match(self.public_name, self.patterns, leaf_paths(view.updates))
-        return PerLeaf([None if match is None else factors[match] for match in matches]), {}
+        return PerLeaf(by_path(self.public_name, self.patterns, factors, view.updates)), {}
 
     def recipe_arguments(self) -> list[str]:
         return [repr(rule) for rule in zip(self.patterns, self.multipliers, strict=True)]

@@ -79,7 +79,7 @@ def match_paths(owner: str, pattern: str, paths: list[str]) -> list[bool]:
     return found
 
 
-def first_match(owner: str, patterns: Sequence[str], paths: list[str]) -> list[int | None]:
+def _first_match(owner: str, patterns: Sequence[str], paths: list[str]) -> list[int | None]:
     """For each path the position of the first pattern that is found in it, or None.
 
     A tree without leaves has nothing to match and nothing to complain about.
@@ -87,8 +87,8 @@ def first_match(owner: str, patterns: Sequence[str], paths: list[str]) -> list[i
     Raises:
       ValueError: a pattern that is found in no path, or only where an earlier one is found.
     """
-    if not paths:
-        return []
+    if not (paths and patterns):
+        return [None] * len(paths)
     found = zip(*(match_paths(owner, pattern, paths) for pattern in patterns), strict=True)
     first = [row.index(True) if any(row) else None for row in found]
     for i, pattern in enumerate(patterns):
@@ -98,6 +98,33 @@ def first_match(owner: str, patterns: Sequence[str], paths: list[str]) -> list[i
                 "every path that it is found in; put it first"
             )
     return first
+
+
+def by_path(
+    owner: str,
+    patterns: Sequence[str],
+    things: Sequence[Any],
+    params: chex.ArrayTree,
+    otherwise: Any = None,
+) -> list[Any]:
+    """For each leaf the thing whose pattern is the first to be found in its path.
+
+    `None` leaves are not asked: inside a group they are the parameters of the others, and a pattern
+    for them is a mistake.
+
+    Raises:
+      ValueError: a pattern that is found in no path, or only where an earlier one is found.
+    """
+    leaves, _ = tree.flatten(params)
+    present = [i for i, leaf in enumerate(leaves) if leaf is not None]
+    paths = leaf_paths(params)
+    found = [otherwise] * len(leaves)
+    for i, match in zip(
+        present, _first_match(owner, patterns, [paths[i] for i in present]), strict=True
+    ):
+        if match is not None:
+            found[i] = things[match]
+    return found
 
 
 def split_rules(owner: str, rules: Iterable[Any], second: str) -> tuple[list[Any], list[Any]]:
