@@ -63,7 +63,8 @@ class Link(GradientTransformation, abstract=True):
     # What a rule does to `SparseRows`: "linear" rules take their values as they are; those that
     # leave zeros alone take them `coalesced`; for the others they are made dense.
     rows: ClassVar[RowsTaken] = "dense"
-    reads_params: ClassVar[bool] = False
+    # Whether the rule reads the parameter; "optional" ones do without where there are none.
+    reads_params: ClassVar[bool | Literal["optional"]] = False
     # Whether outside of a chain updates come in the wider of the gradient's and the parameter's
     # dtype, and not in the gradient's; those of links with slots do.
     widens: ClassVar[bool] = False
@@ -173,7 +174,7 @@ def _run_link(
     make = link.state_type()
     if make is not EmptyState:
         tree.check_state(link.public_name, state, make)
-    if link.reads_params:
+    if link.reads_params is True:
         link.require_params(params)
     if link.rows == "coalesced":
         updates = tree.coalesced(updates)
@@ -231,6 +232,8 @@ def each_leaf(
         )
     for slot, field in zip(slots, fields, strict=True):
         check_slot(owner, slot, field, slotted)
+    if params is not None:
+        tree.check_match(owner, "updates", updates, "parameters", params)
     leaves, structure = tree.flatten(updates)
     parameters = [None] * len(leaves) if params is None else tree.flatten(params)[0]
     scalars = s.leaves if isinstance(s, PerLeaf) else [s] * len(leaves)

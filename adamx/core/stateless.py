@@ -73,13 +73,10 @@ class StatelessWithTreeMap(Link):
       {'w': Array(1.5, dtype=float32)}
     """
 
-    reads_params = True
+    reads_params = "optional"
     elementwise = False
 
     f: Callable[[Any, Any], Any] = fields.function("a function (update, param) -> update")
-
-    def require_params(self, params: Params | None) -> None:
-        """It does without."""
 
     def rule(self, s: Any, u: chex.Array, p: Any) -> Any:
         return self.f(u, p)

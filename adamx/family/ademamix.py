@@ -73,7 +73,7 @@ class ScaleByAdemamix(Core):
     Example:
       >>> import adamx
       >>> adamx.scale_by_ademamix(alpha=5)  # doctest: +ELLIPSIS
-      scale_by_ademamix(b1=0.9, b2=0.999, eps=1e-08, b3=0.9999, alpha=5.0, eps_root=0.0)
+      scale_by_ademamix(b1=0.9, b2=0.999, b3=0.9999, alpha=5.0, eps=1e-08, eps_root=0.0)
     """
 
     b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)

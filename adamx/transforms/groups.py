@@ -141,19 +141,20 @@ class Freeze(Link):
       >>> import adamx
       >>> tx = adamx.freeze({"w": False, "b": True})
       >>> tx.update({"w": 2.0, "b": 3.0}, tx.init(None))[0]
-      {'b': Array(0., dtype=float32), 'w': 2.0}
+      {'b': Array(0., dtype=float32), 'w': Array(2., dtype=float32)}
     """
 
     mask: MaskLike = mask_field(default=None)
 
     rows = "linear"
+    reads_params = "optional"
 
     def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
         like = view.updates if view.params is None else view.params
         frozen, _ = tree.flatten(resolve_mask(self.public_name, self.mask, like))
         return PerLeaf([() if chosen else None for chosen in frozen]), {}
 
-    def rule(self, s: Any, u: chex.Array, p: None) -> chex.Array:
+    def rule(self, s: Any, u: chex.Array, p: Any) -> chex.Array:
         return jnp.zeros_like(u)
 
 

@@ -57,6 +57,7 @@ class ZeroNans(Link):
       (Array([1., 0.], dtype=float32), ZeroNansState(found_nan=Array(True, dtype=bool)))
     """
 
+    reads_params = "optional"
     rows = "coalesced"
 
     def state_type(self) -> type[Any]:
@@ -85,7 +86,7 @@ class ZeroNans(Link):
         found = jax.tree.map(find, view.updates, state.found_nan, is_leaf=tree.is_leaf)
         return (), {"found_nan": found}
 
-    def rule(self, s: Any, u: chex.Array, p: None) -> chex.Array:
+    def rule(self, s: Any, u: chex.Array, p: Any) -> chex.Array:
         return jnp.where(jnp.isnan(u), jnp.zeros((), u.dtype), u)
 
 

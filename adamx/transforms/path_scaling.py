@@ -30,6 +30,8 @@ def _check_multipliers(where: Where, value: Any) -> tuple[Hyperparameter, ...]:
 class ScaleByPath(Scaling):
     """u times the multiplier of the first pattern found in the path; u where there is none."""
 
+    reads_params = "optional"
+
     patterns: Sequence[str] = fields.static(check_patterns)
     multipliers: Sequence[ScalarOrSchedule] = fields.child(_check_multipliers)
 
@@ -73,11 +75,11 @@ def scale_by_path(*rules: tuple[str, ScalarOrSchedule]) -> ScaleByPath:
       section 3.2.
 
     Example:
-      >>> import adamx
+      >>> import adamx, jax
       >>> tx = adamx.scale_by_path(("layers/0", 0.25), ("layers/1", 0.5))
       >>> updates = {"layers": [8.0, 8.0], "head": 8.0}
-      >>> tx.update(updates, tx.init(updates))[0]
-      {'head': 8.0, 'layers': [Array(2., dtype=float32), Array(4., dtype=float32)]}
+      >>> jax.tree.map(float, tx.update(updates, tx.init(updates))[0])
+      {'head': 8.0, 'layers': [2.0, 4.0]}
     """
     patterns, multipliers = split_rules("scale_by_path", rules, "multiplier")
     return ScaleByPath(patterns=patterns, multipliers=multipliers)

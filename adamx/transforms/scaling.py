@@ -35,7 +35,7 @@ class Scaling(Link, abstract=True):
 
     rows: ClassVar[RowsTaken] = "linear"
 
-    def rule(self, s: Any, u: chex.Array, p: None) -> chex.Array:
+    def rule(self, s: Any, u: chex.Array, p: Any) -> chex.Array:
         return u * s
 
 

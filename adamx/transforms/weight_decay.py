@@ -50,7 +50,7 @@ class AddDecayedWeights(Link):
       >>> tx = adamx.add_decayed_weights(0.1, mask={"w": True, "b": False})
       >>> params = {"w": 10.0, "b": 10.0}
       >>> tx.update({"w": 0.0, "b": 0.0}, tx.init(params), params)[0]
-      {'b': 0.0, 'w': Array(1., dtype=float32)}
+      {'b': Array(0., dtype=float32), 'w': Array(1., dtype=float32)}
     """
 
     reads_params = True

@@ -476,6 +476,11 @@ CASES = (
         needs_params=True,
         printable=False,
     ),
+    Case(
+        "keras.LossScaleOptimizer",
+        lambda: keras.LossScaleOptimizer(keras.Adam(LR)),
+        printable=False,
+    ),
     # Composing.
     Case(
         "chain",

@@ -5,18 +5,13 @@ A moment that is whole on every device takes the memory that sharding was to sav
 
 import jax
 import jax.numpy as jnp
-import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 import adamx
-from tests.contract.table import CASES, Case
-
-# Its average is kept beside other numbers of a table, under a path that ends otherwise.
-WHOLE = pytest.mark.xfail(reason="the average of a table is whole on every device", strict=True)
-ROWS = [pytest.param(c, marks=WHOLE) if c.id == "sparse.ema_params" else c for c in CASES]
+from tests.contract.table import Case, every_case
 
 
-@pytest.mark.parametrize("case", ROWS, ids=str)
+@every_case
 def test_every_leaf_of_a_parameter_s_shape_has_its_sharding(case: Case) -> None:
     mesh = jax.make_mesh((2, 4), ("data", "model"))
     where = {

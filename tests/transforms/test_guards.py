@@ -97,14 +97,31 @@ def test_an_error_after_too_many_in_a_row():
 
     def advance(gradient):
         nonlocal params, state
-        params, state = jax.block_until_ready(step(params, state, gradient))
-        jax.effects_barrier()
+        params, state = step(params, state, gradient)
+        adamx.check_guards(tx, state, params)
 
-    for gradient in (bad, bad, jnp.ones(2), bad, bad):
+    for gradient in (bad, bad, jnp.ones(2), bad, bad, bad):
         advance(gradient)
-    assert int(state.skipped_in_a_row) == 2
-    with pytest.raises(Exception, match="3 steps in a row were skipped"):
+    accepted, after = params, state
+    with pytest.raises(adamx.DivergedError, match="4 steps in a row were skipped") as raised:
         advance(bad)
+    chex.assert_trees_all_equal(raised.value.params, accepted)
+    with pytest.raises(FloatingPointError, match="4 steps in a row"):  # Without `jit`.
+        tx.step(bad, after, accepted)
+
+
+def test_make_step_raises_with_what_was_accepted_in_hand():
+    tx = adamx.apply_if_finite(adamx.adam(0.1), max_consecutive_errors=1)
+    step = adamx.make_step(lambda w, x: jnp.sum(w * x), tx)
+    params = jnp.ones(2)
+    params, state, _ = step(params, tx.init(params), jnp.ones(2))
+    accepted = np.asarray(params)
+    params, state, _ = step(params, state, jnp.full(2, jnp.nan))
+    with pytest.raises(adamx.DivergedError) as raised:
+        step(params, state, jnp.full(2, jnp.nan))
+    # The arguments were donated; these are arrays that live.
+    np.testing.assert_array_equal(raised.value.params, accepted)
+    assert int(raised.value.state.inner_state[0].count) == 1
 
 
 def test_one_device_sees_a_nan_and_all_skip():
