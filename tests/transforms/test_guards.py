@@ -194,7 +194,8 @@ def test_loss_scale_rescues_gradients_that_float16_loses():
 
 
 def test_the_unscaled_gradient_is_what_inner_sees():
-    inner = adamx.chain(adamx.clip_by_global_norm(1.0), adamx.adam(0.1))
+    # Neither is indifferent to the scale, as Adam is and a clip of what exceeds it.
+    inner = adamx.chain(adamx.clip(1.0), adamx.trace(0.9), adamx.scale(-0.1))
     tx = adamx.dynamic_loss_scale(inner, initial_scale=1024.0)
     grads = batches(3)
     scaled = [jax.tree.map(lambda g: 1024.0 * g, g) for g in grads]
