@@ -52,4 +52,4 @@ def global_norm(tree: chex.ArrayTree) -> chex.Array:
     squares = [xla.sum_of_squares(group) for group in xla.groups_alike(leaves)]
     if not squares:
         return jnp.zeros((), jnp.float32)
-    return xla.formed_once(safe_sqrt(jnp.sum(jnp.stack(squares))))
+    return safe_sqrt(jnp.sum(jnp.stack(squares)))

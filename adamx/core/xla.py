@@ -27,15 +27,6 @@ _AT_ONCE = 24
 _LARGE, _FEW = 2**18, 8
 
 
-def formed_once(x: Any) -> Any:
-    """Numbers that XLA is to form once.
-
-    It would repeat what leads to them inside every loop that reads them: the additions of a norm,
-    or a whole sum over a leaf.
-    """
-    return jax.lax.optimization_barrier(x)
-
-
 def apart(x: Any) -> Any:
     """The same arrays, for a reading of their own: XLA would store what two readings share."""
     return jax.lax.optimization_barrier(x)
