@@ -63,6 +63,7 @@ class Program(NamedTuple):
     bytes_accessed: float
     in_place: int  # arguments that a result should take the place of
     aliased: int  # arguments that one does
+    largest_copy: int  # bytes of the largest array that is laid out anew
     collectives: tuple[Collective, ...]
 
 
@@ -87,6 +88,7 @@ def compiled(lowered: jax.stages.Lowered, in_place: Any) -> Program:
         bytes_accessed=cost.get("bytes accessed", float("nan")),
         in_place=len(jax.tree.leaves(in_place)),
         aliased=len(re.findall(r"(?:may|must)-alias", header)),
+        largest_copy=max((_bytes(*found) for found in _COPY.findall(text)), default=0),
         collectives=tuple(collectives(text)),
     )
 
@@ -96,6 +98,7 @@ _COLLECTIVE = re.compile(
     r"= (?P<result>.*?) (?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|"
     r"collective-permute)(?:-start)?\((?P<operands>[^)]*)\)"
 )
+_COPY = re.compile(r"= ([a-z]+\d+)\[([\d,]*)\]\S* copy\(")
 _SHAPE = re.compile(r"\b([a-z]+\d+)\[([\d,]*)\]")
 
 

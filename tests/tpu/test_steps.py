@@ -36,12 +36,16 @@ def test_a_large_leaf(compiled: Callable[..., Program], topology: str, optimizer
     assert program.collectives == ()
 
 
-@every_generation
-@pytest.mark.parametrize("mode", ["lazy", "exact"])
+# For v6e `exact` compiles in 20 s at times, and in minutes at others.
+@pytest.mark.parametrize(
+    ("topology", "mode"), [("v5e:2x4", "lazy"), ("v6e:2x4", "lazy"), ("v5e:2x4", "exact")]
+)
 def test_rows_of_a_table(compiled: Callable[..., Program], topology: str, mode: str) -> None:
+    """Rows are read and written where they are: nothing of the size of the table is made."""
     program = compiled(programs.rows_of_a_table, topology, mode)
     assert program.aliased == program.in_place
-    assert program.temporary_bytes <= SCRATCH
+    assert program.temporary_bytes <= 2 * SCRATCH < programs.TABLE / 4
+    assert program.largest_copy < programs.TABLE / 4
 
 
 @every_generation
