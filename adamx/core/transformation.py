@@ -34,6 +34,8 @@ class GradientTransformation(Value, abstract=True):
       Array(-0.2, dtype=float32)
     """
 
+    bound_once = ("init", "update", "step")
+
     def init(self, params: Params) -> State:
         """The state for `params`, which may also be `jax.ShapeDtypeStruct`s under `eval_shape`."""
         return EmptyState()

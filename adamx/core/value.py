@@ -19,8 +19,9 @@ from __future__ import annotations
 import dataclasses
 import re
 import textwrap
-from collections.abc import Iterable
-from typing import Any, Self, dataclass_transform
+import types
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Self, dataclass_transform
 
 import jax
 import numpy as np
@@ -54,6 +55,28 @@ def fields_of(value: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(value)
 
 
+class _BoundOnce:
+    """A method that is the same object whenever it is read from one instance.
+
+    `jax.jit` knows functions by identity, and Python binds a method anew at every access: without
+    this `jax.jit(tx.update)(...)` inside a loop would compile in every pass.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Callable[..., Any]:
+        if instance is None:
+            return self.function
+        bound = types.MethodType(self.function, instance)
+        name = self.function.__name__
+        # `super().update` is not the instance's own, and a tracer must not live on in a cycle.
+        own = next(vars(cls)[name] for cls in type(instance).__mro__ if name in vars(cls))
+        if own is self and not any(isinstance(x, jax.core.Tracer) for x in _flat(instance)[0]):
+            vars(instance)[name] = bound
+        return bound
+
+
 @dataclass_transform(
     frozen_default=True,
     eq_default=False,
@@ -74,10 +97,14 @@ class Value:
     """Base of everything that describes an optimizer."""
 
     public_name = "value"
+    # The methods that people give to `jax.jit`.
+    bound_once: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, abstract: bool = False, name: str | None = None) -> None:
         super().__init_subclass__()
         dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+        for method in {*cls.bound_once} & vars(cls).keys():
+            setattr(cls, method, _BoundOnce(vars(cls)[method]))
         if abstract:
             return
         jax.tree_util.register_pytree_with_keys(
@@ -130,6 +157,10 @@ class Value:
     def field_values(self) -> dict[str, Any]:
         """The fields by name, in order of declaration."""
         return {f.name: getattr(self, f.name) for f in fields_of(self)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its fields: a pickle or a copy takes nothing that was kept beside them."""
+        return self.field_values()
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
