@@ -19,7 +19,7 @@ from adamx.sparse.gradients import Tables, value_and_grad
 from adamx.transforms.aggregation import mean
 from adamx.transforms.guards import check_guards, has_limit
 from adamx.transforms.loss_scaling import loss_scale
-from adamx.transforms.mapped_axes import own_copies, tracked, varying
+from adamx.transforms.named_axes import tracked, varying, varying_copies
 
 
 def make_step(
@@ -90,7 +90,9 @@ def make_step(
 
         scale = loss_scale(state)
         differentiated = value_and_grad(scaled_loss, tables or {}, has_aux=True)
-        (_, (loss, aux)), grads = differentiated(own_copies(params, axis_name), *batch, state=state)
+        (_, (loss, aux)), grads = differentiated(
+            varying_copies(params, axis_name), *batch, state=state
+        )
         if axis_name is not None:
             for axis in tracked(axis_name) - varying(loss):
                 raise ValueError(

@@ -26,7 +26,7 @@ def _caught_up(nodes: list[Any], params: chex.ArrayTree) -> chex.ArrayTree:
     return params
 
 
-def _check_not_behind(
+def _check_not_stale(
     params: chex.ArrayTree, current: chex.ArrayTree, averaged: chex.ArrayTree
 ) -> None:
     """Raises if a table was averaged whose rows were not what they should have been by then."""
@@ -39,8 +39,9 @@ def _check_not_behind(
         if now is not stored and mean is not now:
             raise ValueError(
                 f"eval_params: the average of {path} is not that of its values, as rows of a table "
-                "in mode `exact` are written late; write `sparse.ema_params(optimizer, decay)` "
-                "around the optimizer, or give the average a `mask` without this table"
+                "in mode `exact` are stale until they are read; write "
+                "`sparse.ema_params(optimizer, decay)` around the optimizer, or give the average a "
+                "`mask` without this table"
             )
 
 
@@ -48,8 +49,8 @@ def eval_params(state: Any, params: chex.ArrayTree) -> chex.ArrayTree:
     """The averaged parameters kept anywhere inside an optimizer state.
 
     Works with every transformation that averages parameters (`ema_params`,
-    `schedule_free_adamw`), and with the optimizers of `adamx.sparse`, whose tables may be behind
-    and are then brought up to date; nothing is changed, so training goes on with `params`.
+    `schedule_free_adamw`), and with the optimizers of `adamx.sparse`, whose tables may hold stale
+    rows and are then brought up to date; nothing is changed, so training goes on with `params`.
 
     Args:
       state: the state of any transformation, nested as deeply as you like.
@@ -82,5 +83,5 @@ def eval_params(state: Any, params: chex.ArrayTree) -> chex.ArrayTree:
             f"`ema_params` to the chain), found {names}"
         )
     averaged: chex.ArrayTree = found[0].eval_params(current)
-    _check_not_behind(params, current, averaged)
+    _check_not_stale(params, current, averaged)
     return averaged

@@ -22,7 +22,7 @@ def positions(ids: chex.Array, num_rows: int) -> chex.Array:
     return jnp.where(inside, ids, num_rows).astype(jnp.int32)
 
 
-def everywhere(ids: chex.Array) -> chex.Array:
+def replicated(ids: chex.Array) -> chex.Array:
     """The same ids on all devices, where the type says that each has some of them."""
     cut = _cut(ids, slice(None))
     whole: chex.Array = ids if cut is None else jax.sharding.reshard(ids, PartitionSpec())
@@ -30,7 +30,7 @@ def everywhere(ids: chex.Array) -> chex.Array:
 
 
 def like_ids(places: chex.Array, ids: chex.Array) -> chex.Array:
-    """What was computed `everywhere` of ids, back where these ids are."""
+    """What was computed `replicated` of ids, back where these ids are."""
     cut = _cut(ids, slice(None))
     return places if cut is None else jax.sharding.reshard(places, cut.spec)
 

@@ -19,7 +19,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core.indexing import everywhere, like_ids
+from adamx.core.indexing import like_ids, replicated
 
 
 def distinct(ids: chex.Array, num_rows: int) -> chex.Array:
@@ -27,7 +27,7 @@ def distinct(ids: chex.Array, num_rows: int) -> chex.Array:
 
     There are as many places as ids, but at most `num_rows`.
     """
-    unique, _ = _distinct_sorted(jnp.sort(everywhere(ids), stable=False), num_rows)
+    unique, _ = _distinct_sorted(jnp.sort(replicated(ids), stable=False), num_rows)
     return unique
 
 
@@ -37,7 +37,7 @@ def rank(ids: chex.Array, num_rows: int) -> tuple[chex.Array, chex.Array]:
     The place of an id past the end is the number of places, which is past theirs.
     """
     unique, place = jax.lax.platform_dependent(
-        everywhere(ids),
+        replicated(ids),
         cpu=partial(sort_and_look_up, num_rows=num_rows),
         default=partial(sort_with_places, num_rows=num_rows),
     )
@@ -74,6 +74,6 @@ def find(ordered: chex.Array, ids: chex.Array) -> chex.Array:
     """
     search: Any = jnp.searchsorted
     place: chex.Array = jax.lax.platform_dependent(
-        ordered, everywhere(ids), cpu=search, default=partial(search, method="scan_unrolled")
+        ordered, replicated(ids), cpu=search, default=partial(search, method="scan_unrolled")
     )
     return like_ids(place, ids)

@@ -86,14 +86,14 @@ def densified(tree: chex.ArrayTree) -> Any:
     return jax.tree.map(dense, tree, is_leaf=is_leaf)
 
 
-def trained(tree: chex.ArrayTree, like: chex.ArrayTree) -> Any:
+def partition(tree: chex.ArrayTree, like: chex.ArrayTree) -> Any:
     """`tree` with `None` wherever the leaf of `like` is not floating or complex."""
     return jax.tree.map(
         lambda x, y: y if numerics.is_inexact(x) else None, like, tree, is_leaf=is_leaf
     )
 
 
-def where_trained(tree: chex.ArrayTree, like: chex.ArrayTree) -> Any:
+def combine(tree: chex.ArrayTree, like: chex.ArrayTree) -> Any:
     """`tree` with the leaves of `like` wherever those are not floating or complex."""
     return jax.tree.map(
         lambda x, y: y if numerics.is_inexact(x) else x, like, tree, is_leaf=is_leaf

@@ -22,7 +22,7 @@ import numpy as np
 from adamx.core import numerics
 from adamx.core.indexing import gather, scatter
 from adamx.core.rows import SparseRows
-from adamx.transforms.mapped_axes import vary_like
+from adamx.transforms.named_axes import vary_like
 
 # Elements of one array in a chunk: 512 kB of float32, of which a core's cache holds a few.
 _CHUNK = 2**17

@@ -16,7 +16,7 @@ def _can_flush(node: Any) -> bool:
 
 
 def flush(state: State, params: Params) -> tuple[Params, State]:
-    """Pays everything that the tables in mode `exact` still owe.
+    """Brings all stale rows of the tables in mode `exact` up to date.
 
     Afterwards the parameters are those of mode `dense`: what to write into a checkpoint, export
     or hand to code that reads tables directly.  Training may go on with either pair, to the same
@@ -40,7 +40,7 @@ def flush(state: State, params: Params) -> tuple[Params, State]:
       >>> for row in (0, 1):
       ...     rows = adamx.SparseRows(jnp.array([row]), jnp.ones(1), num_rows=3)
       ...     table, state = tx.step(rows, state, table)
-      >>> [round(float(x), 2) for x in table]  # row 0 owes what it would have moved since
+      >>> [round(float(x), 2) for x in table]  # row 0 is stale
       [-0.1, -0.07, 0.0]
       >>> table, state = adamx.sparse.flush(state, table)
       >>> [round(float(x), 2) for x in table]

@@ -13,7 +13,7 @@ from jax.extend.random import define_prng_impl
 
 from adamx.core import numerics, tree
 from adamx.core.fields import Where
-from adamx.core.indexing import everywhere, gather, positions
+from adamx.core.indexing import gather, positions, replicated
 from adamx.core.ranking import distinct, find
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import Params, State, Updates
@@ -284,7 +284,7 @@ def _announced(pattern: str, ids: Any, num_rows: int) -> chex.Array:
                 f"{_OWNER}: the ids of {pattern!r} must be integers, got "
                 f"{part.dtype.name}{list(part.shape)}"
             )
-    flat = [everywhere(positions(part, num_rows)).ravel() for part in parts]
+    flat = [replicated(positions(part, num_rows)).ravel() for part in parts]
     return distinct(jnp.concatenate(flat) if flat else jnp.zeros(0, jnp.int32), num_rows)
 
 

@@ -143,7 +143,7 @@ class MultiSteps(Wrapper):
 
         def gradient() -> Updates:
             mean = scale_leaves(total(), 1.0 / gathered) if self.use_grad_mean else total()
-            return tree.where_trained(mean, grads)
+            return tree.combine(mean, grads)
 
         def zeros() -> Updates:
             return jax.tree.map(jnp.zeros_like, state.acc_grads)

@@ -19,7 +19,7 @@ from adamx.core.link import PerLeaf, View
 from adamx.core.norms import safe_sqrt
 from adamx.core.transformation import Updates
 from adamx.transforms.clipping import Clipping, ClipReport, Measured, clip_parts
-from adamx.transforms.sharded_norms import Pieces
+from adamx.transforms.sharded_norms import Shards
 
 Axis: TypeAlias = int | tuple[int, ...] | None
 
@@ -141,7 +141,7 @@ class AdaptiveGradClip(Clipping):
     limit = "clipping"
     report_type = AdaptiveGradClipReport
 
-    def _check_units(self, updates: Updates, pieces: Pieces) -> None:
+    def _check_units(self, updates: Updates, shards: Shards) -> None:
         for path, u in tree.flatten_with_paths(updates):
             if not numerics.is_inexact(u):
                 continue
@@ -150,15 +150,15 @@ class AdaptiveGradClip(Clipping):
                 axes = _unit_axes(np.shape(u), self.axis)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
-            if self.axis is None and len(axes) == np.ndim(u) > 1 and pieces.number(u) > 1:
+            if self.axis is None and len(axes) == np.ndim(u) > 1 and shards.number(u) > 1:
                 raise ValueError(
-                    f"{where}: a piece of shape {np.shape(u)} may be one of a vector or of a "
+                    f"{where}: a shard of shape {np.shape(u)} may be one of a vector or of a "
                     "matrix; write `axis`, the axes to take norms along"
                 )
 
     def measure(self, view: View, limit: Number) -> tuple[PerLeaf, Callable[[], Measured]]:
         updates = tree.densified(view.updates)  # A unit is a column: all rows matter to it.
-        shards = Pieces(self.axis_name)
+        shards = Shards(self.axis_name)
         self._check_units(updates, shards)
         (eps,) = self.now(None, "eps")
 

@@ -27,7 +27,7 @@ from adamx.core.norms import safe_sqrt, squared_norm
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import Updates
 from adamx.transforms.scaling import Scaling
-from adamx.transforms.sharded_norms import Pieces
+from adamx.transforms.sharded_norms import Shards
 
 
 def clip_factor(norm: chex.Array, max_norm: Any) -> chex.Array:
@@ -145,7 +145,7 @@ class Clip(Clipping):
     limit = "max_delta"
 
     def measure(self, view: View, limit: Number) -> tuple[Number, Callable[[], Measured]]:
-        return limit, lambda: _measure_elements(view.updates, limit, Pieces(self.axis_name))
+        return limit, lambda: _measure_elements(view.updates, limit, Shards(self.axis_name))
 
     def rule(self, s: Number, u: chex.Array, p: None) -> chex.Array:
         if numerics.is_complex(u):
@@ -153,7 +153,7 @@ class Clip(Clipping):
         return jnp.clip(u, -s, s)
 
 
-def _measure_elements(updates: Updates, limit: Number, pieces: Pieces) -> Measured:
+def _measure_elements(updates: Updates, limit: Number, shards: Shards) -> Measured:
     """What clipping by value does to the gradient."""
     leaves = [u for u in tree.flatten(tree.coalesced(updates))[0] if numerics.is_inexact(u)]
     after = jnp.zeros(())
@@ -167,12 +167,12 @@ def _measure_elements(updates: Updates, limit: Number, pieces: Pieces) -> Measur
             bounded = jnp.minimum(jnp.abs(alone), most)
         else:
             bounded = jnp.maximum(jnp.minimum(alone, most), -most)
-        after += pieces.total(squared_norm(bounded), u)
+        after += shards.total(squared_norm(bounded), u)
         exceeds, fits = xla.count_both(jnp.abs(wide) > largest, jnp.abs(wide) <= largest)
-        cut += pieces.total(exceeds, u)
+        cut += shards.total(exceeds, u)
         # Rows that are not there are zeros, which fit.
-        left += pieces.total(fits + float(np.size(leaf) - u.size), u)
-    return Measured(pieces.global_norm(updates), safe_sqrt(after), cut / jnp.maximum(cut + left, 1))
+        left += shards.total(fits + float(np.size(leaf) - u.size), u)
+    return Measured(shards.global_norm(updates), safe_sqrt(after), cut / jnp.maximum(cut + left, 1))
 
 
 def clip_parts(
@@ -249,7 +249,7 @@ class ClipByNorm(Clipping):
     report_type = ClipByNormReport
 
     def measure(self, view: View, limit: Number) -> tuple[PerLeaf, Callable[[], Measured]]:
-        shards = Pieces(self.axis_name)
+        shards = Shards(self.axis_name)
         return clip_parts(view.updates, lambda u: (shards.total(squared_norm(u), u), limit))
 
 
@@ -293,7 +293,7 @@ class ClipByBlockRms(Clipping):
     report_type = ClipByBlockRmsReport
 
     def measure(self, view: View, limit: Number) -> tuple[PerLeaf, Callable[[], Measured]]:
-        shards = Pieces(self.axis_name)
+        shards = Shards(self.axis_name)
 
         def norms(u: Any) -> tuple[chex.Array, Number]:
             size = np.size(u) * shards.number(u)
@@ -322,7 +322,7 @@ class ClipByGlobalNorm(Clipping):
       axis_name: named axes of `shard_map`, `pmap` or `vmap` over which leaves are cut: the norm
         is then that of the whole leaves, and all devices clip alike.  A leaf that `shard_map`
         knows to be replicated counts once; where that is not tracked (`pmap`,
-        `check_vma=False`) every leaf counts as a piece.  Under `jit` with shardings nothing
+        `check_vma=False`) every leaf counts as a shard.  Under `jit` with shardings nothing
         needs to be said.
       report: record the norm before and after, and the running fraction of steps in which the
         gradient was clipped, in the state `ClipReport`, whose `metrics()` name them.
@@ -354,7 +354,7 @@ class ClipByGlobalNorm(Clipping):
     report_type = ClipByGlobalNormReport
 
     def measure(self, view: View, limit: Number) -> tuple[chex.Array, Callable[[], Measured]]:
-        return clip_whole(Pieces(self.axis_name).global_norm(view.updates), limit)
+        return clip_whole(Shards(self.axis_name).global_norm(view.updates), limit)
 
 
 def clip_whole(norm: chex.Array, limit: Number) -> tuple[chex.Array, Callable[[], Measured]]:

@@ -97,17 +97,17 @@ class ConditionallyTransform(Conditional):
 
         def run() -> tuple[Updates, State]:
             new, inner_state = self.inner.update(updates, state.inner_state, params, **extra)
-            return tree.trained(new, updates), inner_state
+            return tree.partition(new, updates), inner_state
 
         shapes, _ = jax.eval_shape(run)
 
         def skip() -> tuple[Updates, State]:
-            kept = tree.trained(updates, updates)
+            kept = tree.partition(updates, updates)
             return jax.tree.map(_as, shapes, kept, is_leaf=tree.is_leaf), state.inner_state
 
         taken = self.decide(state.step, extra)
         new, inner_state = jax.lax.cond(taken, run, skip)
-        return tree.where_trained(new, updates), ConditionallyTransformState(
+        return tree.combine(new, updates), ConditionallyTransformState(
             inner_state=inner_state, step=numerics.safe_increment(state.step)
         )
 

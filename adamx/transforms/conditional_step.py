@@ -86,12 +86,12 @@ def update_if(
 
     def run() -> tuple[Updates, State]:
         updates, new_state = inner.update(grads(), state, params, **extra)
-        return tree.trained(updates, like), new_state
+        return tree.partition(updates, like), new_state
 
     shapes, _ = jax.eval_shape(run)
 
     def skip() -> tuple[Updates, State]:
-        return jax.tree.map(_zeros, shapes, tree.trained(like, like), is_leaf=tree.is_leaf), state
+        return jax.tree.map(_zeros, shapes, tree.partition(like, like), is_leaf=tree.is_leaf), state
 
     (updates, new_state), rest = _cond(
         taken,
@@ -99,7 +99,7 @@ def update_if(
         lambda: (skip(), kept[1]()),
         select=usually and not _is_sparse(like),
     )
-    return tree.where_trained(updates, like), new_state, rest
+    return tree.combine(updates, like), new_state, rest
 
 
 def step_if(

@@ -22,14 +22,14 @@ from adamx.core.norms import global_norm
 from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
 from adamx.core.wrapper import Wrapper
 from adamx.transforms.conditional_step import step_if, update_if
-from adamx.transforms.mapped_axes import everywhere
+from adamx.transforms.named_axes import on_all_devices
 from adamx.transforms.norm_statistics import (
     NormStatistics,
     init_statistics,
     threshold,
     update_statistics,
 )
-from adamx.transforms.sharded_norms import Pieces
+from adamx.transforms.sharded_norms import Shards
 
 
 class GuardState(NamedTuple):
@@ -90,7 +90,7 @@ class Guard(Wrapper, abstract=True):
         tree.check_state(self.public_name, state, GuardState)
         grads = tree.coalesced(grads)
         prepare = functools.partial(self.prepare, grads, state.statistics)
-        accepted = everywhere(self.judge(grads, state.statistics, extra), self.axis_name)
+        accepted = on_all_devices(self.judge(grads, state.statistics, extra), self.axis_name)
         in_a_row = numerics.safe_increment(state.skipped_in_a_row)
         state = state._replace(
             skipped_in_a_row=jnp.where(accepted, 0, in_a_row),
@@ -293,7 +293,7 @@ class SkipSpikes(Guard):
     ) -> chex.Array:
         num_std = resolve(self.num_std, statistics.count, "num_std")
         warmup_steps = whole(self.warmup_steps, "warmup_steps")
-        norm = Pieces(self.axis_name).global_norm(grads)
+        norm = Shards(self.axis_name).global_norm(grads)
         usual = norm <= threshold(statistics, num_std, warmup_steps)
         return usual & is_finite(grads, extra)
 
@@ -301,7 +301,7 @@ class SkipSpikes(Guard):
         self, grads: Updates, statistics: NormStatistics, accepted: chex.Array
     ) -> NormStatistics:
         decay = resolve(self.decay, statistics.count, "decay")
-        norm = Pieces(self.axis_name).global_norm(grads)
+        norm = Shards(self.axis_name).global_norm(grads)
         updated = update_statistics(statistics, norm, decay)
         kept: NormStatistics = jax.tree.map(
             lambda new, old: jnp.where(accepted, new, old), updated, statistics

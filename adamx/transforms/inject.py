@@ -379,10 +379,10 @@ def set_hyperparams(state: State, /, **values: Number) -> State:
             return node
         return node._replace(
             hyperparams={**node.hyperparams, **changes.get(id(node), {})},
-            inner_state=everywhere(node.inner_state),
+            inner_state=changed(node.inner_state),
         )
 
-    def everywhere(part: State) -> State:
+    def changed(part: State) -> State:
         return jax.tree.map(change, part, is_leaf=_is_injected)
 
-    return everywhere(state)
+    return changed(state)

@@ -17,7 +17,7 @@ from adamx.core.transformation import GradientTransformation, Params, State, Upd
 from adamx.core.wrapper import Wrapper
 from adamx.transforms.learning_rate import learning_rate_names, learning_rates
 from adamx.transforms.paths import near_misses, path_string
-from adamx.transforms.sharded_norms import Pieces
+from adamx.transforms.sharded_norms import Shards
 
 _KNOWN = ("grad_norm", "update_norm", "param_norm", "update_ratio", "learning_rate", "value")
 _READ_PARAMS = {"param_norm", "update_ratio"}
@@ -80,7 +80,7 @@ class RecordMetrics(Wrapper):
         extra: dict[str, Any],
     ) -> dict[str, chex.Array]:
         """The metrics of a step from `state`, the state of `inner` before it."""
-        norm = Pieces(self.axis_name).global_norm
+        norm = Shards(self.axis_name).global_norm
         found: dict[str, Any] = {}
         if "grad_norm" in self.names:
             found["grad_norm"] = norm(grads)
@@ -157,7 +157,7 @@ def record_metrics(
       inner: the transformation to observe; what it does is unchanged.
       *names: what to record, from the list above.
       axis_name: named axes of `shard_map`, `pmap` or `vmap` over which gradients and parameters
-        are cut into pieces: norms are those of the whole.
+        are cut into shards: norms are those of the whole.
 
     Returns:
       A transformation with state `RecordMetricsState(recorded, inner_state)`.

@@ -1,4 +1,4 @@
-"""Norms of trees whose leaves may be pieces of larger arrays: `shard_map`, `pmap`, `vmap`."""
+"""Norms of trees whose leaves may be shards of larger arrays: `shard_map`, `pmap`, `vmap`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from adamx.core.fields import AxisName
 from adamx.core.norms import global_norm, safe_sqrt
 from adamx.core.rows import SparseRows
 from adamx.core.tree import flatten, is_leaf
-from adamx.transforms.mapped_axes import names_of, tracked, varying
+from adamx.transforms.named_axes import names_of, tracked, varying
 
 
-class Pieces:
-    """Sums over the pieces of a leaf, one piece per index of the named mapped axes.
+class Shards:
+    """Sums over the shards of a leaf, one shard per index of the named mapped axes.
 
     Where `shard_map` tracks which values differ between devices, a replicated leaf counts once;
-    where nothing is tracked, every leaf counts as a piece.
+    where nothing is tracked, every leaf counts as a shard.
     """
 
     def __init__(self, axis_name: AxisName) -> None:
@@ -32,12 +32,12 @@ class Pieces:
         return tuple(n for n in self._names if n not in self._tracked or n in varying(x))
 
     def number(self, leaf: Any) -> int:
-        """How many pieces the whole of `leaf` has."""
+        """How many shards the whole of `leaf` has."""
         axes = self._axes(leaf)
         return int(jax.lax.axis_size(axes)) if axes else 1
 
     def total(self, x: chex.Array, leaf: Any) -> chex.Array:
-        """The sum of `x`, which was computed from the piece `leaf`, over all pieces."""
+        """The sum of `x`, which was computed from the shard `leaf`, over all shards."""
         axes = self._axes(leaf)
         summed: chex.Array = jax.lax.psum(x, axes) if axes else x
         return summed

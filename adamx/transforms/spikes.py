@@ -24,7 +24,7 @@ from adamx.transforms.norm_statistics import (
     update_statistics,
 )
 from adamx.transforms.scaling import Scaling
-from adamx.transforms.sharded_norms import Pieces
+from adamx.transforms.sharded_norms import Shards
 
 
 class ClipSpikesReport(ClipReport):
@@ -108,7 +108,7 @@ class ClipSpikes(Scaling):
     def scalars(self, view: View, state: Any) -> tuple[chex.Array, dict[str, Any]]:
         statistics, report = state.statistics, state.report
         num_std, decay = self.now(statistics, "num_std", "decay")
-        norm = Pieces(self.axis_name).global_norm(view.updates)
+        norm = Shards(self.axis_name).global_norm(view.updates)
         limit = threshold(statistics, num_std, whole(self.warmup_steps, "warmup_steps"))
         factor, measured = clip_whole(norm, limit)
         # An infinite norm stays one here, and is not counted.

@@ -14,7 +14,7 @@ from adamx.core.link import PerLeaf, View
 from adamx.core.norms import safe_sqrt, squared_norm
 from adamx.core.rows import SparseRows
 from adamx.transforms.scaling import Scaling
-from adamx.transforms.sharded_norms import Pieces
+from adamx.transforms.sharded_norms import Shards
 
 
 class ScaleByTrustRatio(Scaling):
@@ -55,7 +55,7 @@ class ScaleByTrustRatio(Scaling):
 
     def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
         min_norm, coefficient, eps = self.now(state, "min_norm", "trust_coefficient", "eps")
-        shards = Pieces(self.axis_name)
+        shards = Shards(self.axis_name)
 
         def ratio(u: chex.Array | SparseRows, p: chex.Array) -> chex.Array | None:
             if not numerics.is_inexact(u):

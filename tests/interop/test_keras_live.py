@@ -232,7 +232,7 @@ def test_configurations_go_both_ways(case: str) -> None:
     assert {**back.get_config(), "name": ""} == {**config, "name": ""}
 
 
-@pytest.mark.full
+@pytest.mark.full("one case more of what a quicker test shows")
 def test_a_loss_scale_is_that_of_keras() -> None:
     """Every step there and here, with gradients that overflow; then weights and configuration."""
     optimizer = theirs.optimizers.LossScaleOptimizer(

@@ -116,11 +116,11 @@ def test_a_gradient_that_jax_has_summed_already_is_refused(link: Any) -> None:
     with pytest.raises(ValueError, match=message):
         mapped(step, "tracked", (WHOLE, CUT))(jnp.ones(4), X)
 
-    def own_copies(w: jax.Array, x: jax.Array) -> Any:
+    def varying_copies(w: jax.Array, x: jax.Array) -> Any:
         return step(jax.lax.pcast(w, "data", to="varying"), x)
 
     oracle = X.sum(0) if link.public_name == "psum" else X.mean(0)
-    for how, f in (("tracked", own_copies), ("untracked", step)):
+    for how, f in (("tracked", varying_copies), ("untracked", step)):
         got = mapped(f, how, (WHOLE, CUT))(jnp.ones(4), X)
         chex.assert_trees_all_close(got["w"], oracle, rtol=1e-6)
 

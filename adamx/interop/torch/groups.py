@@ -135,7 +135,7 @@ def from_param_groups(
             labels[n] = label
             presets[label] = from_param_group(optimizer, group)
     structure = tree.flatten(params)[1]
-    trained = by_path(owner, tree.trained(params, params))
+    trained = by_path(owner, tree.partition(params, params))
     by_leaf = [
         (labels[numbers[path]] if path in numbers else _FROZEN) if path in trained else None
         for path in leaf_paths(params)

@@ -85,7 +85,7 @@ def identifiers(
     tree like the parameters with `None` for the others.
     """
     numbers = [i for group in groups for i in group["params"]]
-    trained = tree.trained(params, params)
+    trained = tree.partition(params, params)
     paths, least = by_path(owner, trained), by_path(owner, needed)
     if names is None and all("param_names" in group for group in groups):
         names = [name.replace(".", "/") for group in groups for name in group["param_names"]]

@@ -43,7 +43,7 @@ def _vary(x: Any, axes: frozenset[str]) -> Any:
     return jax.lax.pcast(x, missing, to="varying") if missing else x
 
 
-def own_copies(params: chex.ArrayTree, axis_name: AxisName) -> Any:
+def varying_copies(params: chex.ArrayTree, axis_name: AxisName) -> Any:
     """The parameters as each device's own copies, so that `jax.grad` adds up nothing by itself."""
     known = tracked(axis_name)
     return jax.tree.map(lambda x: _vary(x, known), params)
@@ -54,7 +54,7 @@ def vary_like(values: chex.ArrayTree, others: chex.ArrayTree) -> Any:
     return jax.tree.map(lambda x, other: _vary(x, varying(other)), values, others)
 
 
-def everywhere(condition: jax.Array, axis_name: AxisName) -> jax.Array:
+def on_all_devices(condition: jax.Array, axis_name: AxisName) -> jax.Array:
     """Whether a condition holds on all devices along the axes.
 
     Raises:
