@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, Protocol, TypeVar, overload
 
 import chex
 import jax
@@ -22,6 +22,48 @@ from adamx.transforms.loss_scaling import loss_scale
 from adamx.transforms.named_axes import tracked, varying, varying_copies
 
 
+P = TypeVar("P")
+S = TypeVar("S")
+
+
+class Step(Protocol):
+    """A training step."""
+
+    def __call__(self, params: P, state: S, *batch: Any) -> tuple[P, S, jax.Array]:
+        """The next parameters and state, and the loss."""
+
+
+class StepWithAux(Protocol):
+    """A training step of a loss that returns something besides the loss."""
+
+    def __call__(self, params: P, state: S, *batch: Any) -> tuple[P, S, jax.Array, Any]:
+        """The next parameters and state, the loss, and what came with it."""
+
+
+@overload
+def make_step(
+    loss_fn: Callable[..., Any],
+    tx: GradientTransformation,
+    *,
+    has_aux: Literal[False] = False,
+    donate: bool = True,
+    axis_name: AxisName = None,
+    tables: Tables | None = None,
+) -> Step: ...
+
+
+@overload
+def make_step(
+    loss_fn: Callable[..., Any],
+    tx: GradientTransformation,
+    *,
+    has_aux: Literal[True],
+    donate: bool = True,
+    axis_name: AxisName = None,
+    tables: Tables | None = None,
+) -> StepWithAux: ...
+
+
 def make_step(
     loss_fn: Callable[..., Any],
     tx: GradientTransformation,
@@ -30,7 +72,7 @@ def make_step(
     donate: bool = True,
     axis_name: AxisName = None,
     tables: Tables | None = None,
-) -> Callable[..., tuple[Any, ...]]:
+) -> Any:
     """A jitted training step: `(params, state, *batch) -> (params, state, loss)`.
 
     It differentiates `loss_fn`, scales the loss if `tx` contains `dynamic_loss_scale`, averages

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-import chex
 import jax
 
 from adamx.core import tree
+
+P = TypeVar("P")
 
 
 def _has(method: str, node: Any) -> bool:
@@ -18,7 +19,7 @@ def _is_read(node: Any) -> bool:
     return _has("eval_params", node) or _has("current_params", node)
 
 
-def _caught_up(nodes: list[Any], params: chex.ArrayTree) -> chex.ArrayTree:
+def _caught_up(nodes: list[Any], params: P) -> P:
     """The parameters as they would be if no row of a table had been put off."""
     for node in nodes:
         if not _has("eval_params", node):
@@ -26,9 +27,7 @@ def _caught_up(nodes: list[Any], params: chex.ArrayTree) -> chex.ArrayTree:
     return params
 
 
-def _check_not_stale(
-    params: chex.ArrayTree, current: chex.ArrayTree, averaged: chex.ArrayTree
-) -> None:
+def _check_not_stale(params: Any, current: Any, averaged: Any) -> None:
     """Raises if a table was averaged whose rows were not what they should have been by then."""
     leaves = zip(
         tree.flatten_with_paths(params),
@@ -45,7 +44,7 @@ def _check_not_stale(
             )
 
 
-def eval_params(state: Any, params: chex.ArrayTree) -> chex.ArrayTree:
+def eval_params(state: Any, params: P) -> P:
     """The averaged parameters kept anywhere inside an optimizer state.
 
     Works with every transformation that averages parameters (`ema_params`,
@@ -82,6 +81,6 @@ def eval_params(state: Any, params: chex.ArrayTree) -> chex.ArrayTree:
             "eval_params: the state must hold exactly one average of the parameters (add "
             f"`ema_params` to the chain), found {names}"
         )
-    averaged: chex.ArrayTree = found[0].eval_params(current)
+    averaged: P = found[0].eval_params(current)
     _check_not_stale(params, current, averaged)
     return averaged

@@ -28,7 +28,7 @@ def safe_sqrt(x: chex.Array) -> chex.Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), jnp.where(x == 0.0, 0.0, x))
 
 
-def global_norm(tree: chex.ArrayTree) -> chex.Array:
+def global_norm(tree: chex.ArrayTree) -> jax.Array:
     """The Euclidean norm of all floating and complex leaves together.
 
     sqrt(sum over leaves and elements of |x|**2), computed in at least float32.
@@ -52,4 +52,5 @@ def global_norm(tree: chex.ArrayTree) -> chex.Array:
     squares = [xla.sum_of_squares(group) for group in xla.groups_alike(leaves)]
     if not squares:
         return jnp.zeros((), jnp.float32)
-    return safe_sqrt(jnp.sum(jnp.stack(squares)))
+    norm: jax.Array = safe_sqrt(jnp.sum(jnp.stack(squares)))
+    return norm

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import chex
 
@@ -20,7 +20,16 @@ class EmptyState(NamedTuple):
     """The state of a transformation that keeps none."""
 
 
-class GradientTransformation(Value, abstract=True):
+if TYPE_CHECKING:
+    # For type checkers ours is optax's pair: it fits wherever optax's annotations ask for one.
+    from optax import GradientTransformationExtraArgs as _Pair
+else:
+    _Pair = object
+
+P = TypeVar("P")
+
+
+class GradientTransformation(Value, _Pair, abstract=True):  # type: ignore[misc]
     """A gradient transformation as a value: optax's protocol, on a frozen dataclass.
 
     Closed over by `jit`, its numbers are constants; passed to `jit` as an argument, they are
@@ -46,9 +55,7 @@ class GradientTransformation(Value, abstract=True):
         """Transforms `updates` (gradients at the head of a chain); pure."""
         raise NotImplementedError(type(self).__name__)
 
-    def step(
-        self, grads: Updates, state: State, params: Params, **extra: Any
-    ) -> tuple[Params, State]:
+    def step(self, grads: Updates, state: State, params: P, **extra: Any) -> tuple[P, State]:
         """One whole step: `update`, then `apply_updates`. Returns `(params, state)`.
 
         Parameters plus updates are rounded to the parameters' dtypes once.

@@ -21,7 +21,7 @@ import re
 import textwrap
 import types
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 import jax
 import numpy as np
@@ -97,6 +97,11 @@ class Value:
     """Base of everything that describes an optimizer."""
 
     public_name = "value"
+
+    if TYPE_CHECKING:
+        # Arguments are those of `__init__`, also where another base makes tuples.
+        def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
+
     # The methods that people give to `jax.jit`.
     bound_once: ClassVar[tuple[str, ...]] = ()
 

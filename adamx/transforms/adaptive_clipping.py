@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -57,7 +58,7 @@ def _squared_unit_norms(x: chex.Array, axis: Axis) -> chex.Array:
     )
 
 
-def unitwise_norm(x: chex.Array, axis: int | tuple[int, ...] | None = None) -> chex.Array:
+def unitwise_norm(x: chex.Array, axis: int | tuple[int, ...] | None = None) -> jax.Array:
     """The Euclidean norm of every unit: of all weights that lead to one output.
 
     Args:

@@ -29,8 +29,8 @@ class InjectHyperparamsState(NamedTuple):
     """The numbers that the next step uses, and the state of the transformation that uses them."""
 
     count: chex.Array  # int32[], steps taken
-    hyperparams: dict[str, chex.Array]  # float32[] each, what the next step uses
-    scheduled: dict[str, chex.Array]  # float32[] each, what the last step used
+    hyperparams: dict[str, jax.Array]  # float32[] each, what the next step uses
+    scheduled: dict[str, jax.Array]  # float32[] each, what the last step used
     inner_state: State
 
 
@@ -313,7 +313,7 @@ def _like(name: str, value: Any, old: chex.Array) -> chex.Array:
 inject_hyperparams = InjectHyperparams
 
 
-def get_hyperparam(state: State, name: str) -> chex.Array:
+def get_hyperparam(state: State, name: str) -> jax.Array:
     """One hyperparameter, from a state that `inject_hyperparams` keeps anywhere inside.
 
     A number is the one that the next step will use.  A scheduled value is the one that the last

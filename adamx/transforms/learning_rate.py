@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import chex
+import jax
 
 from adamx.core.hyperparameter import Hyperparameter, Schedule, resolve, scalar
 from adamx.core.transformation import GradientTransformation, State
@@ -36,14 +36,14 @@ def _rates(
             yield from _rates(inner, place.state.inner_state, names)
 
 
-def learning_rates(tx: GradientTransformation, state: State) -> dict[str, chex.Array]:
+def learning_rates(tx: GradientTransformation, state: State) -> dict[str, jax.Array]:
     """The learning rates that the next step will use, by name, as float32 scalars or better.
 
     `learning_rate` if there is one, else by place as in `inject_hyperparams`.
     """
 
-    def value(name: str, place: Place) -> chex.Array:
-        rate: Hyperparameter = place.owner.learning_rate  # type: ignore[attr-defined]
+    def value(name: str, place: Place) -> jax.Array:
+        rate: Hyperparameter = place.owner.learning_rate
         if not isinstance(rate, Schedule):
             return as_state_scalar(scalar(rate, name))
         count = count_of(place.state)
@@ -63,7 +63,7 @@ def learning_rate_names(tx: GradientTransformation) -> list[str]:
     return [*named([*enumerate(_rates(tx, None))])]
 
 
-def get_learning_rate(tx: GradientTransformation, state: State) -> chex.Array:
+def get_learning_rate(tx: GradientTransformation, state: State) -> jax.Array:
     """The learning rate that the next step will use, whatever it is made of.
 
     Finds the `scale_by_learning_rate` in `tx` (every optimizer of the family ends with one) and

@@ -18,7 +18,7 @@ from adamx.transforms.scaling import scale_leaves
 class LossScale(NamedTuple):
     """The factor on the loss, and the good steps since it last changed."""
 
-    scale: chex.Array  # float32[]
+    scale: jax.Array  # float32[]
     good_steps: chex.Array  # int32[]
 
 
@@ -93,7 +93,7 @@ class DynamicLossScale(Guard):
 dynamic_loss_scale = DynamicLossScale
 
 
-def loss_scale(state: State) -> chex.Array:
+def loss_scale(state: State) -> jax.Array:
     """The factor to multiply the loss with: that of `dynamic_loss_scale` inside `state`, or 1.
 
     Args:

@@ -183,7 +183,7 @@ def _has_metrics(node: Any) -> bool:
     return callable(getattr(type(node), "metrics", None))
 
 
-def _reports(state: State, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, str, chex.Array]]:
+def _reports(state: State, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, str, jax.Array]]:
     """Every metric in a state, also inside others: the path of its node, its name, its value."""
     if _has_metrics(state):
         here = path_string(above)
@@ -196,7 +196,7 @@ def _reports(state: State, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, s
             yield from _reports(node, (*above, *path))
 
 
-def metrics(state: State) -> dict[str, chex.Array]:
+def metrics(state: State) -> dict[str, jax.Array]:
     """Everything that a state has to report, as one flat dictionary for a logger.
 
     Asks every node of the state that has a method `metrics() -> dict`: those of `record_metrics`,

@@ -80,7 +80,7 @@ def count_of(state: State) -> chex.Array | None:
     return next((getattr(state, field) for field in _COUNTS if field in known), None)
 
 
-def as_state_scalar(value: Number) -> chex.Array:
+def as_state_scalar(value: Number) -> jax.Array:
     """A Python number in the default precision, an array in its own; never weakly typed.
 
     Always a new array: a state is donated, and nothing else may hold its buffers.

@@ -43,7 +43,11 @@ _RANGES = {
     "loss_scale_factor": fields.POSITIVE,
 }
 _MAY_BE_NONE = {*_RANGES} - {"learning_rate", "decay", "beta_1", "beta_2", "ema_momentum"}
-_CLIPS = {"clipvalue": clip, "clipnorm": clip_by_norm, "global_clipnorm": clip_by_global_norm}
+_CLIPS: dict[str, Any] = {
+    "clipvalue": clip,
+    "clipnorm": clip_by_norm,
+    "global_clipnorm": clip_by_global_norm,
+}
 
 
 # The core of a preset with beta_1, beta_2 and epsilon.

@@ -52,7 +52,7 @@ def _order(tx: KerasOptimizer, state: KerasOptimizerState) -> Iterator[Weight]:
     yield _ITERATIONS
     if product == "before":
         yield _PRODUCT
-    rate, _ = decomposed(parts["learning_rate"].link.learning_rate)  # type: ignore[attr-defined]
+    rate, _ = decomposed(parts["learning_rate"].link.learning_rate)
     if rules.rate_is_weight and not isinstance(rate, Schedule):
         yield _LEARNING_RATE
     if "ema" in parts:
@@ -72,7 +72,7 @@ def _order(tx: KerasOptimizer, state: KerasOptimizerState) -> Iterator[Weight]:
 
 
 def _learning_rate(tx: KerasOptimizer) -> Any:
-    return decomposed(parts_of(tx)["learning_rate"].link.learning_rate)[0]  # type: ignore[attr-defined]
+    return decomposed(parts_of(tx)["learning_rate"].link.learning_rate)[0]
 
 
 def _check_state(owner: str, state: Any) -> KerasOptimizerState:
@@ -262,7 +262,7 @@ def _with_count(tx: KerasOptimizer, state: KerasOptimizerState, count: Any) -> K
     """The state after `count` calls, in all of its parts."""
     parts = parts_of(tx, state)
     accumulate = parts.get("accumulate")
-    every: Any = 1 if accumulate is None else accumulate.link.every_k_schedule  # type: ignore[attr-defined]
+    every: Any = 1 if accumulate is None else accumulate.link.every_k_schedule
     new = {}
     for name, part in parts.items():
         known = getattr(type(part.state), "_fields", ())
