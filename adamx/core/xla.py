@@ -27,6 +27,12 @@ _AT_ONCE = 24
 _LARGE, _FEW = 2**18, 8
 
 
+def formed_once(x: Any) -> Any:
+    """Numbers that XLA is to form once: it would repeat a sum inside every loop that reads it, and
+    store what the two share."""
+    return jax.lax.optimization_barrier(x)
+
+
 def apart(x: Any) -> Any:
     """The same arrays, for a reading of their own: XLA would store what two readings share."""
     return jax.lax.optimization_barrier(x)

@@ -241,6 +241,13 @@ def _check_links(where: Where, value: Any) -> GradientTransformation:
     return tx
 
 
+def _shared(tx: GradientTransformation, state: State) -> State:
+    """The state of all links of a chain, which count their steps together, for each of them."""
+    if not isinstance(tx, LinkedTransformation):
+        return state
+    return tx.join([_shared(link, state) for link in tx.links])
+
+
 class Rows(RowsTransformation, name="sparse.rows"):
     """Steps the rows of a table that a batch has touched, by the rules of any chain.
 
@@ -270,6 +277,12 @@ class Rows(RowsTransformation, name="sparse.rows"):
 
     inner: GradientTransformation = fields.child(_check_links)
     modes: Any = fields.static(check_modes, default="lazy")
+
+    def children(self) -> dict[str, GradientTransformation]:
+        return {"inner": self.inner}
+
+    def child_states(self, state: State) -> dict[str, State]:
+        return {"inner": _shared(self.inner, state)}
 
     def links(self) -> tuple[Link, ...]:
         found = (visit.transformation for visit in walk(self.inner))

@@ -188,7 +188,7 @@ def clip_parts(
     def factor(u: Any, *others: chex.Array) -> chex.Array | None:
         if not numerics.is_inexact(u) or not np.size(u):
             return None
-        square, max_norm = norms(u, *others)
+        square, max_norm = xla.formed_once(norms(u, *others))
         factors.append(clip_factor(safe_sqrt(square), max_norm))
         squares.append(square)
         return factors[-1]

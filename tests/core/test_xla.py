@@ -61,6 +61,14 @@ def test_a_second_reading_of_the_gradient_does_not_store_it(
     assert temporaries(step(tx, params, params)) > 4 * N
 
 
+def test_sums_that_several_read_are_formed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tx = adamx.chain(adamx.adaptive_grad_clip(0.1, report=True), adamx.adam(1e-3))
+    params = [like(500, 200)] * 2
+    assert temporaries(step(tx, params, params)) < 32_000
+    monkeypatch.setattr(xla, "formed_once", lambda x: x)
+    assert temporaries(step(tx, params, params)) > 4 * N
+
+
 def test_rows_are_read_before_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     tx = adamx.sparse.ema_params(adamx.sparse.adam(0.1, "lazy"), 0.99)
     rows = adamx.SparseRows.tree_unflatten(

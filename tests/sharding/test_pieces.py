@@ -105,7 +105,7 @@ def test_pieces_give_what_the_whole_gives(case: Case) -> None:
 def test_a_piece_that_may_be_a_vector_or_a_row_needs_an_axis() -> None:
     tx = adamx.adaptive_grad_clip(0.1, axis_name="data")
     w = {"w": params()["w"]}
-    with pytest.raises(ValueError, match=r"\['w'\]: a piece of shape \(1, 16\) may be.*`axis`"):
+    with pytest.raises(ValueError, match=r"\['w'\]: a shard of shape \(1, 16\) may be.*`axis`"):
         in_pieces(lambda g, p: (tx.update(g, tx.init(p), p)[0], ()), "tracked", w, w)
     said, whole = tx.replace(axis=0), adamx.adaptive_grad_clip(0.1)
     got, _ = in_pieces(lambda g, p: (said.update(g, (), p)[0], ()), "tracked", w, w)
