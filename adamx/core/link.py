@@ -173,7 +173,11 @@ def _run_link(
 ) -> tuple[Updates, State]:
     make = link.state_type()
     if make is not EmptyState:
-        tree.check_state(link.public_name, state, make)
+        names = {*make._fields} - {slot.name for slot in link.slots()}
+        numbers = {"count": tree.COUNT} if "count" in names else {}
+        if names - {"count"}:
+            numbers |= jax.eval_shape(link.numbers)
+        tree.check_state(link.public_name, state, make, numbers)
     if link.reads_params is True:
         link.require_params(params)
     if link.rows == "coalesced":

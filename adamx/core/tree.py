@@ -7,7 +7,7 @@ array (`map_leaves`, `update_leaves`) unless it is known to leave rows of zeros 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import chex
@@ -246,16 +246,81 @@ def check_match(
             _check_leaf(owner, given, path, leaf, like, other, magnitudes)
 
 
-def check_state(owner: str, state: Any, like: type[Any]) -> None:
+def check_read(owner: str, params: chex.ArrayTree, what: str, held: chex.ArrayTree) -> None:
+    """`check_match` of parameters with what is held of some of them, and is to be read now."""
+    leaves, structure = flatten(params)
+    beside, wanted = flatten(held)
+    if structure == wanted:
+        pairs = zip(leaves, beside, strict=True)
+        params = structure.unflatten([None if x is None else p for p, x in pairs])
+    check_match(owner, "parameters", params, what, held)
+
+
+# What `check_state` knows of a count and of a number.
+COUNT = jax.ShapeDtypeStruct((), np.int32)
+NUMBER = jax.ShapeDtypeStruct((), np.float32)
+
+
+def check_state(
+    owner: str, state: Any, like: type[Any], numbers: Mapping[str, Any] | None = None
+) -> None:
     """Raises unless `state` has the fields of the NamedTuple `like`.
 
     Compared by field names, so that the state of the same optimizer in another library passes.
+
+    Args:
+      owner: whom errors name.
+      state: as given.
+      like: the class that `init` makes.
+      numbers: fields of numbers, with trees of the shapes and dtypes that `init` gives them.
+
+    Raises:
+      TypeError: another class of state; something else than an integer or real array in a field.
+      ValueError: an array of another shape in a field (nothing is broadcast); a negative count.
     """
     if getattr(type(state), "_fields", None) != like._fields:
         raise TypeError(
             f"{owner}: the state must be the {like.__name__}({', '.join(like._fields)}) that "
             f"`init` returned, got {type(state).__name__}; was it made by another optimizer?"
         )
+    for name, wanted in (numbers or {}).items():
+        _check_numbers(owner, name, getattr(state, name), wanted)
+
+
+def _check_numbers(owner: str, path: str, given: Any, wanted: Any) -> None:
+    """Raises unless a field holds arrays like those that `init` puts there."""
+    leaves, structure = flatten(given)
+    expected, form = flatten(wanted)
+    if structure != form:
+        raise TypeError(
+            f"{owner}: `{path}` of the state must have the structure {form}, got {structure}; was "
+            "it made by another optimizer?"
+        )
+    for leaf, one in zip(leaves, expected, strict=True):
+        kind = "a real" if numerics.is_inexact(one) else "an integer"
+        dtype = getattr(leaf, "dtype", None)
+        if dtype is None or numerics.is_inexact(leaf) != numerics.is_inexact(one):
+            raise TypeError(
+                f"{owner}: `{path}` of the state must be {kind} array, got {leaf!r} "
+                f'({type(leaf).__name__}); write `jnp.asarray(..., "{one.dtype.name}")`'
+            )
+        if np.shape(leaf) != one.shape:
+            raise ValueError(
+                f"{owner}: `{path}` of the state must have the shape {one.shape}, got "
+                f"{np.shape(leaf)}; nothing is broadcast: a step of several states is "
+                "`jax.vmap(tx.step)`"
+            )
+        if one.dtype.kind == "i" and is_negative(leaf):
+            raise ValueError(f"{owner}: `{path}` of the state counts something, got {leaf}")
+
+
+def is_negative(x: Any) -> bool:
+    """Whether a number is negative that can be read here: no tracer, none of other processes."""
+    if isinstance(x, jax.core.Tracer):
+        return False
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:
+        return False
+    return bool(np.any(np.asarray(x) < 0))
 
 
 def require_params(owner: str, params: Any) -> None:

@@ -45,7 +45,16 @@ class ScheduleFreeState(NamedTuple):
             b1 = self.b1.astype(numerics.real_dtype(z))
             return ((y - (1.0 - b1) * z) / b1).astype(jax.dtypes.result_type(y))
 
+        tree.check_read("eval_params", params, "optimizer state", self.z)
         return tree.map_leaves(average, params, self.z)
+
+
+_NUMBERS = {
+    "b1": tree.NUMBER,
+    "weight_sum": tree.NUMBER,
+    "step_count": tree.COUNT,
+    "max_lr": tree.NUMBER,
+}
 
 
 class _Scalars(NamedTuple):
@@ -128,7 +137,7 @@ class ScheduleFree(GradientTransformation):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ScheduleFreeState)
+        tree.check_state(self.public_name, state, ScheduleFreeState, _NUMBERS)
         tree.require_params(self.public_name, params)
         rate = resolve(self.learning_rate, state.step_count, "learning_rate")
         max_lr = jnp.maximum(state.max_lr, jnp.asarray(rate, jnp.float32))
@@ -235,5 +244,5 @@ def schedule_free_eval_params(state: State, params: Params) -> Params:
       >>> float(adamx.schedule_free_eval_params(tx.init(2.0), 2.0))
       2.0
     """
-    tree.check_state("schedule_free_eval_params", state, ScheduleFreeState)
+    tree.check_state("schedule_free_eval_params", state, ScheduleFreeState, _NUMBERS)
     return ScheduleFreeState(*state).eval_params(params)

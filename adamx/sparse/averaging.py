@@ -54,9 +54,11 @@ class SparseEmaState(NamedTuple):
 
     def _now(self, params: Params) -> list[chex.Array | None]:
         """The averages as they are by now."""
+        own = _optimizer_state(self.inner)
+        tree.check_read("eval_params", params, "optimizer state", own.mu)
         leaves, structure = tree.flatten(params)
         averages = structure.flatten_up_to(self.ema)
-        states = _optimizer_state(self.inner).leaves(structure)
+        states = own.leaves(structure)
         return [
             None if ema is None else _now(ema, self.log_decay, self.count, jnp.asarray(p), leaf)
             for p, ema, leaf in zip(leaves, averages, states, strict=True)
@@ -210,7 +212,8 @@ class SparseEmaParams(Wrapper, name="sparse.ema_params"):
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
         tree.require_params(self.public_name, params)
-        tree.check_state(self.public_name, state, SparseEmaState)
+        numbers = {"count": tree.COUNT, "log_decay": tree.NUMBER}
+        tree.check_state(self.public_name, state, SparseEmaState, numbers)
         _, structure = tree.flatten(params)
         count, log = numerics.safe_increment(state.count), self._log()
         rest = 1.0 - hyperparameter.scalar(self.decay, "decay")

@@ -50,10 +50,12 @@ def check_modes(where: Where, value: Any) -> Modes:
     return tuple(zip(patterns, (_check_mode(where, mode) for _, mode in rules), strict=True))
 
 
-def _shapes(leaf: LeafState) -> tuple[Any, list[tuple[int, ...]]]:
-    """The form of a state, whatever its dtypes."""
+def _form(leaf: LeafState) -> tuple[Any, list[tuple[Any, ...]]]:
+    """The form of a state: shapes, and whether they hold integers, real or complex numbers."""
     leaves, structure = jax.tree.flatten(leaf)
-    return structure, [np.shape(x) for x in leaves]
+    return structure, [
+        (np.shape(x), numerics.is_inexact(x), numerics.is_complex(x)) for x in leaves
+    ]
 
 
 class SparseAdamState(NamedTuple):
@@ -76,6 +78,7 @@ class SparseAdamState(NamedTuple):
 
     def flush(self, params: Params) -> tuple[Params, SparseAdamState]:
         """Parameters and state without stale rows."""
+        tree.check_read("flush", params, "optimizer state", self.mu)
         leaves, structure = tree.flatten(params)
         pairs = [
             leaf.memory.flush(jnp.asarray(p), leaf.mu, leaf.nu)
@@ -146,7 +149,7 @@ class RowsTransformation(GradientTransformation, abstract=True):
         table = tree.flatten(params)[0][i]
         shape = jax.ShapeDtypeStruct(np.shape(table), jax.dtypes.result_type(table))
         own = jax.eval_shape(lambda t: self._init_leaf(policy, t), shape)
-        if _shapes(leaf) != _shapes(own):
+        if _form(leaf) != _form(own):
             raise ValueError(
                 f"{self.public_name}: the state of the parameter {leaf_paths(params)[i]!r} is not "
                 f"that of its mode `{policy.name}`; was it made with other `modes`, or with or "
@@ -177,7 +180,7 @@ class RowsTransformation(GradientTransformation, abstract=True):
     ) -> tuple[Updates, State, list[Any]]:
         """`update`, and the new states of averages beside the parameters, one for every leaf."""
         owner = self.public_name
-        tree.check_state(owner, state, SparseAdamState)
+        tree.check_state(owner, state, SparseAdamState, {"count": tree.COUNT})
         tree.require_params(owner, params)
         tree.check_match(owner, "gradients", updates, "parameters", params)
         first = next(slot for link in self.links() for slot in link.slots())

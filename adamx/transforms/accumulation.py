@@ -118,7 +118,8 @@ class MultiSteps(Wrapper):
         )
 
     def _gather(self, grads: Updates, state: State, params: Params | None) -> _Gathering:
-        tree.check_state(self.public_name, state, MultiStepsState)
+        numbers = {"mini_step": tree.COUNT, "gradient_step": tree.COUNT}
+        tree.check_state(self.public_name, state, MultiStepsState, numbers)
         every: Any = self.every_k_schedule
         k = whole(every(state.gradient_step) if callable(every) else every, "every_k_schedule")
         gathered = state.mini_step + 1

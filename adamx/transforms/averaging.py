@@ -42,6 +42,7 @@ class EmaParamsState(NamedTuple):
             mean = jnp.where(weight > 0, ema / jnp.where(weight > 0, weight, 1), p)
             return mean.astype(jax.dtypes.result_type(p))
 
+        tree.check_read("eval_params", params, "average", self.ema)
         return tree.map_leaves(average, params, self.ema)
 
 

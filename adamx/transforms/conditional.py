@@ -93,7 +93,7 @@ class ConditionallyTransform(Conditional):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ConditionallyTransformState)
+        tree.check_state(self.public_name, state, ConditionallyTransformState, {"step": tree.COUNT})
 
         def run() -> tuple[Updates, State]:
             new, inner_state = self.inner.update(updates, state.inner_state, params, **extra)
@@ -146,7 +146,7 @@ class ConditionallyMask(Conditional):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ConditionallyMaskState)
+        tree.check_state(self.public_name, state, ConditionallyMaskState, {"step": tree.COUNT})
         new, inner_state, _ = update_if(
             self.decide(state.step, extra),
             self.inner,
@@ -161,7 +161,7 @@ class ConditionallyMask(Conditional):
     def step(
         self, grads: Updates, state: State, params: Params, **extra: Any
     ) -> tuple[Params, State]:
-        tree.check_state(self.public_name, state, ConditionallyMaskState)
+        tree.check_state(self.public_name, state, ConditionallyMaskState, {"step": tree.COUNT})
         taken = self.decide(state.step, extra)
         new, inner_state, _ = step_if(
             taken, self.inner, lambda: grads, state.inner_state, params, extra

@@ -87,7 +87,12 @@ class Guard(Wrapper, abstract=True):
         self, grads: Updates, state: State, extra: dict[str, Any]
     ) -> tuple[chex.Array, Callable[[], Updates], State]:
         """Whether all devices accept, the gradient for `inner`, and the state that counts it."""
-        tree.check_state(self.public_name, state, GuardState)
+        numbers = {
+            "skipped_in_a_row": tree.COUNT,
+            "skipped_steps": tree.COUNT,
+            "statistics": jax.eval_shape(self.start),
+        }
+        tree.check_state(self.public_name, state, GuardState, numbers)
         grads = tree.coalesced(grads)
         prepare = functools.partial(self.prepare, grads, state.statistics)
         accepted = on_all_devices(self.judge(grads, state.statistics, extra), self.axis_name)

@@ -169,8 +169,8 @@ class InjectHyperparams(Wrapper):
           TypeError: another transformation's state.
           ValueError: other names in the state than `init` put there.
         """
-        tree.check_state(self.public_name, state, InjectHyperparamsState)
         numbers = self._numbers()
+        tree.check_state(self.public_name, state, InjectHyperparamsState, {"count": tree.COUNT})
         for name in {*state.hyperparams} ^ {*numbers}:
             if name in state.scheduled:
                 raise _is_scheduled(self.public_name, name)

@@ -94,3 +94,36 @@ def test_parameters_may_be_left_out(case: Case) -> None:
     tx, params, grads = case.make(), tree(), tree(seed=1)
     state = tx.init(params)
     chex.assert_trees_all_equal(tx.update(grads, state), tx.update(grads, state, params))
+
+
+# What a step writes and never reads.
+WRITTEN_ONLY = ("found_nan", "recorded", "scheduled")
+
+
+@cases(stateful=True)
+def test_no_number_of_the_state_broadcasts(case: Case) -> None:
+    """A count of shape (3,) would be a bias correction for every element of a bias."""
+    tx, params = case.make(), tree()
+    state = jax.eval_shape(tx.init, params)
+    flat, structure = jax.tree_util.tree_flatten_with_path(state)
+    leaves = [leaf for _, leaf in flat]
+    for i, (path, leaf) in enumerate(flat):
+        name = jax.tree_util.keystr(path)
+        if leaf.shape or any(word in name for word in WRITTEN_ONLY):
+            continue
+        several = jax.ShapeDtypeStruct((3,), leaf.dtype)
+        bad = structure.unflatten([*leaves[:i], several, *leaves[i + 1 :]])
+        with pytest.raises((TypeError, ValueError), match=r"shape \(|scalar|its mode"):
+            jax.eval_shape(tx.update, params, bad, params)
+
+
+@cases(stateful=True)
+def test_no_count_is_negative(case: Case) -> None:
+    tx, params = case.make(), tree()
+    leaves, structure = jax.tree.flatten(tx.init(params))
+    counts = [i for i, x in enumerate(leaves) if x.shape == () and x.dtype == jnp.int32]
+    for i in counts[:1]:
+        negative = jnp.asarray(-1, jnp.int32)
+        bad = structure.unflatten([*leaves[:i], negative, *leaves[i + 1 :]])
+        with pytest.raises(ValueError, match=r"of the state counts .*, got -1"):
+            tx.update(params, bad, params)
