@@ -9,7 +9,7 @@ from adamx import typing as typing
 from adamx.core.chain import chain, named_chain
 from adamx.core.config import from_config, get_config
 from adamx.core.evaluation import eval_params
-from adamx.core.format import Float, Format
+from adamx.core.format import Float, Format, Stochastic
 from adamx.core.hyperparameter import Schedule
 from adamx.core.link import Link, PerLeaf, ScaleByScheduleState, View
 from adamx.core.norms import global_norm
@@ -136,6 +136,7 @@ __all__ = [
     "Slot",
     "Format",
     "Float",
+    "Stochastic",
     "View",
     "PerLeaf",
     # Composing.
