@@ -39,6 +39,7 @@ from adamx.family.schedule_free import (
     schedule_free_eval_params,
 )
 from adamx.family.yogi import scale_by_yogi, yogi
+from adamx.formats.bfloat16 import bfloat16_format
 from adamx.schedules.constant import constant_schedule
 from adamx.schedules.cosine import cosine_decay_schedule, warmup_cosine_decay_schedule
 from adamx.schedules.exponential import exponential_decay, warmup_exponential_decay_schedule
@@ -191,6 +192,8 @@ __all__ = [
     "ScaleByRmsState",
     "ScaleByRmsWithCountState",
     "ScheduleFreeState",
+    # Fewer bits.
+    "bfloat16_format",
     # Around the core.
     "clip",
     "clip_by_norm",
