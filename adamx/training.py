@@ -14,13 +14,13 @@ from adamx.core import numerics, tree
 from adamx.core.fields import AxisName
 from adamx.core.readings import read_callables, readings, with_readings
 from adamx.core.transformation import GradientTransformation, Params, State
+from adamx.core.varying import varying
 from adamx.sharding.pinned import keep_placement
 from adamx.sparse.gradients import Tables, value_and_grad
 from adamx.transforms.aggregation import mean
 from adamx.transforms.guards import check_guards, has_limit
 from adamx.transforms.loss_scaling import loss_scale
-from adamx.transforms.named_axes import tracked, varying, varying_copies
-
+from adamx.transforms.named_axes import tracked, varying_copies
 
 P = TypeVar("P")
 S = TypeVar("S")

@@ -21,7 +21,7 @@ ROOT = Path(adamx.__file__).parent
 # From the bottom up; a module may import from its own part and from lower layers.
 LAYERS = [
     {"core"},
-    {"schedules"},
+    {"schedules", "formats"},
     {"transforms"},
     {"family"},
     {"sparse", "sharding"},

@@ -8,7 +8,7 @@ nothing of it.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import chex
 import jax
@@ -37,6 +37,27 @@ class Format:
 
     def store(self, x: chex.Array, old: chex.Array) -> chex.Array:
         """Numbers in the place of `old`, whose shape and dtype they get."""
+        raise NotImplementedError(type(self).__name__)
+
+
+class Place(NamedTuple):
+    """Which array at which step: what random numbers are made of."""
+
+    count: chex.Array  # int32[], steps taken before this one
+    name: str  # of the array, such as `mu['w']`
+
+
+class Stochastic(Format):
+    """A format that rounds at random, so that an average moves by less than its last digit.
+
+    It is used by links that count their steps, in a field `count` of their state.
+    """
+
+    def store(self, x: chex.Array, old: chex.Array) -> chex.Array:
+        raise TypeError(f"{type(self).__name__} rounds at random: call `store_at`")
+
+    def store_at(self, x: chex.Array, old: chex.Array, place: Place) -> chex.Array:
+        """As `store`, with the random numbers of this array at this step."""
         raise NotImplementedError(type(self).__name__)
 
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import numerics, tree
-from adamx.core.format import Float
+from adamx.core.format import Float, Place, Stochastic
 from adamx.core.hyperparameter import Number, Schedule, as_dtype, resolve
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
@@ -196,6 +196,7 @@ def _run_link(
         params if link.reads_params else None,
         selected=link.selected(params) if slots else None,
         dense=link.rows == "dense",
+        count=state.count if "count" in make._fields else None,
     )
     fields |= {slot.name: field for slot, field in zip(slots, stored, strict=True)}
     return updates, state._replace(**fields) if fields else state
@@ -212,6 +213,7 @@ def each_leaf(
     *,
     selected: Any = None,
     dense: bool = True,
+    count: chex.Array | None = None,
 ) -> tuple[Updates, list[Any]]:
     """The loop over the leaves: `rule(s, u, p, *slots) -> (u, *slots)`, at least float32.
 
@@ -224,6 +226,7 @@ def each_leaf(
       params: the parameters, if the rule reads them.
       selected: which leaves have slots, as booleans; None for all.
       dense: whether `SparseRows` are made dense for the rule.
+      count: steps taken, for formats that round at random.
 
     Returns:
       The new updates, at least float32, and the new fields.
@@ -242,9 +245,10 @@ def each_leaf(
     parameters = [None] * len(leaves) if params is None else tree.flatten(params)[0]
     scalars = s.leaves if isinstance(s, PerLeaf) else [s] * len(leaves)
     columns = [tree.flatten(field)[0] for field in fields]
+    paths = _paths(owner, slots, updates, count)
     casts: dict[Any, Any] = {}
     rows = []
-    for u, p, own, *old in zip(leaves, parameters, scalars, *columns, strict=True):
+    for u, p, own, path, *old in zip(leaves, parameters, scalars, paths, *columns, strict=True):
         if not numerics.is_inexact(u) or (own is None and isinstance(s, PerLeaf)):
             rows.append((u, *old))
             continue
@@ -258,11 +262,32 @@ def each_leaf(
             casts[key] = in_precision(own, key[1])
         result = rule(casts[key], values, p, *wide)
         values, *new = result if slots else (result,)
-        new = [slot.format.store(x, o) for slot, x, o in zip(slots, new, old, strict=True)]
+        new = [_stored(*one, count, path) for one in zip(slots, new, old, strict=True)]
         rows.append((u.replace(values=values) if isinstance(u, SparseRows) else values, *new))
     outputs = zip(*rows, strict=True) if rows else [()] * (1 + len(slots))
     updates, *stored = map(structure.unflatten, outputs)
     return updates, stored
+
+
+def _paths(
+    owner: str, slots: Sequence[Slot], updates: Updates, count: chex.Array | None
+) -> list[str]:
+    """The paths of the leaves, which only random numbers ask for."""
+    random = [slot.name for slot in slots if isinstance(slot.format, Stochastic)]
+    if not random:
+        return [""] * len(tree.flatten(updates)[0])
+    if count is None:
+        raise TypeError(
+            f"{owner}: the slot {random[0]!r} is rounded at random, for which the steps are "
+            "counted; give the state a field `count`"
+        )
+    return [path for path, _ in tree.flatten_with_paths(updates)]
+
+
+def _stored(slot: Slot, x: chex.Array, old: chex.Array, count: Any, path: str) -> chex.Array:
+    if isinstance(slot.format, Stochastic):
+        return slot.format.store_at(x, old, Place(count, slot.name + path))
+    return slot.format.store(x, old)
 
 
 def check_slot(owner: str, slot: Slot, field: Any, updates: Updates) -> None:

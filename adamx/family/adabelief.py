@@ -13,6 +13,7 @@ from adamx.core.link import View
 from adamx.core.numerics import DTypeLike
 from adamx.family.formula import Corrections, adam_direction, average, corrections
 from adamx.family.moments import Core, Square
+from adamx.formats.named import StateFormat, check_state_format
 from adamx.transforms.scaling import scale_by_learning_rate
 
 
@@ -24,7 +25,7 @@ class ScaleByBelief(Core):
         u_t = (m_t / (1 - b1**t)) / (sqrt(s_t / (1 - b2**t)) + eps)
 
     Args:
-      b1, b2, nesterov, mu_dtype, nu_dtype: see `scale_by_adam`.
+      b1, b2, nesterov, mu_dtype, nu_dtype, state_format: see `scale_by_adam`.
       eps: added outside the root, >= 0.
       eps_root: added to the stored s at every step, >= 0.
 
@@ -50,6 +51,7 @@ class ScaleByBelief(Core):
     nesterov: bool = fields.switch(default=False, kw_only=True)
     mu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
+    state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
     def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
         numbers = self.now(state, "b1", "b2", "eps", "eps_root")
@@ -88,12 +90,13 @@ def adabelief(
     nesterov: bool = False,
     mu_dtype: DTypeLike | None = None,
     nu_dtype: DTypeLike | None = None,
+    state_format: StateFormat = None,
 ) -> Chain:
     """AdaBelief: `p <- p - learning_rate * u` with u from `scale_by_belief`.
 
     Args:
       learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
-      b1, b2, eps, eps_root, nesterov, mu_dtype, nu_dtype: see `scale_by_belief`.
+      b1, b2, eps, eps_root, nesterov, mu_dtype, nu_dtype, state_format: see `scale_by_belief`.
 
     Raises:
       ValueError, TypeError: as `scale_by_adam`.
@@ -108,7 +111,14 @@ def adabelief(
     """
     return chain(
         scale_by_belief(
-            b1, b2, eps, eps_root, nesterov=nesterov, mu_dtype=mu_dtype, nu_dtype=nu_dtype
+            b1,
+            b2,
+            eps,
+            eps_root,
+            nesterov=nesterov,
+            mu_dtype=mu_dtype,
+            nu_dtype=nu_dtype,
+            state_format=state_format,
         ),
         scale_by_learning_rate(learning_rate),
     )

@@ -12,6 +12,7 @@ from adamx.core.mask import MaskLike
 from adamx.core.numerics import DTypeLike
 from adamx.family.formula import Corrections, corrections
 from adamx.family.moments import Core
+from adamx.formats.named import StateFormat, check_state_format
 from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.weight_decay import add_decayed_weights
 
@@ -37,6 +38,7 @@ class ScaleByAdam(Core):
       nesterov: Dozat's look-ahead.
       nu_dtype: dtype in which v is stored; by default the parameter's, at least float32.
       eps_hat: epsilon beside the uncorrected root instead of the corrected one.
+      state_format: how both moments are stored instead: `"bfloat16"`, see `bfloat16_format`.
 
     Returns:
       A transformation with state `ScaleByAdamState(count, mu, nu)`.  It computes in at least
@@ -68,6 +70,7 @@ class ScaleByAdam(Core):
     nesterov: bool = fields.switch(default=False, kw_only=True)
     nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     eps_hat: bool = fields.switch(default=False, kw_only=True)
+    state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
     def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
         count = numerics.safe_increment(state.count)
@@ -89,6 +92,7 @@ def adam(
     nesterov: bool = False,
     nu_dtype: DTypeLike | None = None,
     eps_hat: bool = False,
+    state_format: StateFormat = None,
 ) -> Chain:
     """Adam: adaptive moment estimation.
 
@@ -98,7 +102,8 @@ def adam(
 
     Args:
       learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
-      b1, b2, eps, eps_root, mu_dtype, nesterov, nu_dtype, eps_hat: see `scale_by_adam`.
+      b1, b2, eps, eps_root, mu_dtype, nesterov, nu_dtype, eps_hat, state_format: see
+        `scale_by_adam`.
 
     Raises:
       ValueError, TypeError: as `scale_by_adam`.
@@ -119,7 +124,15 @@ def adam(
     """
     return chain(
         scale_by_adam(
-            b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, nu_dtype=nu_dtype, eps_hat=eps_hat
+            b1,
+            b2,
+            eps,
+            eps_root,
+            mu_dtype,
+            nesterov=nesterov,
+            nu_dtype=nu_dtype,
+            state_format=state_format,
+            eps_hat=eps_hat,
         ),
         scale_by_learning_rate(learning_rate),
     )
@@ -138,6 +151,7 @@ def adamw(
     nesterov: bool = False,
     nu_dtype: DTypeLike | None = None,
     eps_hat: bool = False,
+    state_format: StateFormat = None,
 ) -> Chain:
     """Adam with decoupled weight decay.
 
@@ -147,7 +161,8 @@ def adamw(
 
     Args:
       learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
-      b1, b2, eps, eps_root, mu_dtype, nesterov, nu_dtype, eps_hat: see `scale_by_adam`.
+      b1, b2, eps, eps_root, mu_dtype, nesterov, nu_dtype, eps_hat, state_format: see
+        `scale_by_adam`.
       weight_decay, mask: see `add_decayed_weights`.
 
     Raises:
@@ -166,7 +181,15 @@ def adamw(
     """
     return chain(
         scale_by_adam(
-            b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, nu_dtype=nu_dtype, eps_hat=eps_hat
+            b1,
+            b2,
+            eps,
+            eps_root,
+            mu_dtype,
+            nesterov=nesterov,
+            nu_dtype=nu_dtype,
+            state_format=state_format,
+            eps_hat=eps_hat,
         ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),
@@ -184,6 +207,7 @@ def nadam(
     nesterov: bool = True,
     nu_dtype: DTypeLike | None = None,
     eps_hat: bool = False,
+    state_format: StateFormat = None,
 ) -> Chain:
     """Adam with Nesterov's look-ahead: `adam` with `nesterov=True`.
 
@@ -191,7 +215,8 @@ def nadam(
                                / (sqrt(v_hat + eps_root) + eps)
 
     Args:
-      learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov, nu_dtype, eps_hat: see `adam`.
+      learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov, nu_dtype, eps_hat, state_format:
+        see `adam`.
 
     Raises:
       ValueError, TypeError: as `adam`.
@@ -214,6 +239,7 @@ def nadam(
         mu_dtype,
         nesterov=nesterov,
         nu_dtype=nu_dtype,
+        state_format=state_format,
         eps_hat=eps_hat,
     )
 
@@ -231,11 +257,13 @@ def nadamw(
     nesterov: bool = True,
     nu_dtype: DTypeLike | None = None,
     eps_hat: bool = False,
+    state_format: StateFormat = None,
 ) -> Chain:
     """AdamW with Nesterov's look-ahead: `adamw` with `nesterov=True`.
 
     Args:
-      learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov, nu_dtype, eps_hat: see `adam`.
+      learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov, nu_dtype, eps_hat, state_format:
+        see `adam`.
       weight_decay, mask: see `add_decayed_weights`.
 
     Raises:
@@ -260,5 +288,6 @@ def nadamw(
         mask,
         nesterov=nesterov,
         nu_dtype=nu_dtype,
+        state_format=state_format,
         eps_hat=eps_hat,
     )

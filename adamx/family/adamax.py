@@ -15,6 +15,7 @@ from adamx.core.mask import MaskLike
 from adamx.core.numerics import DTypeLike
 from adamx.family.formula import average
 from adamx.family.moments import Core, Square
+from adamx.formats.named import StateFormat, check_state_format
 from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.weight_decay import add_decayed_weights
 
@@ -42,7 +43,7 @@ class ScaleByAdamax(Core):
     Args:
       b1, b2: decay rates in [0, 1), of the mean and of the maximum.
       eps: added to |g|, >= 0; positive unless no gradient element is ever 0.
-      mu_dtype, nu_dtype: see `scale_by_adam`.
+      mu_dtype, nu_dtype, state_format: see `scale_by_adam`.
       eps_outside: add eps to the maximum instead of to |g|.
 
     Returns:
@@ -66,6 +67,7 @@ class ScaleByAdamax(Core):
     mu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     eps_outside: bool = fields.switch(default=False, kw_only=True)
+    state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
     def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
         b1, b2, eps = self.now(state, "b1", "b2", "eps")
@@ -100,12 +102,13 @@ def adamax(
     *,
     mu_dtype: DTypeLike | None = None,
     nu_dtype: DTypeLike | None = None,
+    state_format: StateFormat = None,
 ) -> Chain:
     """AdaMax: `p <- p - learning_rate * u` with u from `scale_by_adamax`.
 
     Args:
       learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
-      b1, b2, eps, mu_dtype, nu_dtype: see `scale_by_adamax`.
+      b1, b2, eps, mu_dtype, nu_dtype, state_format: see `scale_by_adamax`.
 
     Raises:
       ValueError, TypeError: as `scale_by_adam`.
@@ -119,7 +122,9 @@ def adamax(
       ['scale_by_adamax', 'scale_by_learning_rate']
     """
     return chain(
-        scale_by_adamax(b1, b2, eps, mu_dtype=mu_dtype, nu_dtype=nu_dtype),
+        scale_by_adamax(
+            b1, b2, eps, mu_dtype=mu_dtype, nu_dtype=nu_dtype, state_format=state_format
+        ),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -134,12 +139,13 @@ def adamaxw(
     *,
     mu_dtype: DTypeLike | None = None,
     nu_dtype: DTypeLike | None = None,
+    state_format: StateFormat = None,
 ) -> Chain:
     """AdaMax with decoupled weight decay: `p <- p - learning_rate * (u + weight_decay * p)`.
 
     Args:
       learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
-      b1, b2, eps, mu_dtype, nu_dtype: see `scale_by_adamax`.
+      b1, b2, eps, mu_dtype, nu_dtype, state_format: see `scale_by_adamax`.
       weight_decay, mask: see `add_decayed_weights`.
 
     Raises:
@@ -154,7 +160,9 @@ def adamaxw(
       add_decayed_weights(weight_decay=0.0001)
     """
     return chain(
-        scale_by_adamax(b1, b2, eps, mu_dtype=mu_dtype, nu_dtype=nu_dtype),
+        scale_by_adamax(
+            b1, b2, eps, mu_dtype=mu_dtype, nu_dtype=nu_dtype, state_format=state_format
+        ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),
     )

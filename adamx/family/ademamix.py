@@ -24,6 +24,7 @@ from adamx.family.formula import (
     direction,
 )
 from adamx.family.moments import Core, Square, first_moment, second_moment
+from adamx.formats.named import StateFormat, check_state_format
 from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.weight_decay import add_decayed_weights
 
@@ -56,7 +57,7 @@ class ScaleByAdemamix(Core):
     The slow average is not bias-corrected: it is meant to come in gradually.
 
     Args:
-      b1, b2, eps, eps_root, nu_dtype: see `scale_by_adam`.
+      b1, b2, eps, eps_root, nu_dtype, state_format: see `scale_by_adam`.
       b3: decay rate of the slow average in [0, 1).
       alpha: weight of the slow average.
       mu_dtype: dtype in which both averages of the gradient are stored.
@@ -84,6 +85,7 @@ class ScaleByAdemamix(Core):
     eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
     mu_dtype: DTypeLike | None = fields.dtype(default=None)
     nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
+    state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
     def state_type(self) -> type[Any]:
         return ScaleByAdemamixState
@@ -136,12 +138,13 @@ def ademamix(
     mask: MaskLike = None,
     *,
     nu_dtype: DTypeLike | None = None,
+    state_format: StateFormat = None,
 ) -> Chain:
     """AdEMAMix: `p <- p - learning_rate * (u + weight_decay * p)`, u from `scale_by_ademamix`.
 
     Args:
       learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
-      b1, b2, b3, alpha, eps, eps_root, mu_dtype, nu_dtype: see `scale_by_ademamix`.
+      b1, b2, b3, alpha, eps, eps_root, mu_dtype, nu_dtype, state_format: see `scale_by_ademamix`.
       weight_decay, mask: see `add_decayed_weights`.
 
     Raises:
@@ -156,7 +159,9 @@ def ademamix(
       ['scale_by_ademamix', 'add_decayed_weights', 'scale_by_learning_rate']
     """
     return chain(
-        scale_by_ademamix(b1, b2, b3, alpha, eps, eps_root, mu_dtype, nu_dtype=nu_dtype),
+        scale_by_ademamix(
+            b1, b2, b3, alpha, eps, eps_root, mu_dtype, nu_dtype=nu_dtype, state_format=state_format
+        ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),
     )

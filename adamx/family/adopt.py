@@ -16,6 +16,7 @@ from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
 from adamx.family.formula import average
 from adamx.family.moments import ScaleByAdamState, first_moment, second_moment
+from adamx.formats.named import StateFormat, check_alone, check_state_format
 from adamx.schedules.power import power_schedule
 from adamx.transforms.scaling import scale_by_learning_rate
 
@@ -47,7 +48,7 @@ class ScaleByAdopt(Link):
     Args:
       b1, b2: decay rates in [0, 1).
       eps: the least root of v, > 0 unless no gradient element is ever 0.
-      mu_dtype, nu_dtype: see `scale_by_adam`.
+      mu_dtype, nu_dtype, state_format: see `scale_by_adam`.
       nesterov: u_t = b1 m_t + (1 - b1) n_t.
       use_clipping: whether to clip n_t.
       clip_value_fn: c_t, a function of the 0-based step count; by default its fourth root.
@@ -80,6 +81,10 @@ class ScaleByAdopt(Link):
         fields.NONNEGATIVE, default=FOURTH_ROOT, kw_only=True
     )
     nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
+    state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
+
+    def check_together(self) -> None:
+        check_alone(self)
 
     def state_type(self) -> type[Any]:
         return ScaleByAdamState
@@ -133,12 +138,13 @@ def adopt(
     use_clipping: bool = True,
     clip_value_fn: ScalarOrSchedule = FOURTH_ROOT,
     nu_dtype: DTypeLike | None = None,
+    state_format: StateFormat = None,
 ) -> Chain:
     """ADOPT: `p <- p - learning_rate * u` with u from `scale_by_adopt`.
 
     Args:
       learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
-      b1, b2, eps, mu_dtype, nesterov, use_clipping, clip_value_fn, nu_dtype: see
+      b1, b2, eps, mu_dtype, nesterov, use_clipping, clip_value_fn, nu_dtype, state_format: see
         `scale_by_adopt`.
 
     Raises:
@@ -162,6 +168,7 @@ def adopt(
             use_clipping=use_clipping,
             clip_value_fn=clip_value_fn,
             nu_dtype=nu_dtype,
+            state_format=state_format,
         ),
         scale_by_learning_rate(learning_rate),
     )

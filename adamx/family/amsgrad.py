@@ -16,6 +16,7 @@ from adamx.core.slot import Slot
 from adamx.core.transformation import Updates
 from adamx.family.formula import Corrections, adam_direction, adam_moments, corrections
 from adamx.family.moments import Core, Square, second_moment
+from adamx.formats.named import StateFormat, check_state_format
 from adamx.transforms.scaling import scale_by_learning_rate
 
 
@@ -42,7 +43,7 @@ class ScaleByAmsgrad(Core):
         u_t = m_hat / (sqrt(n_t / (1 - b2**t) + eps_root) + eps)
 
     Args:
-      b1, b2, eps, eps_root, mu_dtype, nu_dtype: as in `scale_by_adam`.
+      b1, b2, eps, eps_root, mu_dtype, nu_dtype, state_format: as in `scale_by_adam`.
       bias_correction_mu: correct m; False is the paper's algorithm.
       bias_correction_nu: correct v before the maximum; False is the paper's algorithm.
       raw_maximum: take the maximum of the raw v and correct it afterwards.
@@ -73,6 +74,7 @@ class ScaleByAmsgrad(Core):
     nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     raw_maximum: bool = fields.switch(default=False, kw_only=True)
     eps_hat: bool = fields.switch(default=False, kw_only=True)
+    state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
     def state_type(self) -> type[Any]:
         return ScaleByAmsgradState
@@ -125,6 +127,7 @@ def amsgrad(
     nu_dtype: DTypeLike | None = None,
     raw_maximum: bool = False,
     eps_hat: bool = False,
+    state_format: StateFormat = None,
 ) -> Chain:
     """AMSGrad: Adam whose effective learning rate never grows.
 
@@ -134,7 +137,7 @@ def amsgrad(
 
     Args:
       learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
-      b1, b2, eps, eps_root, mu_dtype, nu_dtype: see `scale_by_adam`.
+      b1, b2, eps, eps_root, mu_dtype, nu_dtype, state_format: see `scale_by_adam`.
       bias_correction_mu, bias_correction_nu, raw_maximum, eps_hat: see `scale_by_amsgrad`.
 
     Raises:
@@ -158,6 +161,7 @@ def amsgrad(
             bias_correction_mu,
             bias_correction_nu,
             nu_dtype=nu_dtype,
+            state_format=state_format,
             raw_maximum=raw_maximum,
             eps_hat=eps_hat,
         ),

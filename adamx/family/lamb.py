@@ -8,6 +8,7 @@ from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.mask import MaskLike
 from adamx.core.numerics import DTypeLike
 from adamx.family.adam import scale_by_adam
+from adamx.formats.named import StateFormat
 from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.trust_ratio import scale_by_trust_ratio
 from adamx.transforms.weight_decay import add_decayed_weights
@@ -25,6 +26,7 @@ def lamb(
     mu_dtype: DTypeLike | None = None,
     nu_dtype: DTypeLike | None = None,
     axis_name: AxisName = None,
+    state_format: StateFormat = None,
 ) -> Chain:
     """LAMB: Adam's direction rescaled to the norm of each layer, for large batches.
 
@@ -36,7 +38,7 @@ def lamb(
 
     Args:
       learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
-      b1, b2, eps, eps_root, mu_dtype, nu_dtype: see `scale_by_adam`.
+      b1, b2, eps, eps_root, mu_dtype, nu_dtype, state_format: see `scale_by_adam`.
       weight_decay, mask: see `add_decayed_weights`; the decay is inside the trust ratio.
       axis_name: see `clip_by_global_norm`.
 
@@ -54,7 +56,9 @@ def lamb(
       Array([2.5, 4. ], dtype=float32)
     """
     return chain(
-        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nu_dtype=nu_dtype),
+        scale_by_adam(
+            b1, b2, eps, eps_root, mu_dtype, nu_dtype=nu_dtype, state_format=state_format
+        ),
         add_decayed_weights(weight_decay, mask),
         scale_by_trust_ratio(axis_name=axis_name),
         scale_by_learning_rate(learning_rate),

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple, TypeAlias
 import chex
 
 from adamx.core import numerics
-from adamx.core.format import Float
+from adamx.core.format import Float, Format
 from adamx.core.hyperparameter import Number
 from adamx.core.link import Link
 from adamx.core.slot import Slot
 from adamx.core.transformation import Updates
 from adamx.family.formula import adam_direction, adam_moments
+from adamx.formats.named import StateFormat, check_alone
 
 Square: TypeAlias = Callable[[chex.Array], chex.Array]
 
@@ -43,6 +44,14 @@ class Core(Link, abstract=True):
         """The dtype of the second moment, a field of every core."""
         raise NotImplementedError(type(self).__name__)
 
+    @property
+    def state_format(self) -> StateFormat:
+        """The format of both moments, in the place of dtypes; a field of the cores that have it."""
+        return None
+
+    def check_together(self) -> None:
+        check_alone(self)
+
     def state_type(self) -> type[Any]:
         return ScaleByAdamState
 
@@ -68,9 +77,14 @@ class Core(Link, abstract=True):
 
 def first_moment(core: Any, name: str = "mu", start: Number = 0.0) -> Slot:
     """An average of the gradient."""
-    return Slot(name, format=Float(core.mu_dtype), start=start)
+    return Slot(name, format=_format(core, core.mu_dtype), start=start)
 
 
 def second_moment(core: Any, name: str = "nu", start: Number = 0.0) -> Slot:
     """An average of squared magnitudes."""
-    return Slot(name, "magnitude", Float(core.nu_dtype), start)
+    return Slot(name, "magnitude", _format(core, core.nu_dtype), start)
+
+
+def _format(core: Any, dtype: Any) -> Format:
+    chosen: Format | None = core.state_format
+    return Float(dtype) if chosen is None else chosen

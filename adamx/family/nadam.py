@@ -17,6 +17,7 @@ from adamx.core.numerics import DTypeLike
 from adamx.core.transformation import Updates
 from adamx.family.formula import Corrections, corrections
 from adamx.family.moments import Core
+from adamx.formats.named import StateFormat, check_state_format
 
 _LOG_096 = log(0.96)
 
@@ -40,7 +41,7 @@ class ScaleByNadam(Core):
     m_t and v_hat as in `scale_by_adam`, with the constant b1.
 
     Args:
-      b1, b2, eps, eps_root, mu_dtype, nu_dtype: see `scale_by_adam`.
+      b1, b2, eps, eps_root, mu_dtype, nu_dtype, state_format: see `scale_by_adam`.
       momentum_decay: how fast the momentum approaches b1, >= 0; 4e-3 in torch, 1 in Keras.
 
     Returns:
@@ -69,6 +70,7 @@ class ScaleByNadam(Core):
     momentum_decay: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.004)
     mu_dtype: DTypeLike | None = fields.dtype(default=None)
     nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
+    state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
     def state_type(self) -> type[Any]:
         return ScaleByNadamState

@@ -19,6 +19,7 @@ from adamx.core.norms import safe_sqrt
 from adamx.core.numerics import DTypeLike
 from adamx.family.formula import Corrections, adam_direction, adam_moments, corrections, look_ahead
 from adamx.family.moments import Core, Square
+from adamx.formats.named import StateFormat, check_state_format
 from adamx.transforms.scaling import scale_by_learning_rate
 
 
@@ -65,7 +66,8 @@ class ScaleByRadam(Core):
                   m_hat                                        otherwise
 
     Args:
-      b1, b2, eps, eps_root, nesterov, mu_dtype, nu_dtype, eps_hat: see `scale_by_adam`.
+      b1, b2, eps, eps_root, nesterov, mu_dtype, nu_dtype, eps_hat, state_format: see
+        `scale_by_adam`.
       threshold: the least rho_t for which the adaptive step is taken; above 4.
 
     Returns:
@@ -92,6 +94,7 @@ class ScaleByRadam(Core):
     mu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     eps_hat: bool = fields.switch(default=False, kw_only=True)
+    state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
     def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
         b1, b2, eps, eps_root, threshold = self.now(
@@ -134,12 +137,13 @@ def radam(
     mu_dtype: DTypeLike | None = None,
     nu_dtype: DTypeLike | None = None,
     eps_hat: bool = False,
+    state_format: StateFormat = None,
 ) -> Chain:
     """Rectified Adam: `p <- p - learning_rate * u` with u from `scale_by_radam`.
 
     Args:
       learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
-      b1, b2, eps, eps_root, threshold, nesterov, mu_dtype, nu_dtype, eps_hat: see
+      b1, b2, eps, eps_root, threshold, nesterov, mu_dtype, nu_dtype, eps_hat, state_format: see
         `scale_by_radam`.
 
     Raises:
@@ -163,6 +167,7 @@ def radam(
             nesterov=nesterov,
             mu_dtype=mu_dtype,
             nu_dtype=nu_dtype,
+            state_format=state_format,
             eps_hat=eps_hat,
         ),
         scale_by_learning_rate(learning_rate),

@@ -18,6 +18,7 @@ from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
 from adamx.family.formula import Corrections, average, corrections
 from adamx.family.moments import Core, Square, first_moment, second_moment
+from adamx.formats.named import StateFormat, check_state_format
 from adamx.transforms.scaling import scale_by_learning_rate
 
 
@@ -29,7 +30,7 @@ class ScaleByYogi(Core):
     and otherwise as `scale_by_adam`, both moments starting at `initial_accumulator_value`.
 
     Args:
-      b1, b2, eps, eps_root, mu_dtype, nu_dtype: see `scale_by_adam`.
+      b1, b2, eps, eps_root, mu_dtype, nu_dtype, state_format: see `scale_by_adam`.
       initial_accumulator_value: where both moments start, > 0.
 
     Returns:
@@ -55,6 +56,7 @@ class ScaleByYogi(Core):
     initial_accumulator_value: Number = fields.number(fields.POSITIVE, default=1e-06)
     mu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
+    state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
     def slots(self) -> tuple[Slot, ...]:
         start = self.initial_accumulator_value
@@ -89,12 +91,13 @@ def yogi(
     *,
     mu_dtype: DTypeLike | None = None,
     nu_dtype: DTypeLike | None = None,
+    state_format: StateFormat = None,
 ) -> Chain:
     """Yogi: `p <- p - learning_rate * u` with u from `scale_by_yogi`.
 
     Args:
       learning_rate: a number >= 0, a scalar array, or a schedule of the 0-based step count.
-      b1, b2, eps, mu_dtype, nu_dtype: see `scale_by_yogi`.
+      b1, b2, eps, mu_dtype, nu_dtype, state_format: see `scale_by_yogi`.
 
     Raises:
       ValueError, TypeError: as `scale_by_adam`.
@@ -108,6 +111,6 @@ def yogi(
       ['scale_by_yogi', 'scale_by_learning_rate']
     """
     return chain(
-        scale_by_yogi(b1, b2, eps, mu_dtype=mu_dtype, nu_dtype=nu_dtype),
+        scale_by_yogi(b1, b2, eps, mu_dtype=mu_dtype, nu_dtype=nu_dtype, state_format=state_format),
         scale_by_learning_rate(learning_rate),
     )

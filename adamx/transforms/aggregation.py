@@ -11,7 +11,8 @@ from adamx.core import fields, numerics, tree
 from adamx.core.fields import AxisName, Where
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
-from adamx.transforms.named_axes import tracked, varying
+from adamx.core.varying import varying
+from adamx.transforms.named_axes import tracked
 
 
 def _check_axis_name(where: Where, value: Any) -> AxisName:

@@ -13,19 +13,12 @@ import jax
 import numpy as np
 
 from adamx.core.fields import AxisName
+from adamx.core.varying import varying
 
 
 def names_of(axis_name: AxisName) -> tuple[str, ...]:
     """One name, several or None as a tuple."""
     return (axis_name,) if isinstance(axis_name, str) else tuple(axis_name or ())
-
-
-def varying(x: Any) -> frozenset[str]:
-    """The mapped axes over which JAX knows that `x` differs."""
-    kind: Any = jax.typeof(x)
-    # Older versions of JAX call it `vma`.
-    tracked = kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
-    return frozenset(tracked)
 
 
 def tracked(axis_name: AxisName) -> frozenset[str]:

@@ -13,7 +13,8 @@ from adamx.core.fields import AxisName
 from adamx.core.norms import global_norm, safe_sqrt
 from adamx.core.rows import SparseRows
 from adamx.core.tree import flatten, is_leaf
-from adamx.transforms.named_axes import names_of, tracked, varying
+from adamx.core.varying import varying
+from adamx.transforms.named_axes import names_of, tracked
 
 
 class Shards:

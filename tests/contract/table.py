@@ -110,6 +110,11 @@ CASES = (
         smooth=False,
     ),
     Case(
+        "adam-bfloat16_format",
+        lambda: adamx.adam(LR, state_format=adamx.bfloat16_format(seed=1)),
+        smooth=False,
+    ),
+    Case(
         "adamw",
         lambda: adamx.adamw(FALL, weight_decay=RISE, mask=MASK),
         needs_params=True,
