@@ -9,7 +9,7 @@ from adamx import typing as typing
 from adamx.core.chain import chain, named_chain
 from adamx.core.config import from_config, get_config
 from adamx.core.evaluation import eval_params
-from adamx.core.format import Float, Format, Stochastic
+from adamx.core.format import Float, Format, Joint, Stochastic
 from adamx.core.hyperparameter import Schedule
 from adamx.core.link import Link, PerLeaf, ScaleByScheduleState, View
 from adamx.core.norms import global_norm
@@ -40,6 +40,7 @@ from adamx.family.schedule_free import (
 )
 from adamx.family.yogi import scale_by_yogi, yogi
 from adamx.formats.bfloat16 import bfloat16_format
+from adamx.formats.pair import pair_format
 from adamx.schedules.constant import constant_schedule
 from adamx.schedules.cosine import cosine_decay_schedule, warmup_cosine_decay_schedule
 from adamx.schedules.exponential import exponential_decay, warmup_exponential_decay_schedule
@@ -138,6 +139,7 @@ __all__ = [
     "Format",
     "Float",
     "Stochastic",
+    "Joint",
     "View",
     "PerLeaf",
     # Composing.
@@ -194,6 +196,7 @@ __all__ = [
     "ScheduleFreeState",
     # Fewer bits.
     "bfloat16_format",
+    "pair_format",
     # Around the core.
     "clip",
     "clip_by_norm",

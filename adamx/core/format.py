@@ -27,7 +27,7 @@ class Format:
     Subclasses are frozen dataclasses, so that they can be compared and hashed.
     """
 
-    def dtype(self, parameter: chex.Array, kind: Kind) -> np.dtype:
+    def dtype(self, parameter: chex.Array, kind: Kind) -> np.dtype | None:
         """The dtype of what is stored beside `parameter`; real for a `magnitude`."""
         raise NotImplementedError(type(self).__name__)
 
@@ -59,6 +59,20 @@ class Stochastic(Format):
     def store_at(self, x: chex.Array, old: chex.Array, place: Place) -> chex.Array:
         """As `store`, with the random numbers of this array at this step."""
         raise NotImplementedError(type(self).__name__)
+
+
+class Joint(Format):
+    """A format that keeps all slots of a parameter in the words of the signed one.
+
+    `dtype` is an integer one there and None for the magnitudes, which have no array.  The rule gets
+    the words, and None, and returns them; where `dtype` says so it gets floats as ever.
+    """
+
+    def load(self, stored: chex.Array) -> chex.Array:
+        return numerics.widen(jnp.asarray(stored))
+
+    def store(self, x: chex.Array, old: chex.Array) -> chex.Array:
+        return x.astype(jax.dtypes.result_type(old))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import numerics, tree
-from adamx.core.format import Float, Place, Stochastic
+from adamx.core.format import Float, Joint, Place, Stochastic
 from adamx.core.hyperparameter import Number, Schedule, as_dtype, resolve
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
@@ -254,9 +254,11 @@ def each_leaf(
             continue
         u = tree.dense(u) if dense else u
         p = None if p is None else numerics.widen(jnp.asarray(p))
-        wide = [slot.format.load(x) for slot, x in zip(slots, old, strict=True)]
+        wide = [
+            None if x is None else slot.format.load(x) for slot, x in zip(slots, old, strict=True)
+        ]
         values = u.values if isinstance(u, SparseRows) else u
-        arrays = [values, *wide] if p is None else [values, p, *wide]
+        arrays = [x for x in (values, p, *wide) if x is not None]
         key = id(own), numerics.real_dtype(jnp.result_type(*arrays))
         if key not in casts:
             casts[key] = in_precision(own, key[1])
@@ -284,7 +286,9 @@ def _paths(
     return [path for path, _ in tree.flatten_with_paths(updates)]
 
 
-def _stored(slot: Slot, x: chex.Array, old: chex.Array, count: Any, path: str) -> chex.Array:
+def _stored(slot: Slot, x: Any, old: Any, count: Any, path: str) -> Any:
+    if old is None:
+        return None
     if isinstance(slot.format, Stochastic):
         return slot.format.store_at(x, old, Place(count, slot.name + path))
     return slot.format.store(x, old)
@@ -293,10 +297,27 @@ def _stored(slot: Slot, x: chex.Array, old: chex.Array, count: Any, path: str) -
 def check_slot(owner: str, slot: Slot, field: Any, updates: Updates) -> None:
     """Raises, as `tree.check_match`, unless the field of a slot fits the updates."""
     numbers = field
-    if not isinstance(slot.format, Float):
+    if isinstance(slot.format, Joint):
+        updates, numbers = _apart(slot, updates, field)
+    elif not isinstance(slot.format, Float):
         numbers = jax.eval_shape(lambda field: jax.tree.map(slot.format.load, field), field)
     magnitudes = slot.kind == "magnitude"
     tree.check_match(owner, "gradients", updates, "optimizer state", numbers, magnitudes)
+
+
+def _apart(slot: Slot, updates: Updates, field: Any) -> tuple[Updates, Any]:
+    """Updates without those whose magnitude is in words beside it, and words as numbers."""
+    leaves, structure = tree.flatten(field)
+    words = [x is not None and not numerics.is_inexact(x) for x in leaves]
+    numbers = [
+        jax.ShapeDtypeStruct(x.shape, jnp.float32) if is_word else x
+        for x, is_word in zip(leaves, words, strict=True)
+    ]
+    others, wanted = tree.flatten(updates)
+    if structure == wanted and slot.kind == "magnitude":
+        kept = [None if x is None else u for u, x in zip(others, leaves, strict=True)]
+        updates = wanted.unflatten(kept)
+    return updates, structure.unflatten(numbers)
 
 
 def in_precision(scalars: Any, precision: np.dtype) -> Any:

@@ -28,9 +28,11 @@ class Slot(NamedTuple):
     format: Format = Float()
     start: Number | Literal["parameter"] = 0.0  # every element, or a copy of the parameter
 
-    def init_leaf(self, p: Any, shape: tuple[int, ...] | None = None) -> chex.Array:
-        """The array of one parameter, or one of another shape beside it."""
+    def init_leaf(self, p: Any, shape: tuple[int, ...] | None = None) -> chex.Array | None:
+        """The array of one parameter, or one of another shape beside it; None if it has none."""
         dtype = self.format.dtype(p, self.kind)
+        if dtype is None:
+            return None
         if self.start == "parameter":
             # A copy: a state must not share the buffers of parameters that get donated.
             return jnp.array(p, dtype, copy=True)

@@ -10,8 +10,9 @@ from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.link import View
 from adamx.core.mask import MaskLike
 from adamx.core.numerics import DTypeLike
-from adamx.family.formula import Corrections, corrections
+from adamx.family.formula import corrections
 from adamx.family.moments import Core
+from adamx.family.words import with_words
 from adamx.formats.named import StateFormat, check_state_format
 from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.weight_decay import add_decayed_weights
@@ -38,7 +39,8 @@ class ScaleByAdam(Core):
       nesterov: Dozat's look-ahead.
       nu_dtype: dtype in which v is stored; by default the parameter's, at least float32.
       eps_hat: epsilon beside the uncorrected root instead of the corrected one.
-      state_format: how both moments are stored instead: `"bfloat16"`, see `bfloat16_format`.
+      state_format: how both moments are stored instead: `"bfloat16"`, see `bfloat16_format`, or
+        `"pair"`, see `pair_format`.
 
     Returns:
       A transformation with state `ScaleByAdamState(count, mu, nu)`.  It computes in at least
@@ -72,10 +74,13 @@ class ScaleByAdam(Core):
     eps_hat: bool = fields.switch(default=False, kw_only=True)
     state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
-    def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
+    takes_pairs = True
+
+    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
         count = numerics.safe_increment(state.count)
         numbers = self.now(state, "b1", "b2", "eps", "eps_root")
-        return corrections(count, *numbers, nesterov=self.nesterov, eps_hat=self.eps_hat), {}
+        s = corrections(count, *numbers, nesterov=self.nesterov, eps_hat=self.eps_hat)
+        return with_words(self, s, view, state), {}
 
 
 scale_by_adam = ScaleByAdam

@@ -16,7 +16,7 @@ from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
 from adamx.family.formula import average
 from adamx.family.moments import ScaleByAdamState, first_moment, second_moment
-from adamx.formats.named import StateFormat, check_alone, check_state_format
+from adamx.formats.named import StateFormat, check_state_format, check_state_format_fits
 from adamx.schedules.power import power_schedule
 from adamx.transforms.scaling import scale_by_learning_rate
 
@@ -84,7 +84,7 @@ class ScaleByAdopt(Link):
     state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
     def check_together(self) -> None:
-        check_alone(self)
+        check_state_format_fits(self)
 
     def state_type(self) -> type[Any]:
         return ScaleByAdamState

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import chex
 
@@ -14,7 +14,8 @@ from adamx.core.link import Link
 from adamx.core.slot import Slot
 from adamx.core.transformation import Updates
 from adamx.family.formula import adam_direction, adam_moments
-from adamx.formats.named import StateFormat, check_alone
+from adamx.family.words import WordScalars, step_words
+from adamx.formats.named import StateFormat, check_state_format_fits
 
 Square: TypeAlias = Callable[[chex.Array], chex.Array]
 
@@ -34,6 +35,9 @@ class Core(Link, abstract=True):
     share a second moment.
     """
 
+    # Whether the moments are Adam's averages, so that sqrt(v) bounds m: the format `pair` needs it.
+    takes_pairs: ClassVar[bool] = False
+
     @property
     def mu_dtype(self) -> Any:
         """The dtype of the first moment, a field of every core."""
@@ -50,7 +54,7 @@ class Core(Link, abstract=True):
         return None
 
     def check_together(self) -> None:
-        check_alone(self)
+        check_state_format_fits(self)
 
     def state_type(self) -> type[Any]:
         return ScaleByAdamState
@@ -71,6 +75,14 @@ class Core(Link, abstract=True):
         return adam_direction(s, mu, g, s.nu_scale * nu)
 
     def rule(self, s: Any, u: chex.Array, p: None, *slots: Any) -> tuple[chex.Array, ...]:
+        if isinstance(s, WordScalars) != any(x is None for x in slots):
+            raise TypeError(
+                f"{self.public_name}: words of the format `pair` are in `mu`, with None in `nu`, "
+                "and floats are in both; was the state made with another `state_format`?"
+            )
+        if isinstance(s, WordScalars):
+            words: tuple[chex.Array, ...] = step_words(self, s, u, slots[0])
+            return words
         moments = self.remember(s, u, numerics.squared_magnitude, *slots)
         return (self.direction(s, u, *moments), *moments)
 

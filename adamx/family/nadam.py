@@ -15,8 +15,9 @@ from adamx.core.hyperparameter import ScalarOrSchedule, log
 from adamx.core.link import View
 from adamx.core.numerics import DTypeLike
 from adamx.core.transformation import Updates
-from adamx.family.formula import Corrections, corrections
+from adamx.family.formula import corrections
 from adamx.family.moments import Core
+from adamx.family.words import with_words
 from adamx.formats.named import StateFormat, check_state_format
 
 _LOG_096 = log(0.96)
@@ -78,7 +79,9 @@ class ScaleByNadam(Core):
     def numbers(self) -> dict[str, Any]:
         return {"mu_product": jnp.ones((), jnp.float32)}
 
-    def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
+    takes_pairs = True
+
+    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
         b1, b2, eps, eps_root, decay = self.now(
             state, "b1", "b2", "eps", "eps_root", "momentum_decay"
         )
@@ -89,6 +92,7 @@ class ScaleByNadam(Core):
         s = corrections(count, b1, b2, eps, eps_root)._replace(
             mu_scale=ahead / (1.0 - product * ahead), g_scale=(1.0 - now) / (1.0 - product)
         )
+        s = with_words(self, s, view, state)
         return s, {"mu_product": product.astype(state.mu_product.dtype)}
 
 

@@ -19,6 +19,7 @@ from adamx.core.norms import safe_sqrt
 from adamx.core.numerics import DTypeLike
 from adamx.family.formula import Corrections, adam_direction, adam_moments, corrections, look_ahead
 from adamx.family.moments import Core, Square
+from adamx.family.words import with_words
 from adamx.formats.named import StateFormat, check_state_format
 from adamx.transforms.scaling import scale_by_learning_rate
 
@@ -96,7 +97,9 @@ class ScaleByRadam(Core):
     eps_hat: bool = fields.switch(default=False, kw_only=True)
     state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
-    def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
+    takes_pairs = True
+
+    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
         b1, b2, eps, eps_root, threshold = self.now(
             state, "b1", "b2", "eps", "eps_root", "threshold"
         )
@@ -105,7 +108,8 @@ class ScaleByRadam(Core):
         adam = corrections(
             count, b1, b2, eps, eps_root, nesterov=self.nesterov, eps_hat=self.eps_hat
         )
-        return _Scalars(adam, (rho >= threshold).astype(rho.dtype), rectification), {}
+        s = _Scalars(adam, (rho >= threshold).astype(rho.dtype), rectification)
+        return with_words(self, s, view, state), {}
 
     def remember(
         self,

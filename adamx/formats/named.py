@@ -8,10 +8,11 @@ from adamx.core.fields import Where
 from adamx.core.format import Format
 from adamx.core.value import Value
 from adamx.formats.bfloat16 import Bfloat16Format
+from adamx.formats.pair import PairFormat
 
 StateFormat: TypeAlias = str | Format | None
 
-_NAMED: dict[str, type[Any]] = {"bfloat16": Bfloat16Format}
+_NAMED: dict[str, type[Any]] = {"bfloat16": Bfloat16Format, "pair": PairFormat}
 _KINDS = tuple(_NAMED.values())
 
 
@@ -28,12 +29,20 @@ def check_state_format(where: Where, value: Any) -> Any:
     raise where.error(TypeError, f"None or one of {known}", value)
 
 
-def check_alone(value: Value) -> None:
-    """Raises ValueError where a dtype is asked for beside a format."""
-    asked: Any = value
+def check_state_format_fits(core: Value) -> None:
+    """Raises ValueError for a format that a core cannot use, or a dtype beside it."""
+    asked: Any = core
+    if asked.state_format is None:
+        return
     for name in ("mu_dtype", "nu_dtype"):
-        if asked.state_format is not None and getattr(asked, name) is not None:
+        if getattr(asked, name) is not None:
             raise ValueError(
-                f"{value.public_name}: `state_format` says how both moments are stored; leave out "
+                f"{core.public_name}: `state_format` says how both moments are stored; leave out "
                 f"`{name}={getattr(asked, name)!r}`"
             )
+    if isinstance(asked.state_format, PairFormat) and not getattr(asked, "takes_pairs", False):
+        raise ValueError(
+            f"{core.public_name}: the format `pair` holds the two averages of Adam, the first of "
+            "which the second bounds; these moments are others, so use "
+            '`state_format="bfloat16"`'
+        )

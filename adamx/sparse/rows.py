@@ -14,7 +14,7 @@ from adamx.core import fields, numerics, tree
 from adamx.core.chain import LinkedTransformation
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
-from adamx.core.format import Stochastic
+from adamx.core.format import Joint, Stochastic
 from adamx.core.link import Link, PerLeaf, View, check_slot
 from adamx.core.observer import Observer
 from adamx.core.rows import SparseRows
@@ -243,7 +243,7 @@ def _check_links(where: Where, value: Any) -> GradientTransformation:
             tx,
         )
     for core in links:
-        if any(isinstance(slot.format, Stochastic) for slot in core.slots()):
+        if any(isinstance(slot.format, (Joint, Stochastic)) for slot in core.slots()):
             raise where.error(
                 ValueError,
                 "a chain that rounds its moments to nearest: a row would draw the random numbers "

@@ -115,6 +115,11 @@ CASES = (
         smooth=False,
     ),
     Case(
+        "adam-pair_format",
+        lambda: adamx.adam(LR, eps_root=1e-6, state_format=adamx.pair_format(min_size=0)),
+        smooth=False,
+    ),
+    Case(
         "adamw",
         lambda: adamx.adamw(FALL, weight_decay=RISE, mask=MASK),
         needs_params=True,

@@ -1,0 +1,289 @@
+"""One word for both moments: what it keeps, what it loses, and that nothing is thrown far."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+import adamx
+from adamx.formats.bits import random_bits
+from adamx.formats.pair import LARGEST_DIRECTION, Denominator, decode, encode
+
+WORDS = jnp.arange(1 << 16, dtype=jnp.uint32).astype(jnp.uint16)
+PLAIN = Denominator(np.float32(1e-8), 0.0)
+NAN, ZERO_V = (WORDS & 127) == 64, (WORDS >> 7) == 0
+# Without random bits v is cut off, and k is rounded up always: half of 2**12 is its middle.
+NO_BITS = jnp.uint32(0xFFF)
+
+
+def bits(count: int, shape: tuple[int, ...]) -> jax.Array:
+    return random_bits(jnp.uint32(count * 7919 + 1), shape)
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-8, 1e-3])
+def test_every_word_comes_back(eps: float) -> None:
+    denominator = Denominator(np.float32(eps), 0.0)
+    m, v = decode(WORDS, denominator)
+    # A hair below, so that no rounding of the root and the quotient reaches the next word.
+    middle = jnp.full(WORDS.shape, 0x800, jnp.uint32)
+    again = encode(m, v, denominator, middle)
+    m_again, _ = decode(again, denominator)
+    expected = np.where(NAN, np.uint16(64) | (WORDS & 0xFF80), WORDS)
+    # Without any v and eps there is no m: all directions are zero.
+    lost = (np.asarray(ZERO_V) & ~np.asarray(NAN)) if eps == 0.0 else np.zeros(1 << 16, bool)
+    np.testing.assert_array_equal(np.asarray(again)[~lost], np.asarray(expected)[~lost])
+    assert not np.asarray(m_again)[lost].any()
+
+
+def test_v_is_monotone_and_covers_its_range() -> None:
+    _, v = decode(WORDS[::128], PLAIN)
+    v = np.float64(v)
+    assert v[0] == 0.0
+    assert np.all(np.diff(v) > 0)
+    np.testing.assert_allclose(np.sqrt(v[[1, -1]]), [2.3e-13, 3.5e6], rtol=0.1)
+    assert np.max(v[2:] / v[1:-1]) <= 1.25
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_stays_none(bad: float) -> None:
+    """A healthy-looking zero in its place would train on."""
+    m, _ = decode(encode(jnp.float32(bad), jnp.float32(1.0), PLAIN, NO_BITS), PLAIN)
+    assert np.isnan(m)
+    m, _ = decode(encode(jnp.float32(0.1), jnp.float32(np.nan), PLAIN, NO_BITS), PLAIN)
+    assert np.isnan(m)
+
+
+@pytest.mark.parametrize("v", [0.0, 1e-45, 1e-30, 1e-12, 1.0, 1e12, 3e38, np.inf])
+@pytest.mark.parametrize("eps", [0.0, 1e-8])
+def test_zero_huge_and_denormal_moments_stay_finite(v: float, eps: float) -> None:
+    denominator = Denominator(np.float32(eps), 0.0)
+    for m in (0.0, 1e-45, -1e-20, 1.0, -3e38):
+        for random in (0, 0xFFFFFFFF):
+            word = encode(jnp.float32(m), jnp.float32(v), denominator, jnp.uint32(random))
+            got_m, got_v = decode(word, denominator)
+            assert np.isfinite(got_m)
+            assert np.isfinite(got_v)
+            assert got_m == 0.0 or np.sign(got_m) == np.sign(m)
+            # No v is lost, or a later step would divide by nothing but eps.
+            assert (got_v > 0.0) == (v > 1e-38)
+            if m == 0.0 and v == 0.0:
+                assert int(word) == 0
+
+
+def test_both_moments_are_exact_in_the_mean_and_within_their_bounds() -> None:
+    rng = np.random.default_rng(0)
+    size, draws = 256, 4096
+    v = (10.0 ** rng.uniform(-20, 10, size)).astype(np.float32)
+    r = rng.uniform(-7.0, 7.0, size)
+    m = (r * (np.sqrt(np.float64(v)) + 1e-8)).astype(np.float32)
+    shape = (draws, size)
+    word = encode(jnp.broadcast_to(m, shape), jnp.broadcast_to(v, shape), PLAIN, bits(0, shape))
+    got_m, got_v = (np.float64(x) for x in decode(word, PLAIN))
+    width = v * 0.25
+    assert np.all(np.abs(got_v - v) <= width * 1.0001)
+    assert np.abs((got_v - v).mean(axis=0) / width).max() < 5 * 0.5 / np.sqrt(draws)
+    # |r| = 8 (k / 63)**2: the distance to a neighbour is at most 2 sqrt(8 |r|) / 63 + 8 / 63**2,
+    # on the scale of the stored v.
+    below = np.sqrt(got_v) + 1e-8
+    gap = 2 * np.sqrt(LARGEST_DIRECTION * np.abs(m) / below) / 63 + 8 / 63**2
+    error = (got_m - m) / below
+    assert np.all(np.abs(error) <= 1.001 * gap)
+    z = error.mean(axis=0) / (0.5 * gap.mean(axis=0) / np.sqrt(draws))
+    assert np.abs(z).max() < 5
+
+
+def reference(grads: np.ndarray, eps: float) -> np.ndarray:
+    """Directions of Adam in float64."""
+    m = v = np.zeros(grads.shape[1])
+    found = []
+    for t, g in enumerate(np.float64(grads), 1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        found.append(m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + eps))
+    return np.array(found)
+
+
+def directions(tx: adamx.GradientTransformation, grads: np.ndarray) -> np.ndarray:
+    def step(state: Any, g: jax.Array) -> Any:
+        u, state = tx.update(g, state)
+        return state, u
+
+    start = tx.init(jnp.zeros(grads.shape[1]))
+    return np.asarray(jax.jit(lambda g: jax.lax.scan(step, start, g)[1])(jnp.asarray(grads)))
+
+
+def noise(seed: int = 0, shape: tuple[int, int] = (400, 256)) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def once(x: np.ndarray) -> np.ndarray:
+    x = x.copy()
+    x[200] *= 1e4
+    return x
+
+
+HARD: dict[str, tuple[Callable[[], np.ndarray], float]] = {
+    "one outlier": (lambda: noise() * np.where(np.arange(256) == 7, 1e3, 1.0), 1e-8),
+    "five decades": (lambda: noise() * np.logspace(-5, 0, 256), 1e-8),
+    "one step of 1e4": (lambda: once(noise()), 1e-8),
+    "tiny": (lambda: noise() * 1e-9, 1e-15),
+    "huge": (lambda: noise() * 1e6, 1e-8),
+    "zeros": (lambda: noise() * 0.0, 1e-8),
+    "rare": (lambda: noise() * (np.arange(400) % 100 == 3)[:, None], 1e-8),
+}
+
+
+@pytest.mark.parametrize("case", HARD)
+def test_no_direction_is_far_from_the_exact_one(case: str) -> None:
+    make, eps = HARD[case]
+    grads = make().astype(np.float32)
+    exact = reference(grads, eps)
+    tx = adamx.scale_by_adam(eps=eps, state_format=adamx.pair_format(min_size=0))
+    got = directions(tx, grads)
+    assert np.isfinite(got).all()
+    assert np.abs(got - exact).max() <= 2.0
+    late = np.abs(got - exact)[100:].sum() / max(np.abs(exact)[100:].sum(), 1e-30)
+    assert late < 0.3
+
+
+def test_a_second_moment_does_not_stall() -> None:
+    size = 4096
+    grads = np.ones((4000, 1), np.float32) * np.ones(size, np.float32)
+    grads[1000:, ::2] = 0.1
+    tx = adamx.scale_by_adam(state_format="pair")
+
+    def step(state: Any, g: jax.Array) -> Any:
+        return tx.update(g, state)[1], None
+
+    start = tx.init(jnp.zeros(size))
+    assert start.mu.dtype == jnp.uint16
+    state, _ = jax.jit(lambda g: jax.lax.scan(step, start, g))(grads)
+    _, v = decode(state.mu, PLAIN)
+    assert abs(float(jnp.sqrt(v)[::2].mean()) / 0.2023 - 1) < 0.05
+
+
+MEMBERS: dict[str, Callable[..., adamx.GradientTransformation]] = {
+    "adam": functools.partial(adamx.adam, 1e-3),
+    "adam-eps_root": functools.partial(adamx.adam, 1e-3, eps_root=1e-8),
+    "adam-eps": functools.partial(adamx.adam, 1e-3, eps=3.0),
+    "adam-eps_hat": functools.partial(adamx.adam, 1e-3, eps_hat=True),
+    "adamw": functools.partial(adamx.adamw, 1e-3),
+    "nadam": functools.partial(adamx.nadam, 1e-3),
+    "nadamw": functools.partial(adamx.nadamw, 1e-3),
+    "scale_by_nadam": adamx.scale_by_nadam,
+    "radam": functools.partial(adamx.radam, 1e-3, b2=0.99),
+    "lamb": functools.partial(adamx.lamb, 1e-3),
+}
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_members_follow_their_float32_selves(name: str) -> None:
+    """On a mean over many elements: the rounding is exact in the mean."""
+    grads = noise(1, (40, 4096)) + 0.5
+    make = MEMBERS[name]
+
+    def sums(tx: adamx.GradientTransformation) -> np.ndarray:
+        params = jnp.ones(4096)
+
+        def step(state: Any, g: jax.Array) -> Any:
+            u, state = tx.update(g, state, params)
+            return state, u.mean()
+
+        return np.asarray(jax.jit(lambda g: jax.lax.scan(step, tx.init(params), g)[1])(grads))
+
+    wide, narrow = sums(make()), sums(make(state_format="pair"))
+    np.testing.assert_allclose(narrow, wide, rtol=0.06, atol=2e-3 * np.abs(wide).max())
+
+
+REFUSING = {
+    "amsgrad": adamx.amsgrad,
+    "adamax": adamx.adamax,
+    "adabelief": adamx.adabelief,
+    "yogi": adamx.yogi,
+    "adopt": adamx.adopt,
+    "ademamix": adamx.ademamix,
+}
+
+
+@pytest.mark.parametrize("name", REFUSING)
+def test_where_it_cannot_be_the_factory_says_so(name: str) -> None:
+    with pytest.raises(ValueError, match=r'pair.*use `state_format="bfloat16"`'):
+        REFUSING[name](1e-3, state_format="pair")
+
+
+def test_tables_refuse_it() -> None:
+    with pytest.raises(ValueError, match="leave out `state_format`"):
+        adamx.sparse.rows(adamx.adam(1e-3, state_format="pair"))
+
+
+SCRATCH = 1024 if jax.default_backend() == "cpu" else 96 * 1024
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam-eps_root", "nadam", "radam"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_step_needs_no_temporaries(name: str, dtype: str) -> None:
+    params = {"w": jax.ShapeDtypeStruct((1024, 1024), dtype)}
+    tx = MEMBERS[name](state_format="pair")
+    state = jax.eval_shape(tx.init, params)
+    step = jax.jit(tx.step, donate_argnums=(1, 2), keep_unused=True)
+    memory = step.lower(params, state, params).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < SCRATCH
+    assert memory.alias_size_in_bytes >= params["w"].size * (params["w"].dtype.itemsize + 2)
+
+
+def test_a_nan_gradient_stays_seen() -> None:
+    tx = adamx.adam(0.1, state_format=adamx.pair_format(min_size=0))
+    params = jnp.ones(4)
+    state = tx.init(params)
+    params, state = tx.step(jnp.array([1.0, np.nan, np.inf, 0.0]), state, params)
+    params, state = tx.step(jnp.ones(4), state, params)
+    assert np.isnan(params).tolist() == [False, True, True, False]
+
+
+def test_a_skipped_step_leaves_every_word() -> None:
+    tx = adamx.apply_if_finite(adamx.adam(0.1, state_format=adamx.pair_format(min_size=0)))
+    params = jnp.linspace(-1.0, 1.0, 64)
+    params, state = tx.step(params, tx.init(params), params)
+    after, skipped = tx.step(params.at[3].set(np.nan), state, params)
+    np.testing.assert_array_equal(params, after)
+    np.testing.assert_array_equal(state.inner_state[0].mu, skipped.inner_state[0].mu)
+
+
+def test_eight_devices_store_the_words_of_one() -> None:
+    mesh = jax.make_mesh((4, 2), ("a", "b"))
+    tx = adamx.adamw(1e-2, state_format=adamx.pair_format(min_size=0))
+    w = jnp.asarray(noise(2, (64, 32)))
+    grads = [jnp.asarray(noise(seed, (64, 32))) for seed in (3, 4)]
+    step = jax.jit(tx.step)
+    results = []
+    for spec in (None, PartitionSpec("a", "b"), PartitionSpec("b", "a")):
+        params = w if spec is None else jax.device_put(w, NamedSharding(mesh, spec))
+        state = tx.init(w) if spec is None else adamx.sharding.init(tx, params)
+        for g in grads:
+            g = g if spec is None else jax.device_put(g, params.sharding)
+            params, state = step(g, state, params)
+        if spec is not None:
+            assert state[0].mu.sharding.spec == spec
+            text = step.lower(g, state, params).compile().as_text()
+            assert "all-gather" not in text
+            assert "all-reduce" not in text
+        results.append(np.asarray(state[0].mu))
+    np.testing.assert_array_equal(results[1], results[0])
+    np.testing.assert_array_equal(results[2], results[0])
+
+
+def test_the_state_of_another_format_is_refused() -> None:
+    params = {"w": jnp.ones(8)}
+    words = adamx.scale_by_adam(state_format=adamx.pair_format(min_size=0))
+    with pytest.raises(TypeError, match="uint16"):
+        adamx.scale_by_adam().update(params, words.init(params))
+    state = words.init(params)._replace(nu=params)
+    with pytest.raises(TypeError, match="in `mu`"):
+        words.update(params, state)
+    state = adamx.scale_by_adam().init(params)._replace(nu={"w": None})
+    with pytest.raises(TypeError, match="in `mu`"):
+        words.update(params, state)
