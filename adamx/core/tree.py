@@ -246,6 +246,17 @@ def check_match(
             _check_leaf(owner, given, path, leaf, like, other, magnitudes)
 
 
+def unshared(tree: chex.ArrayTree, other: chex.ArrayTree) -> Any:
+    """`tree` with copies of the arrays that it shares with `other`, which may be donated."""
+    theirs = {id(leaf) for leaf in jax.tree.leaves(other)}
+
+    def own(x: Any) -> Any:
+        is_array = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+        return jnp.array(x, copy=True) if is_array and id(x) in theirs else x
+
+    return jax.tree.map(own, tree)
+
+
 def check_read(owner: str, params: chex.ArrayTree, what: str, held: chex.ArrayTree) -> None:
     """`check_match` of parameters with what is held of some of them, and is to be read now."""
     leaves, structure = flatten(params)

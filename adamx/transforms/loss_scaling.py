@@ -114,4 +114,5 @@ def loss_scale(state: State) -> chex.Array:
     found = [node for node in nodes if isinstance(node, LossScale)]
     if len(found) > 1:
         raise ValueError(f"loss_scale: the state holds {len(found)} loss scales, expected one")
-    return found[0].scale if found else jnp.ones((), jnp.float32)
+    scale: chex.Array = tree.unshared(found[0].scale, state) if found else jnp.ones((), jnp.float32)
+    return scale
