@@ -246,6 +246,25 @@ def check_match(
             _check_leaf(owner, given, path, leaf, like, other, magnitudes)
 
 
+def other_containers(prefix: Any, whole: Any, path: tuple[Any, ...] = ()) -> str:
+    """Where a prefix of a tree has another container than the tree: the place and both types."""
+
+    def children(node: Any) -> list[tuple[tuple[Any, ...], Any]]:
+        flat, _ = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
+        return flat
+
+    if is_leaf(prefix) or jax.tree_util.all_leaves([prefix]):
+        return ""
+    if type(prefix) is not type(whole):
+        names = (f"{type(x).__module__}.{type(x).__qualname__}" for x in (prefix, whole))
+        where = jax.tree_util.keystr(path) or "the top"
+        return f"at {where} is a {' in the place of a '.join(names)}".replace("builtins.", "")
+    for (key, inner), (_, other) in zip(children(prefix), children(whole), strict=False):
+        if found := other_containers(inner, other, (*path, *key)):
+            return found
+    return ""
+
+
 def unshared(tree: chex.ArrayTree, other: chex.ArrayTree) -> Any:
     """`tree` with copies of the arrays that it shares with `other`, which may be donated."""
     theirs = {id(leaf) for leaf in jax.tree.leaves(other)}
