@@ -128,6 +128,12 @@ def rounded(updates: chex.ArrayTree, like: chex.ArrayTree, wider: chex.ArrayTree
     return jax.tree.map(cast, updates, *rest, is_leaf=is_leaf)
 
 
+def rounded_where_alike(updates: chex.ArrayTree, like: chex.ArrayTree) -> Any:
+    """Updates in the dtypes of `like`, if they still have its structure."""
+    alike = flatten(updates)[1] == flatten(like)[1]
+    return rounded(updates, like, None) if alike else updates
+
+
 def round_leaf(u: Any, dtype: np.dtype) -> Any:
     """An update in another dtype; sums of sparse rows are rounded once, as in the dense array."""
     if not isinstance(u, SparseRows):
