@@ -10,7 +10,7 @@ import jax
 
 from adamx.core import fields, tree
 from adamx.core.fields import Where
-from adamx.core.foreign import as_transformation
+from adamx.core.foreign import as_transformation, has_foreign
 from adamx.core.link import Link, run
 from adamx.core.observer import Observer
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
@@ -86,6 +86,9 @@ class LinkedTransformation(GradientTransformation, abstract=True):
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
         new, states = run_links(self.links, updates, self.split(state), params, extra)
+        if params is None and has_foreign(self):
+            # Another library's link may change shapes, which nothing here can know.
+            return tree.rounded_where_alike(new, updates), self.join(states)
         like, reference = ("gradients", updates) if params is None else ("parameters", params)
         return tree.with_dtypes_of(self.public_name, like, reference, new), self.join(states)
 
@@ -106,6 +109,8 @@ class LinkedTransformation(GradientTransformation, abstract=True):
         if makers and not isinstance(links[makers - 1], Link):
             last = makers - 1
             updates, states[:last] = run_links(links[:last], grads, states[:last], params, extra)
+            if has_foreign(links[last]):
+                updates = tree.rounded_where_alike(updates, grads)
             with jax.named_scope(links[last].public_name):
                 params, states[last] = links[last].step(updates, states[last], params, **extra)
         else:
@@ -127,8 +132,12 @@ def run_links(
     params: Params | None,
     extra: dict[str, Any],
 ) -> tuple[Updates, list[State]]:
-    """Links one after the other, those with rules in one pass; at least float32 in between."""
-    updates, after = tree.widened(updates), list(states)
+    """Links one after the other, those with rules in one pass; at least float32 in between.
+
+    Other libraries' links get the dtypes of the gradient, as in a chain of their own: a state that
+    was made for 16 bits keeps its dtype.
+    """
+    given, updates, after = updates, tree.widened(updates), list(states)
     for is_link, group in itertools.groupby(range(len(links)), lambda i: _has_rule(links[i])):
         some = [*group]
         if is_link:
@@ -139,7 +148,10 @@ def run_links(
             continue
         for i in some:
             with jax.named_scope(links[i].public_name):
+                if has_foreign(links[i]):
+                    updates = tree.rounded_where_alike(updates, given)
                 updates, after[i] = links[i].update(updates, after[i], params, **extra)
+                updates = tree.widened(updates)
     return updates, after
 
 

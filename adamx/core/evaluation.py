@@ -57,7 +57,8 @@ def eval_params(state: Any, params: P) -> P:
 
     Returns:
       A pytree like `params`, in the parameters' dtypes: the average; of a sparse optimizer without
-      one, the parameters of this step.
+      one, the parameters of this step.  Where nothing is averaged it holds copies, which outlive
+      the donation of `params`.
 
     Raises:
       ValueError: no average in the state, or more than one.
@@ -74,7 +75,8 @@ def eval_params(state: Any, params: P) -> P:
     current = _caught_up(nodes, params)
     found = [node for node in nodes if _has("eval_params", node)]
     if nodes and not found:
-        return current
+        own: P = tree.unshared(current, params)
+        return own
     if len(found) != 1:
         names = ", ".join(type(node).__name__ for node in found) or "none"
         raise ValueError(
@@ -83,4 +85,5 @@ def eval_params(state: Any, params: P) -> P:
         )
     averaged: P = found[0].eval_params(current)
     _check_not_stale(params, current, averaged)
-    return averaged
+    unshared: P = tree.unshared(averaged, params)
+    return unshared

@@ -7,7 +7,7 @@ from typing import Any
 
 from adamx.core import fields, tree
 from adamx.core.fields import Where
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
 
 
 def _check_foreign(where: Where, value: Any) -> Any:
@@ -29,17 +29,23 @@ class Foreign(GradientTransformation):
     ) -> tuple[Updates, State]:
         update = self.transformation.update
         updates = tree.densified(updates)  # Another library would take them for two leaves.
-        parameters = inspect.signature(update).parameters.values()
-        takes_extra = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        result: tuple[Updates, State] = update(
-            updates, state, params, **(extra if takes_extra else {})
-        )
+        parameters = [*inspect.signature(update).parameters.values()]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            names = {p.name for p in parameters[3:] if p.kind is not p.POSITIONAL_ONLY}
+            names |= {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+            extra = {name: value for name, value in extra.items() if name in names}
+        result: tuple[Updates, State] = update(updates, state, params, **extra)
         return result
 
     def __repr__(self) -> str:
         update = self.transformation.update
         made_by = getattr(update, "__qualname__", type(update).__qualname__).partition(".")[0]
         return f"<{update.__module__}.{made_by}>"
+
+
+def has_foreign(transformation: GradientTransformation) -> bool:
+    """Whether there is another library's transformation in it."""
+    return any(isinstance(visit.transformation, Foreign) for visit in walk(transformation))
 
 
 def as_transformation(where: Where, value: Any) -> GradientTransformation:

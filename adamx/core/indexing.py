@@ -54,6 +54,7 @@ def zero_rows(like: chex.Array, n: int) -> chex.Array:
 
 def gather(table: chex.Array, ids: chex.Array, fill: float = 0, **facts: bool) -> chex.Array:
     """Rows of a table; `fill` for ids past its end.  `facts` about the ids are those of `.at`."""
+    table = jnp.asarray(table)
     return table.at[ids].get(
         mode="fill", fill_value=fill, out_sharding=_where_read(table, ids), **facts
     )
@@ -61,6 +62,7 @@ def gather(table: chex.Array, ids: chex.Array, fill: float = 0, **facts: bool) -
 
 def scatter(table: chex.Array, ids: chex.Array, rows: chex.Array, **facts: bool) -> chex.Array:
     """The table with some rows replaced; ids past its end are dropped."""
+    table = jnp.asarray(table)
     return table.at[ids].set(
         rows.astype(table.dtype), mode="drop", out_sharding=_cut(table), **facts
     )
@@ -68,6 +70,7 @@ def scatter(table: chex.Array, ids: chex.Array, rows: chex.Array, **facts: bool)
 
 def scatter_add(table: chex.Array, ids: chex.Array, rows: chex.Array, **facts: bool) -> chex.Array:
     """The table with something added to some rows; ids past its end are dropped."""
+    table = jnp.asarray(table)
     return table.at[ids].add(
         rows.astype(table.dtype), mode="drop", out_sharding=_cut(table), **facts
     )

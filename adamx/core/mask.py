@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import chex
 import jax
@@ -11,6 +11,7 @@ import numpy as np
 
 from adamx.core import fields, tree
 from adamx.core.fields import Where
+from adamx.core.value import Value
 
 
 class FrozenTree:
@@ -39,6 +40,24 @@ class FrozenTree:
         return FrozenTree, (self.thaw(),)
 
 
+def is_function_of_tree(value: Any) -> TypeGuard[Callable[[Any], Any]]:
+    """Whether it is called with the parameters to get a tree; a module is one, callable or not."""
+    if not callable(value):
+        return False
+    is_tree = bool(jax.tree.leaves(value)) and not jax.tree_util.all_leaves([value])
+    return not is_tree or isinstance(value, (Value, jax.tree_util.Partial))
+
+
+def _as_bool(leaf: Any) -> bool | None:
+    """True or False, also as a scalar array, 0 or 1; None for anything else."""
+    if isinstance(leaf, (jax.Array, np.ndarray)):
+        is_one = leaf.shape == () and leaf.dtype == bool and not isinstance(leaf, jax.core.Tracer)
+        return bool(leaf) if is_one else None
+    if isinstance(leaf, (bool, np.bool_, int, np.integer)) and leaf in (0, 1):
+        return bool(leaf)
+    return None
+
+
 Mask: TypeAlias = Callable[[chex.ArrayTree], Any] | FrozenTree | None
 # What users may give for one: a tree of booleans, a prefix of one, a function, or None.
 MaskLike: TypeAlias = (
@@ -49,11 +68,11 @@ MaskLike: TypeAlias = (
 def _check_mask(where: Where, value: Any) -> Mask:
     if value is None:
         return None
-    if callable(value):
+    if is_function_of_tree(value):
         return fields.check_callable(where, value, "a mask")
     contents = value.thaw() if isinstance(value, FrozenTree) else value
     for path, leaf in tree.flatten_with_paths(contents):
-        if leaf is not None and not isinstance(leaf, (bool, np.bool_)):
+        if leaf is not None and _as_bool(leaf) is None:
             raise where.error(TypeError, f"True or False at {path}", leaf)
     return FrozenTree(jax.tree.map(bool, contents))
 
@@ -77,17 +96,19 @@ def resolve_mask(owner: str, selected: MaskLike, params: chex.ArrayTree) -> chex
     if isinstance(selected, FrozenTree):
         given = selected.thaw()
     else:
-        given = selected(params) if callable(selected) else selected
+        given = selected(params) if is_function_of_tree(selected) else selected
     _, prefix = tree.flatten(given)
     try:
         subtrees = prefix.flatten_up_to(params)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{owner}: the mask does not fit the parameters: {error}") from None
+        why = tree.other_containers(given, params) or error
+        raise ValueError(f"{owner}: the mask does not fit the parameters: {why}") from None
     flat: list[bool] = []
     for (path, leaf), subtree in zip(tree.flatten_with_paths(given), subtrees, strict=True):
         if leaf is None and subtree is None:
             leaf = False  # A mask made by `jax.tree.map` has None where the parameters have.
-        if not isinstance(leaf, (bool, np.bool_)):
+        chosen = _as_bool(leaf)
+        if chosen is None:
             raise TypeError(f"{owner}: the mask at {path} must be True or False, got {leaf!r}")
-        flat += [bool(leaf)] * tree.flatten(subtree)[1].num_leaves
+        flat += [chosen] * tree.flatten(subtree)[1].num_leaves
     return structure.unflatten(flat)

@@ -69,7 +69,8 @@ class SparseRows:
         if isinstance(indices, np.ndarray) and indices.dtype.kind in "iu":
             # Before JAX drops the upper half of 64 bits.
             inside = (indices >= 0) & (indices < self.num_rows)
-            indices = np.where(inside, indices, -1).astype(np.int32)
+            narrow = np.where(inside, indices, 0).astype(np.int32)
+            indices = np.where(inside, narrow, np.int32(-1))  # -1 is no unsigned integer
         indices = jnp.asarray(indices)
         object.__setattr__(self, "indices", indices)
         object.__setattr__(self, "values", values)
@@ -332,7 +333,7 @@ class SparseRows:
                 f"(n,), got {indices.shape}, {segment_ids.shape} and {given.shape}"
             )
         wide = numerics.widen(given)
-        bags = jnp.where(segment_ids < 0, len(grads), segment_ids)
+        bags = positions(segment_ids, len(grads))
         if mean:
             counted = jnp.where((indices >= 0) & (indices < num_rows), wide, 0.0)
             total = jnp.zeros(len(grads), wide.dtype).at[bags].add(counted, mode="drop")

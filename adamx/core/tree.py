@@ -128,6 +128,12 @@ def rounded(updates: chex.ArrayTree, like: chex.ArrayTree, wider: chex.ArrayTree
     return jax.tree.map(cast, updates, *rest, is_leaf=is_leaf)
 
 
+def rounded_where_alike(updates: chex.ArrayTree, like: chex.ArrayTree) -> Any:
+    """Updates in the dtypes of `like`, if they still have its structure."""
+    alike = flatten(updates)[1] == flatten(like)[1]
+    return rounded(updates, like, None) if alike else updates
+
+
 def round_leaf(u: Any, dtype: np.dtype) -> Any:
     """An update in another dtype; sums of sparse rows are rounded once, as in the dense array."""
     if not isinstance(u, SparseRows):
@@ -244,6 +250,36 @@ def check_match(
             # Paths are only worth computing once something is wrong.
             path = flatten_with_paths(tree)[i][0]
             _check_leaf(owner, given, path, leaf, like, other, magnitudes)
+
+
+def other_containers(prefix: Any, whole: Any, path: tuple[Any, ...] = ()) -> str:
+    """Where a prefix of a tree has another container than the tree: the place and both types."""
+
+    def children(node: Any) -> list[tuple[tuple[Any, ...], Any]]:
+        flat, _ = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
+        return flat
+
+    if is_leaf(prefix) or jax.tree_util.all_leaves([prefix]):
+        return ""
+    if type(prefix) is not type(whole):
+        names = (f"{type(x).__module__}.{type(x).__qualname__}" for x in (prefix, whole))
+        where = jax.tree_util.keystr(path) or "the top"
+        return f"at {where} is a {' in the place of a '.join(names)}".replace("builtins.", "")
+    for (key, inner), (_, other) in zip(children(prefix), children(whole), strict=False):
+        if found := other_containers(inner, other, (*path, *key)):
+            return found
+    return ""
+
+
+def unshared(tree: chex.ArrayTree, other: chex.ArrayTree) -> Any:
+    """`tree` with copies of the arrays that it shares with `other`, which may be donated."""
+    theirs = {id(leaf) for leaf in jax.tree.leaves(other)}
+
+    def own(x: Any) -> Any:
+        is_array = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+        return jnp.array(x, copy=True) if is_array and id(x) in theirs else x
+
+    return jax.tree.map(own, tree)
 
 
 def check_read(owner: str, params: chex.ArrayTree, what: str, held: chex.ArrayTree) -> None:

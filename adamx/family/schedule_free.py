@@ -245,4 +245,4 @@ def schedule_free_eval_params(state: State, params: Params) -> Params:
       2.0
     """
     tree.check_state("schedule_free_eval_params", state, ScheduleFreeState, _NUMBERS)
-    return ScheduleFreeState(*state).eval_params(params)
+    return tree.unshared(ScheduleFreeState(*state).eval_params(params), params)

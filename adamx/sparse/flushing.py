@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from adamx.core import tree
 from adamx.core.transformation import Params, State
 from adamx.sparse.averaging import SparseEmaState
 from adamx.sparse.rows import SparseAdamState
@@ -21,7 +22,7 @@ def flush(state: State, params: Params) -> tuple[Params, State]:
     Afterwards the parameters are those of mode `dense`: what to write into a checkpoint, export
     or hand to code that reads tables directly.  Training may go on with either pair, to the same
     result.  For evaluation alone, `eval_params(state, params)` is enough.  Costs one pass over the
-    tables in mode `exact`; other parameters are returned as they are.
+    tables in mode `exact`; other parameters are copied: the old pair may be donated afterwards.
 
     Args:
       state: the state of a transformation that has an optimizer of `adamx.sparse` anywhere in it.
@@ -52,7 +53,9 @@ def flush(state: State, params: Params) -> tuple[Params, State]:
             "sparse.flush: expected the state of an optimizer of `adamx.sparse`, found none in "
             f"{type(state).__name__}; the arguments are `(state, params)`"
         )
+    flushed = params
     for i, node in enumerate(nodes):
         if _can_flush(node):
-            params, nodes[i] = node.flush(params)
-    return params, jax.tree.unflatten(structure, nodes)
+            flushed, nodes[i] = node.flush(flushed)
+    after = jax.tree.unflatten(structure, nodes)
+    return tree.unshared(flushed, params), tree.unshared(after, state)

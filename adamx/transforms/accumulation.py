@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
 from adamx.core.fields import Where
+from adamx.core.foreign import has_foreign
 from adamx.core.hyperparameter import ScalarOrSchedule, as_schedule, whole
 from adamx.core.link import each_leaf
 from adamx.core.rows import SparseRows
@@ -144,6 +145,8 @@ class MultiSteps(Wrapper):
 
         def gradient() -> Updates:
             mean = scale_leaves(total(), 1.0 / gathered) if self.use_grad_mean else total()
+            if has_foreign(self.inner):
+                mean = tree.rounded_where_alike(mean, grads)
             return tree.combine(mean, grads)
 
         def zeros() -> Updates:

@@ -23,7 +23,13 @@ from adamx.core.mask import FrozenTree, MaskLike, resolve_mask
 from adamx.core.mask import mask as mask_field
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.core.wrapper import Wrapper
-from adamx.transforms.labels import LabelByPath, ParamLabels, check_strings, resolve_labels
+from adamx.transforms.labels import (
+    Label,
+    LabelByPath,
+    ParamLabels,
+    check_labels,
+    resolve_labels,
+)
 from adamx.transforms.labels import param_labels as param_labels_field
 from adamx.transforms.paths import near_misses
 
@@ -161,7 +167,7 @@ class Freeze(Link):
 class PartitionState(NamedTuple):
     """One state for every group of parameters."""
 
-    inner_states: dict[str, State]  # by label, as for parameters that are None elsewhere
+    inner_states: dict[Label, State]  # by label, as for parameters that are None elsewhere
 
 
 def _check_transforms(where: Where, value: Any) -> tuple[GradientTransformation, ...]:
@@ -174,7 +180,7 @@ def _check_transforms(where: Where, value: Any) -> tuple[GradientTransformation,
 class MultiTransform(GradientTransformation):
     """Every parameter is updated by the transformation that its label names."""
 
-    labels: Sequence[str] = fields.static(check_strings)
+    labels: Sequence[Label] = fields.static(check_labels)
     transforms: Sequence[GradientTransformation] = fields.child(_check_transforms)
     param_labels: ParamLabels = param_labels_field()
     mask_compatible_extra_args: bool = fields.switch(default=False)
@@ -183,14 +189,14 @@ class MultiTransform(GradientTransformation):
         return True
 
     def children(self) -> dict[str, GradientTransformation]:
-        return dict(zip(self.labels, self.transforms, strict=True))
+        return dict(zip(map(str, self.labels), self.transforms, strict=True))
 
     def child_states(self, state: State) -> dict[str, State]:
         tree.check_state(self.public_name, state, PartitionState)
-        return dict(state.inner_states)
+        return {str(label): inner for label, inner in state.inner_states.items()}
 
     def with_child_states(self, state: State, states: dict[str, State]) -> State:
-        return PartitionState(states)
+        return PartitionState({label: states[str(label)] for label in self.labels})
 
     def check_together(self) -> None:
         if len(self.labels) != len(self.transforms) or len({*self.labels}) != len(self.labels):
@@ -198,6 +204,7 @@ class MultiTransform(GradientTransformation):
                 f"{self.public_name}: {len(self.transforms)} `transforms` need as many distinct "
                 f"`labels`, got {self.labels}"
             )
+        given: set[Label | None]
         if isinstance(self.param_labels, LabelByPath):
             given = {*self.param_labels.labels, self.param_labels.default}
         elif isinstance(self.param_labels, FrozenTree):
@@ -206,20 +213,15 @@ class MultiTransform(GradientTransformation):
             return
         self._check_labels(given)
 
-    def _check_labels(self, given: set[str | None]) -> None:
+    def _check_labels(self, given: set[Label | None]) -> None:
         known = {label for label in given if label is not None}
-        for label in sorted(known - {*self.labels}):
+        for label in sorted(known - {*self.labels}, key=str):
             raise ValueError(
                 f"{self.public_name}: no transformation is labelled {label!r}; "
-                f"{near_misses(label, self.labels)}"
-            )
-        for label in sorted({*self.labels} - known):
-            raise ValueError(
-                f"{self.public_name}: no parameter has the label {label!r} of a transformation; "
-                f"{near_misses(label, sorted(known))}"
+                f"{near_misses(str(label), map(str, self.labels))}"
             )
 
-    def _labels_of(self, like: Any, what: str) -> list[str | None]:
+    def _labels_of(self, like: Any, what: str) -> list[Label | None]:
         """The label of every leaf, `None` for one without that is not trained."""
         labels = resolve_labels(self.public_name, self.param_labels, like, what)
         # A tree was checked as it was given: what it labels may be empty.
@@ -255,7 +257,7 @@ class MultiTransform(GradientTransformation):
         inner_states = {}
         for label, transform in zip(self.labels, self.transforms, strict=True):
             selected = [x == label for x in labels]
-            with jax.named_scope(label):
+            with jax.named_scope(str(label)):
                 returned, inner_states[label] = _update_selected(
                     f"{self.public_name}: {label!r}",
                     transform,
@@ -286,7 +288,7 @@ masked = Masked
 
 
 def multi_transform(
-    transforms: Mapping[str, GradientTransformation],
+    transforms: Mapping[Any, GradientTransformation],
     param_labels: Any,
     *,
     mask_compatible_extra_args: bool = False,
@@ -297,7 +299,8 @@ def multi_transform(
     no state for them: a norm inside it is the norm of its own group.
 
     Args:
-      transforms: transformations of adamx or of optax, by label.
+      transforms: transformations of adamx or of optax, by label: strings, or whole numbers or
+        truth values.  One whose label no parameter has gets none.
       param_labels: a pytree of labels (or a prefix of one), or a function of the parameters that
         returns one, such as `label_by_path`.  Leaves that are not trained need no label.
       mask_compatible_extra_args: see `masked`.
@@ -306,10 +309,10 @@ def multi_transform(
       A transformation with state `PartitionState(inner_states)`, a dict of states by label.
 
     Raises:
-      TypeError: `transforms` is no mapping from strings to transformations; a label that is no
-        string; at `update`, another optimizer's state.
-      ValueError: a label without a transformation; a label that no parameter has; a parameter
-        without a label; labels that do not fit the parameters.
+      TypeError: `transforms` is no mapping from labels to transformations; a label that is
+        neither a string nor a whole number; at `update`, another optimizer's state.
+      ValueError: a label without a transformation; a parameter without a label; labels that do
+        not fit the parameters.
 
     Example:
       >>> import adamx, jax.numpy as jnp
@@ -327,7 +330,7 @@ def multi_transform(
             "multi_transform: `transforms` must be a dict from labels to transformations, got "
             f"{transforms!r}"
         )
-    labels = sorted(check_strings(Where("multi_transform", "transforms"), transforms))
+    labels: list[Any] = sorted(check_labels(Where("multi_transform", "transforms"), transforms))
     return MultiTransform(
         labels=labels,
         transforms=[

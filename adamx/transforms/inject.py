@@ -339,7 +339,9 @@ def get_hyperparam(state: State, name: str) -> jax.Array:
       0.5
     """
     node = _find("get_hyperparam", state, name)
-    return {**node.scheduled, **node.hyperparams}[name]
+    number = {**node.scheduled, **node.hyperparams}[name]
+    own: jax.Array = tree.unshared(number, state)  # It outlives the donation of the state.
+    return own
 
 
 def set_hyperparams(state: State, /, **values: Number) -> State:

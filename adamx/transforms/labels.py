@@ -7,10 +7,11 @@ from typing import Any, TypeAlias
 
 import chex
 import jax
+import numpy as np
 
 from adamx.core import fields, numerics, tree
 from adamx.core.fields import Where
-from adamx.core.mask import FrozenTree
+from adamx.core.mask import FrozenTree, is_function_of_tree
 from adamx.core.transformation import Params
 from adamx.core.value import Value
 from adamx.transforms.paths import by_path, check_pairs, check_patterns, leaf_paths, split_rules
@@ -23,6 +24,28 @@ def check_strings(where: Where, value: Any) -> tuple[str, ...]:
         if not isinstance(string, str):
             raise where.error(TypeError, "a string", string)
     return strings
+
+
+Label: TypeAlias = str | int  # True and False are integers
+
+
+def as_label(value: Any) -> Label | None:
+    """A string or a whole number of Python, a truth value included; None for anything else."""
+    if isinstance(value, (np.bool_, np.integer)):
+        value = value.item()
+    return value if isinstance(value, (str, int)) else None
+
+
+def check_labels(where: Where, value: Any) -> tuple[Label, ...]:
+    """Labels of one type, as a tuple: a state is a dict of them, whose keys JAX sorts."""
+    labels = [as_label(label) for label in value]
+    for given, label in zip(value, labels, strict=True):
+        if label is None:
+            raise where.error(TypeError, "a string or a whole number", given)
+    found = tuple(label for label in labels if label is not None)
+    if len({isinstance(label, str) for label in found}) > 1:
+        raise where.error(TypeError, "strings or whole numbers, not both", found)
+    return found
 
 
 def _check_default(where: Where, value: Any) -> str | None:
@@ -61,14 +84,14 @@ ParamLabels: TypeAlias = Callable[[chex.ArrayTree], Any] | FrozenTree
 
 
 def _check_param_labels(where: Where, value: Any) -> ParamLabels:
-    if callable(value):
+    if is_function_of_tree(value):
         labels: Callable[[chex.ArrayTree], Any] = value
         return labels
     contents = value.thaw() if isinstance(value, FrozenTree) else value
     for path, leaf in tree.flatten_with_paths(contents):
-        if leaf is not None and not isinstance(leaf, str):
-            raise where.error(TypeError, f"a label (a string) at {path}", leaf)
-    return FrozenTree(contents)
+        if leaf is not None and as_label(leaf) is None:
+            raise where.error(TypeError, f"a label (a string or a whole number) at {path}", leaf)
+    return FrozenTree(jax.tree.map(as_label, contents))
 
 
 def param_labels() -> Any:
@@ -78,7 +101,7 @@ def param_labels() -> Any:
 
 
 def _misfit(owner: str, what: str, like: Any, labels: Any) -> ValueError:
-    """Which leaves have no label, and which labels have no leaf."""
+    """Which leaves have no label, and which labels have no leaf; else which containers differ."""
 
     def paths(of: Any) -> list[tuple[Any, ...]]:
         flat, _ = jax.tree_util.tree_flatten_with_path(of, is_leaf=tree.is_leaf)
@@ -93,18 +116,20 @@ def _misfit(owner: str, what: str, like: Any, labels: Any) -> ValueError:
             shown = ", ".join(jax.tree_util.keystr(path) or "a lone leaf" for path in some[:5])
             more = f" and {len(some) - 5} more" if len(some) > 5 else ""
             lines.append(f"  {word} in the {what}: {shown}{more}")
+    if len(lines) == 1:
+        lines.append(f"  {tree.other_containers(labels, like)}")
     lines.append("  Labels are a tree like the parameters, or a prefix of it.")
     return ValueError("\n".join(lines))
 
 
 def resolve_labels(
     owner: str, wanted: ParamLabels, like: chex.ArrayTree, what: str
-) -> list[str | None]:
+) -> list[Label | None]:
     """The label of every leaf of `like`, in order; `None` only where a leaf is not trained.
 
     Raises:
       ValueError: the labels are not a prefix of the structure; a trained leaf without a label.
-      TypeError: a label is not a string.
+      TypeError: a label is neither a string nor a whole number.
     """
     given = wanted.thaw() if isinstance(wanted, FrozenTree) else wanted(like)
     labels, prefix = tree.flatten(given)
@@ -112,14 +137,15 @@ def resolve_labels(
         subtrees = prefix.flatten_up_to(like)
     except (TypeError, ValueError):
         raise _misfit(owner, what, like, given) from None
-    flat: list[str | None] = []
+    flat: list[Label | None] = []
     for label, subtree in zip(labels, subtrees, strict=True):
-        if label is not None and not isinstance(label, str):
+        if label is not None and as_label(label) is None:
             raise TypeError(
-                f"{owner}: `param_labels` must give strings, got {label!r} ({type(label).__name__})"
+                f"{owner}: `param_labels` must give strings or whole numbers, got {label!r} "
+                f"({type(label).__name__})"
             )
         leaves, _ = tree.flatten(subtree)
-        flat += [label] * len(leaves)
+        flat += [as_label(label)] * len(leaves)
     for label, path, leaf in zip(flat, leaf_paths(like), tree.flatten(like)[0], strict=True):
         if label is None and numerics.is_inexact(leaf):
             known = dict.fromkeys(label for label in labels if label is not None)

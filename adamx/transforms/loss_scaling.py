@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
+from adamx.core.foreign import has_foreign
 from adamx.core.hyperparameter import Number, scalar, whole
 from adamx.core.transformation import State, Updates
 from adamx.transforms.guards import Guard, is_finite
@@ -75,7 +76,8 @@ class DynamicLossScale(Guard):
         return is_finite(grads, extra)
 
     def prepare(self, grads: Updates, statistics: LossScale) -> Updates:
-        return scale_leaves(tree.widened(grads), 1.0 / statistics.scale)
+        unscaled = scale_leaves(tree.widened(grads), 1.0 / statistics.scale)
+        return tree.rounded_where_alike(unscaled, grads) if has_foreign(self.inner) else unscaled
 
     def remember(self, grads: Updates, statistics: LossScale, accepted: chex.Array) -> LossScale:
         good = jnp.where(accepted, numerics.safe_increment(statistics.good_steps), 0)
@@ -114,4 +116,5 @@ def loss_scale(state: State) -> jax.Array:
     found = [node for node in nodes if isinstance(node, LossScale)]
     if len(found) > 1:
         raise ValueError(f"loss_scale: the state holds {len(found)} loss scales, expected one")
-    return found[0].scale if found else jnp.ones((), jnp.float32)
+    scale: jax.Array = tree.unshared(found[0].scale, state) if found else jnp.ones((), jnp.float32)
+    return scale

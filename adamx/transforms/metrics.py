@@ -210,7 +210,7 @@ def metrics(state: State) -> dict[str, jax.Array]:
       state: the state of any transformation, nested as deeply as you like.
 
     Returns:
-      Scalars by name; empty if nothing reports.
+      Scalars by name, which outlive the donation of the state; empty if nothing reports.
 
     Example:
       >>> import adamx, jax, jax.numpy as jnp
@@ -230,7 +230,9 @@ def metrics(state: State) -> dict[str, jax.Array]:
     """
     reports = [*_reports(state)]
     times = Counter(name for _, name, _ in reports)
-    return {
+    found = {
         f"{path}/{name}" if times[name] > 1 and path else name: value
         for path, name, value in reports
     }
+    own: dict[str, chex.Array] = tree.unshared(found, state)
+    return own

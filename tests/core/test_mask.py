@@ -1,9 +1,11 @@
 """Masks: a tree of booleans, a prefix of one, or a function that returns one."""
 
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import adamx
@@ -51,7 +53,7 @@ def test_a_mask_made_by_tree_map_has_none_where_the_parameters_have(mask: Any) -
     assert decayed(mask, params) == {"w": True, "frozen": None}
 
 
-@pytest.mark.parametrize("leaf", [1, "yes", 0.0])
+@pytest.mark.parametrize("leaf", [2, "yes", 0.0, np.ones(2, bool), jnp.ones(())], ids=repr)
 def test_leaves_are_booleans(leaf: Any) -> None:
     message = r"add_decayed_weights: `mask` must be True or False at \['head'\], got"
     with pytest.raises(TypeError, match=message):
@@ -80,3 +82,36 @@ def test_a_tree_of_booleans_is_part_of_the_value() -> None:
     assert (one == same, hash(one) == hash(same), one == other) == (True, True, False)
     assert repr(one).endswith("mask={'b': False, 'w': True})")
     assert one.replace(weight_decay=0.2).mask == one.mask
+
+
+TRUTH = [(True, False), (1, 0), (np.True_, np.False_), (np.array(True), np.array(False))]
+
+
+@pytest.mark.parametrize(("yes", "no"), [*TRUTH, (jnp.array(True), jnp.array(False))], ids=repr)
+def test_every_truth_value_selects(yes: Any, no: Any) -> None:
+    expected = {"layer": {"w": True, "b": True}, "head": False}
+    mask = {"layer": yes, "head": no}
+    assert decayed(mask) == decayed(lambda params: mask) == expected
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Module:
+    """A layer that is a tree and may be called, as those of equinox and flax are."""
+
+    w: Any
+    b: Any
+
+    def __call__(self, x: Any) -> Any:
+        raise AssertionError("a mask and a tree of labels are not called")
+
+
+def test_a_module_is_a_tree_and_not_a_function() -> None:
+    params = Module(jnp.ones(2), jnp.ones(2))
+    assert decayed(Module(True, False), params) == Module(True, False)
+    groups = {"a": adamx.scale(2.0), "b": adamx.freeze()}
+    tx = adamx.multi_transform(groups, Module("a", "b"))
+    updates, _ = tx.update(params, tx.init(params), params)
+    assert (float(updates.w[0]), float(updates.b[0])) == (2.0, 0.0)
+    partial = jax.tree_util.Partial(lambda yes, p: jax.tree.map(lambda _: yes, p), True)
+    assert decayed(partial, params) == Module(True, True)

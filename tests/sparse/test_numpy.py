@@ -1,0 +1,80 @@
+"""Ids, tables and states may be NumPy arrays, which is what a restored checkpoint is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import adamx
+
+IDS = [1, 3, 3, 200]
+INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+TABLE = np.ones((5, 2), np.float32)
+ADAM = {mode: adamx.sparse.adam(0.1, mode) for mode in ("dense", "lazy", "exact", "rowwise")}
+TRANSFORMATIONS = {
+    **ADAM,
+    "amsgrad": adamx.sparse.amsgrad(0.1, "exact"),
+    "average": adamx.sparse.ema_params(ADAM["lazy"], 0.5),
+    "exact_average": adamx.sparse.ema_params(ADAM["exact"], 0.5),
+    "multi_steps": adamx.multi_steps(adamx.adam(0.1), 2),
+    "guard": adamx.apply_if_finite(ADAM["lazy"]),
+    "plain": adamx.adamw(0.1),
+    "clipped": adamx.chain(adamx.clip_by_global_norm(1.0), ADAM["lazy"]),
+}
+
+
+def values() -> np.ndarray:
+    return np.arange(8, dtype=np.float32).reshape(4, 2)
+
+
+@pytest.mark.parametrize("make", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_ids_of_every_integer_dtype(dtype: str, make: Any) -> None:
+    ids = make(np.asarray([i if i < 100 or "8" not in dtype else 100 for i in IDS]).astype(dtype))
+    rows = adamx.SparseRows(ids, values(), 5)
+    wanted = np.zeros((5, 2))
+    wanted[1], wanted[3] = values()[0], values()[1] + values()[2]
+    np.testing.assert_array_equal(rows.to_dense(), wanted)
+    np.testing.assert_array_equal(rows.coalesce().to_dense(), wanted)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_bags_of_every_integer_dtype(dtype: str) -> None:
+    """There are more of them than an id of 8 bits can count."""
+    bags = np.asarray([0, 1, 1, 2]).astype(dtype)
+    ids = np.asarray([0, 1, 2, 4]).astype(dtype)
+    grads = np.ones((300, 2), np.float32)
+    rows = adamx.SparseRows.from_segments(ids, bags, grads, 5)
+    np.testing.assert_array_equal(rows.to_dense()[:, 0], [1, 1, 1, 0, 1])
+
+
+@pytest.mark.parametrize("name", TRANSFORMATIONS)
+def test_tables_and_states_of_numpy(name: str) -> None:
+    """The same as with the arrays of JAX."""
+    tx = TRANSFORMATIONS[name]
+
+    def run(convert: Any) -> list[Any]:
+        results = []
+        params, state = convert(TABLE), convert(tx.init(TABLE))
+        for _ in range(2):
+            rows = adamx.SparseRows(np.asarray(IDS), values(), 5)
+            rows = rows.replace(values=convert(rows.values))
+            results.append(tx.update(rows, state, params))
+            params, state = map(convert, tx.step(rows, state, params))
+        results.append((params, state))
+        for read in (adamx.sparse.flush, adamx.eval_params):
+            try:
+                results.append(read(state, params))
+            except ValueError:  # There is nothing of the kind in the state.
+                results.append(())
+        return results
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
+        run(lambda tree: jax.tree.map(np.asarray, tree)),
+        run(lambda tree: jax.tree.map(jnp.asarray, tree)),
+    )
