@@ -61,12 +61,8 @@ class Stochastic(Format):
         raise NotImplementedError(type(self).__name__)
 
 
-class Joint(Format):
-    """A format that keeps all slots of a parameter in the words of the signed one.
-
-    `dtype` is an integer one there and None for the magnitudes, which have no array.  The rule gets
-    the words, and None, and returns them; where `dtype` says so it gets floats as ever.
-    """
+class Plain(Format):
+    """Numbers as an array of their own, floats rounded to nearest."""
 
     def load(self, stored: chex.Array) -> chex.Array:
         return numerics.widen(jnp.asarray(stored))
@@ -75,8 +71,16 @@ class Joint(Format):
         return x.astype(jax.dtypes.result_type(old))
 
 
+class Joint(Plain):
+    """A format that keeps all slots of a parameter in the words of the signed one.
+
+    `dtype` is an integer one there and None for the magnitudes, which have no array.  The rule gets
+    the words, and None, and returns them; where `dtype` says so it gets floats as ever.
+    """
+
+
 @dataclasses.dataclass(frozen=True)
-class Float(Format):
+class Float(Plain):
     """A floating array, rounded to nearest.
 
     Args:
@@ -92,12 +96,6 @@ class Float(Format):
     def dtype(self, parameter: chex.Array, kind: Kind) -> np.dtype:
         wanted = numerics.moment_dtype(parameter, self.name)
         return numerics.real_dtype(np.zeros((), wanted)) if kind == "magnitude" else wanted
-
-    def load(self, stored: chex.Array) -> chex.Array:
-        return numerics.widen(jnp.asarray(stored))
-
-    def store(self, x: chex.Array, old: chex.Array) -> chex.Array:
-        return x.astype(jax.dtypes.result_type(old))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -488,7 +488,7 @@ CASES = (
     ),
     Case(
         "keras.LossScaleOptimizer",
-        lambda: keras.LossScaleOptimizer(keras.Adam(LR)),
+        lambda: keras.LossScaleOptimizer(keras.Adam(LR), initial_scale=1.0),
         printable=False,
     ),
     # Composing.

@@ -198,8 +198,8 @@ MISTAKES = (
     Mistake(
         "loss scale",
         "adamx/transforms/loss_scaling.py",
-        "return scale_leaves(tree.widened(grads), 1.0 / statistics.scale)",
-        "return tree.widened(grads)",
+        "unscaled = scale_leaves(tree.widened(grads), 1.0 / statistics.scale)",
+        "unscaled = tree.widened(grads)",
         "tests/transforms/test_guards.py",
     ),
     Mistake(

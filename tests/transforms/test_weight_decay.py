@@ -160,7 +160,7 @@ def test_decay_to_initial_refuses_other_parameters() -> None:
     [
         (lambda: adamx.decay_to_initial(-0.1), ValueError, r"`weight_decay` must be in \[0, inf\)"),
         (lambda: adamx.decay_to_initial("a"), TypeError, "`weight_decay` must be a number"),
-        (lambda: adamx.decay_to_initial(0.1, {"w": 1}), TypeError, r"True or False at \['w'\]"),
+        (lambda: adamx.decay_to_initial(0.1, {"w": 2}), TypeError, r"True or False at \['w'\]"),
         (lambda: adamx.mask_by_path(), ValueError, "`patterns` must be at least one regular expr"),
         (lambda: adamx.mask_by_path("(w"), ValueError, r"a regular expression .*, got '\(w'"),
         (lambda: adamx.mask_by_path(3), TypeError, r"regular expressions \(strings\), got 3"),
