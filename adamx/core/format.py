@@ -94,8 +94,8 @@ class Float(Plain):
             object.__setattr__(self, "name", jnp.dtype(self.name).name)
 
     def dtype(self, parameter: chex.Array, kind: Kind) -> np.dtype:
-        wanted = numerics.moment_dtype(parameter, self.name)
-        return numerics.real_dtype(np.zeros((), wanted)) if kind == "magnitude" else wanted
+        wanted = numerics.magnitude_dtype if kind == "magnitude" else numerics.moment_dtype
+        return wanted(parameter, self.name)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -152,7 +152,7 @@ def _open_safetensors(path: Path) -> Iterator[_Opened]:
 
     with safetensors.safe_open(path, "numpy") as file:
         described = {}
-        for name in file.keys():  # noqa: SIM118
+        for name in file.keys():  # noqa: SIM118  # The file itself cannot be iterated.
             part = file.get_slice(name)
             described[name] = (np.dtype(_TENSORS[part.get_dtype()]), tuple(part.get_shape()))
         yield _Opened(json.loads(file.metadata()[_FORMAT]), described, file.get_tensor)

@@ -130,11 +130,13 @@ class Guard(Wrapper, abstract=True):
 
     def check(self, state: GuardState, params: Params | None) -> None:
         """Raises `DivergedError` past the limit; nothing where the count is not known yet."""
-        limit, count = self.max_consecutive_errors, state.skipped_in_a_row
-        if limit is None or isinstance(count, jax.core.Tracer):
-            return
-        in_a_row = int(np.max(count))
-        if in_a_row > limit:
+        if not isinstance(state.skipped_in_a_row, jax.core.Tracer):
+            self.raise_past_limit(state.skipped_in_a_row, params, state)
+
+    def raise_past_limit(self, count: Any, params: Params | None, state: State) -> None:
+        """Raises `DivergedError`, which holds `params` and `state`, past the limit."""
+        limit = self.max_consecutive_errors
+        if limit is not None and (in_a_row := int(np.max(count))) > limit:
             raise DivergedError(self.public_name, in_a_row, limit, params, state)
 
 
@@ -186,11 +188,7 @@ def check_guards(tx: GradientTransformation, state: State, params: Params | None
     """
     for visit in walk(tx, state):
         if isinstance(visit.transformation, Guard) and visit.state is not None:
-            guard, count = visit.transformation, visit.state.skipped_in_a_row
-            limit = guard.max_consecutive_errors
-            if limit is not None and int(np.max(count)) > limit:
-                in_a_row = int(np.max(count))
-                raise DivergedError(guard.public_name, in_a_row, limit, params, state)
+            visit.transformation.raise_past_limit(visit.state.skipped_in_a_row, params, state)
 
 
 def has_limit(tx: GradientTransformation) -> bool:
