@@ -222,12 +222,19 @@ def _slots_of(links: Sequence[Link]) -> list[str]:
     return [slot.name for link in links for slot in link.slots()]
 
 
+def _fits(link: Link) -> bool:
+    """Whether the rule may run on some rows, and its state has a place beside the tables."""
+    kept = {"count", *(slot.name for slot in link.slots())}
+    alone = link.elementwise and not isinstance(link, Observer)
+    return alone and {*link.state_type()._fields} <= kept
+
+
 def _check_links(where: Where, value: Any) -> GradientTransformation:
     tx = as_transformation(where, value)
     links: list[Link] = []
     for visit in walk(tx):
         link = visit.transformation
-        if isinstance(link, Link) and link.elementwise and not isinstance(link, Observer):
+        if isinstance(link, Link) and _fits(link):
             links.append(link)
         elif not isinstance(link, LinkedTransformation):
             raise where.error(

@@ -90,6 +90,7 @@ class Clipping(Scaling, abstract=True):
     """A clip with one limit, which may be a schedule; what it bounds is the subclass's own."""
 
     rows: ClassVar[RowsTaken] = "coalesced"
+    elementwise = False  # But for `clip`, an element's factor depends on others.
     limit: ClassVar[str]  # the name of the field that holds it
     report_type: ClassVar[type[ClipReport]] = ClipReport
 
@@ -142,6 +143,7 @@ class Clip(Clipping):
 
     max_delta: ScalarOrSchedule = fields.hyperparameter(fields.POSITIVE)
 
+    elementwise = True
     limit = "max_delta"
 
     def measure(self, view: View, limit: Number) -> tuple[Number, Callable[[], Measured]]:

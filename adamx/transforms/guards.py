@@ -171,6 +171,7 @@ def check_guards(tx: GradientTransformation, state: State, params: Params | None
       params: the parameters after that step, for the error to hold.
 
     Raises:
+      TypeError: `tx` is no adamx transformation.
       DivergedError: past the `max_consecutive_errors` of a guard.
 
     Example:
@@ -186,6 +187,11 @@ def check_guards(tx: GradientTransformation, state: State, params: Params | None
       ...     print(float(error.params), int(state.skipped_steps))
       1.0 2
     """
+    if not isinstance(tx, GradientTransformation):
+        raise TypeError(
+            "check_guards: the transformation comes first and its state second, got "
+            f"{type(tx).__name__} as the transformation"
+        )
     for visit in walk(tx, state):
         if isinstance(visit.transformation, Guard) and visit.state is not None:
             visit.transformation.raise_past_limit(visit.state.skipped_in_a_row, params, state)

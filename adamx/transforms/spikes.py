@@ -88,6 +88,7 @@ class ClipSpikes(Scaling):
     """
 
     rows = "coalesced"
+    elementwise = False
 
     num_std: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)
     decay: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.99)

@@ -46,6 +46,7 @@ class ScaleByTrustRatio(Scaling):
     """
 
     rows = "coalesced"
+    elementwise = False
     reads_params = True
 
     min_norm: Number = fields.number(fields.NONNEGATIVE, default=0.0)
