@@ -64,6 +64,7 @@ from adamx.transforms.averaging import (
     mean_params,
     running_mean_decay,
 )
+from adamx.transforms.bfloat16_params import Bfloat16ParamsState, bfloat16_params
 from adamx.transforms.centralization import centralize
 from adamx.transforms.clipping import (
     ClipReport,
@@ -197,6 +198,8 @@ __all__ = [
     # Fewer bits.
     "bfloat16_format",
     "pair_format",
+    "bfloat16_params",
+    "Bfloat16ParamsState",
     # Around the core.
     "clip",
     "clip_by_norm",

@@ -5,6 +5,7 @@ Nothing else adds an update to a parameter.
 
 from __future__ import annotations
 
+import warnings
 from typing import TypeVar
 
 import chex
@@ -48,11 +49,12 @@ def apply_updates(params: P, updates: chex.ArrayTree) -> P:
 def write(owner: str, params: P, updates: chex.ArrayTree) -> P:
     """`apply_updates` on behalf of `owner`, whom errors name."""
     tree.check_match(owner, "updates", updates, "parameters", params)
-    written: P = jax.tree.map(_write_leaf, params, updates, is_leaf=tree.is_leaf)
+    written: P = jax.tree.map(write_leaf, params, updates, is_leaf=tree.is_leaf)
     return written
 
 
-def _write_leaf(p: chex.Array, u: chex.Array | SparseRows) -> chex.Array:
+def write_leaf(p: chex.Array, u: chex.Array | SparseRows) -> chex.Array:
+    """`p + u` in the dtype of `p`; what is not trained stays."""
     if not (numerics.is_inexact(p) and numerics.is_inexact(u)):
         return p
     if isinstance(u, SparseRows):
@@ -67,3 +69,25 @@ def _write_rows(table: chex.Array, update: SparseRows) -> chex.Array:
         return update.add_to(table)
     rows = update.coalesce()
     return scatter(table, rows.indices, gather(table, rows.indices) + rows.values)
+
+
+def warn_of_lost_updates(params: chex.ArrayTree) -> None:
+    """Warns where what is written is rounded to 16 bits, in which small updates have no effect.
+
+    Python shows a warning once.
+    """
+    narrow = {
+        path: jax.dtypes.result_type(p).name
+        for path, p in tree.flatten_with_paths(params)
+        if numerics.is_inexact(p) and jax.dtypes.result_type(p).itemsize <= 2
+    }
+    if narrow:
+        path, dtype = next(iter(narrow.items()))
+        more = f" and {len(narrow) - 1} more" if len(narrow) > 1 else ""
+        warnings.warn(
+            f"adamx: the parameter at {path or 'the top'}{more} is {dtype} and rounded to nearest "
+            "when a step is written: updates below about 1/512 of it are lost. Keep parameters in "
+            "float32, or in bfloat16 with `adamx.bfloat16_params` around the whole optimizer",
+            UserWarning,
+            stacklevel=3,
+        )

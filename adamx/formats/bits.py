@@ -44,12 +44,17 @@ def key_of(seed: int, place: Place, like: chex.Array) -> chex.Array:
     return key
 
 
-def random_bits(key: chex.Array, shape: tuple[int, ...]) -> chex.Array:
-    """uint32 of this shape, uniform and independent."""
+def random_bits(
+    key: chex.Array, shape: tuple[int, ...], rows: chex.Array | None = None
+) -> chex.Array:
+    """uint32 of this shape, uniform and independent; of some `rows` of an array, those it has."""
     index = jnp.zeros(shape, jnp.uint32)
     stride = 1
     for axis in reversed(range(len(shape))):
-        along = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+        if axis == 0 and rows is not None:
+            along = rows.astype(jnp.uint32).reshape(-1, *[1] * (len(shape) - 1))
+        else:
+            along = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
         index = index + along * np.uint32(stride & 0xFFFFFFFF)
         stride *= shape[axis]
     return _mix((index * _GOLDEN) ^ key)

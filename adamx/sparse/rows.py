@@ -20,6 +20,7 @@ from adamx.core.observer import Observer
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
 from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
+from adamx.core.writer import warn_of_lost_updates
 from adamx.sparse.exact import Exact, StaleRows
 from adamx.sparse.policies import Average, Dense, Lazy, LeafState, RowRule, Rowwise
 from adamx.transforms.paths import by_path, check_patterns, leaf_paths, near_misses
@@ -135,6 +136,7 @@ class RowsTransformation(GradientTransformation, abstract=True):
         return policy.init(table, tuple(slot for link in self.links() for slot in link.slots()))
 
     def init(self, params: Params) -> State:
+        warn_of_lost_updates(params)
         leaves, structure = tree.flatten(params)
         states = [
             self._init_leaf(policy, jnp.asarray(leaf))

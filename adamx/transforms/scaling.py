@@ -16,7 +16,8 @@ from adamx.core.hyperparameter import (
 )
 from adamx.core.link import Link, RowsTaken, View
 from adamx.core.stateless import Identity
-from adamx.core.transformation import GradientTransformation, Updates
+from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.writer import warn_of_lost_updates
 
 
 def scale_leaves(updates: Updates, factor: Number) -> Updates:
@@ -43,6 +44,10 @@ class HasLearningRate(GradientTransformation, abstract=True):
     """What scales by a learning rate, where `get_learning_rate` finds it."""
 
     learning_rate: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)
+
+    def init(self, params: Params) -> State:
+        warn_of_lost_updates(params)
+        return super().init(params)
 
     def goes_downhill(self) -> bool:
         """Whether it turns the gradient around."""

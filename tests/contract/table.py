@@ -129,6 +129,13 @@ CASES = (
     Case("amsgrad-raw_maximum", lambda: adamx.amsgrad(LR, raw_maximum=True, eps_hat=True)),
     Case("nadam", lambda: adamx.nadam(RISE, b1=RISE)),
     Case("nadamw", lambda: adamx.nadamw(LR, weight_decay=0.1), needs_params=True),
+    Case(
+        "bfloat16_params",
+        lambda: adamx.bfloat16_params(adamx.chain(adamx.adamw(LR), adamx.ema_params(0.9))),
+        needs_params=True,
+        updates_in="wider",
+        averages=True,
+    ),
     Case("adamax", lambda: adamx.adamax(LR, b2=0.9)),
     Case("adamaxw", lambda: adamx.adamaxw(FALL, weight_decay=0.1), needs_params=True),
     Case("radam", lambda: adamx.radam(LR, b2=0.9, threshold=4.5), bounded=False),

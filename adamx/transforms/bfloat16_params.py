@@ -1,0 +1,272 @@
+"""Parameters in bfloat16 that learn: what a step would lose is kept, or rounded at random."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adamx.core import fields, numerics, tree
+from adamx.core.fields import Where
+from adamx.core.format import Format, Kind, Place
+from adamx.core.indexing import gather, scatter
+from adamx.core.rows import SparseRows
+from adamx.core.slot import Slot
+from adamx.core.transformation import Params, State, Updates
+from adamx.core.wrapper import Wrapper
+from adamx.core.writer import write_leaf
+from adamx.formats.bfloat16 import check_seed, round_at_random
+from adamx.formats.bits import key_of, random_bits
+
+_REST: dict[int, np.dtype] = {
+    8: np.dtype(np.uint8),
+    16: np.dtype(np.uint16),
+    32: np.dtype(np.float32),
+}
+_HALF = np.uint32(0x8000)  # half of the last digit of bfloat16, in the words of float32
+_NAN = np.uint32(0x7FC00000)
+
+
+def join(p: chex.Array, rest: chex.Array | None) -> chex.Array:
+    """The float32 number that a bfloat16 parameter and its rest stand for.
+
+    A parameter that was changed from outside stands for itself, to half of its last digit.
+    """
+    p = jnp.asarray(p)
+    if rest is None:
+        return numerics.widen(p)
+    if rest.dtype == jnp.float32:
+        return jnp.where(rest.astype(jnp.bfloat16) == p, rest, numerics.widen(p))
+    low = rest.astype(jnp.uint32) << (16 - 8 * rest.dtype.itemsize)
+    high = jax.lax.bitcast_convert_type(p, jnp.uint16).astype(jnp.uint32) << 16
+    # Nothing is below 0 and beyond infinity, where one that was put in from outside may stand.
+    low = jnp.where((high << 1) == 0, jnp.maximum(low, _HALF), low)
+    low = jnp.where(jnp.isinf(p), jnp.minimum(low, _HALF), low)
+    return jax.lax.bitcast_convert_type(high + low - _HALF, jnp.float32)
+
+
+def split(x: chex.Array, rest: chex.Array) -> tuple[chex.Array, chex.Array]:
+    """The nearest bfloat16 (ties away from zero) of a float32, and what is left as `rest` is."""
+    if rest.dtype == jnp.float32:
+        return x.astype(jnp.bfloat16), x
+    bits = 8 * rest.dtype.itemsize
+    word = jnp.where(jnp.isnan(x), _NAN, jax.lax.bitcast_convert_type(x, jnp.uint32))
+    word = word + _HALF + np.uint32((1 << (16 - bits)) >> 1)
+    high = jax.lax.bitcast_convert_type((word >> 16).astype(jnp.uint16), jnp.bfloat16)
+    low = (word >> (16 - bits)) & np.uint32((1 << bits) - 1)
+    return high, low.astype(rest.dtype)
+
+
+class Bfloat16ParamsState(NamedTuple):
+    """The number of steps, what the parameters do not hold, and the state inside."""
+
+    count: chex.Array  # int32[], steps taken; random bits are made of it
+    rest: Updates  # uint8, uint16 or float32 like the parameters; None where nothing is kept
+    inner_state: State
+
+    def float32_params(self, params: Params) -> Params:
+        """The parameters in float32, as the recipe inside sees them."""
+        _check_rest("float32_params", params, self.rest)
+        return _wide(params, self.rest)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rest(Format):
+    """What a bfloat16 parameter does not hold, which only `join` can read."""
+
+    bits: int
+
+    def dtype(self, parameter: chex.Array, kind: Kind) -> np.dtype | None:
+        return _REST[self.bits] if self.bits and _is_narrow(parameter) else None
+
+
+def _check_bits(where: Where, value: Any) -> int:
+    bits: int = fields.check_count(where, value, 0)
+    if bits not in (0, *_REST):
+        raise where.error(ValueError, f"0, {', '.join(map(str, _REST))}", value)
+    return bits
+
+
+class Bfloat16Params(Wrapper):
+    """Parameters in bfloat16 that learn as those in float32 do.
+
+        p, rest <- split(join(p, rest) + u)
+
+    Rounded to nearest, a bfloat16 parameter loses every update smaller than 1/512 of it.  Here
+
+        extra_bits   bytes of a parameter     p + u is
+        0            2                        rounded up or down at random, exact in the mean
+        8            3                        kept to 1/131,072 of the parameter
+        16           4                        float32, to the last bit
+        32           6                        float32, with the bfloat16 copy of it beside
+
+    The whole recipe goes inside, so that weight decay, trust ratios and averages see the parameter
+    in float32.  Forward and backward pass get the bfloat16 array as ever.  Parameters of other
+    dtypes take the ordinary step, and rows of tables are rounded alone.  The random bits are a hash
+    of seed, step, leaf and element, see `bfloat16_format`.
+
+    `update` returns float32 differences for these parameters, for `apply_updates` of adamx or of
+    optax: in 4 of a million elements that change by about themselves their sum is another
+    neighbour than `step` writes; where a change is below a hundredth, in none.
+
+    Args:
+      inner: the whole recipe, clipping and averages of the parameters included.
+      extra_bits: what the state keeps of every parameter: 0, 8, 16 or 32 bits.
+      seed: a whole number, at least 0, for 0 extra bits.
+
+    Returns:
+      A transformation with state `Bfloat16ParamsState(count, rest, inner_state)`.  The moments
+      inside are those of float32 parameters; `state.float32_params(params)` are these.
+
+    Raises:
+      TypeError: `inner` is no transformation; parameters in float16, which has too small a range.
+      ValueError: another number of bits; a negative seed; a table in mode `exact` inside; no
+        parameters at `update`.
+
+    Reference:
+      Gupta et al., Deep Learning with Limited Numerical Precision, 2015, section 3.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> tx = adamx.bfloat16_params(adamx.adamw(1e-3, state_format="pair"))
+      >>> params = jnp.ones((256, 256), jnp.bfloat16)
+      >>> params, state = tx.step(jnp.ones((256, 256)), tx.init(params), params)
+      >>> print(params.dtype.name, params.astype(jnp.float32).mean().round(4))  # not all still 1
+      bfloat16 0.99899995
+    """
+
+    extra_bits: int = fields.static(_check_bits, default=0)
+    seed: int = fields.static(check_seed, default=0, kw_only=True)
+
+    def slots(self) -> tuple[Slot, ...]:
+        # A parameter without a rest is in the middle of what it stands for.
+        start: Any = "parameter" if self.extra_bits == 32 else (1 << self.extra_bits) >> 1
+        return (Slot("rest", format=_Rest(self.extra_bits), start=start),)
+
+    def init(self, params: Params) -> State:
+        self._check(params)
+        (slot,) = self.slots()
+        rest = slot.init(params)
+        wide = _wide(params, None)
+        return Bfloat16ParamsState(jnp.zeros((), jnp.int32), rest, self.inner.init(wide))
+
+    def _check(self, params: Params) -> None:
+        for path, leaf in tree.flatten_with_paths(params):
+            if numerics.is_inexact(leaf) and jax.dtypes.result_type(leaf) == jnp.float16:
+                raise TypeError(
+                    f"{self.public_name}: the parameter at {path} is float16, in which small "
+                    "updates and large weights are lost; keep it in float32, or write "
+                    "`params.astype(jnp.bfloat16)`"
+                )
+
+    def _updates(
+        self, grads: Updates, state: Any, params: Params | None, extra: dict[str, Any]
+    ) -> tuple[Updates, State]:
+        """The updates of the float32 parameters, and the state inside after them."""
+        tree.check_state(self.public_name, state, Bfloat16ParamsState, {"count": tree.COUNT})
+        tree.require_params(self.public_name, params)
+        self._check(params)
+        tree.check_match(self.public_name, "gradients", grads, "parameters", params)
+        _check_rest(self.public_name, params, state.rest, _Rest(self.extra_bits))
+        grads = tree.widened(grads)  # or links alone round to its dtype
+        return self.inner.update(grads, state.inner_state, _wide(params, state.rest), **extra)
+
+    def _written(self, updates: Updates, state: Any, params: Params) -> tuple[Params, Any]:
+        """The new parameters and what they do not hold."""
+        tree.check_match(self.public_name, "updates", updates, "parameters", params)
+        leaves, structure = tree.flatten(params)
+        paths = [path for path, _ in tree.flatten_with_paths(params)]
+        columns = (tree.flatten(x)[0] for x in (updates, state.rest))
+        pairs = [
+            self._write(Place(state.count, f"parameter{path}"), *leaf)
+            for path, *leaf in zip(paths, leaves, *columns, strict=True)
+        ]
+        new, rest = zip(*pairs, strict=True) if pairs else ((), ())
+        return structure.unflatten(new), structure.unflatten(rest)
+
+    def _write(self, place: Place, p: Any, u: Any, rest: Any) -> tuple[Any, Any]:
+        if not (_is_narrow(p) and numerics.is_inexact(u)):
+            return write_leaf(p, u), rest
+        if not isinstance(u, SparseRows):
+            return self._rounded(place, join(p, rest) + u, p, rest)
+        u = u.coalesce()
+        old = [None if x is None else gather(x, u.indices) for x in (p, rest)]
+        new = self._rounded(place, join(*old) + u.values, p, rest, u.indices)
+        return tuple(
+            x if rows is None else scatter(x, u.indices, rows)
+            for x, rows in zip((p, rest), new, strict=True)
+        )
+
+    def _rounded(
+        self, place: Place, x: chex.Array, p: Any, rest: Any, rows: chex.Array | None = None
+    ) -> tuple[chex.Array, chex.Array | None]:
+        """A float32 array, or some rows of it, in the bits that there are."""
+        x = x.astype(jnp.float32)
+        if rest is not None:
+            return split(x, rest)
+        return round_at_random(x, random_bits(key_of(self.seed, place, p), x.shape, rows)), None
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        inner, inner_state = self._updates(updates, state, params, extra)
+        new, rest = self._written(inner, state, params)
+
+        def difference(old: Any, after: Any, u: Any) -> Any:
+            if not (_is_narrow(old) and numerics.is_inexact(u)):
+                return u
+            return numerics.widen(after) - numerics.widen(jnp.asarray(old))
+
+        differences = jax.tree.map(difference, params, new, inner, is_leaf=tree.is_leaf)
+        return differences, self._after(state, rest, inner_state)
+
+    def step(
+        self, grads: Updates, state: State, params: Params, **extra: Any
+    ) -> tuple[Params, State]:
+        updates, inner_state = self._updates(grads, state, params, extra)
+        new, rest = self._written(updates, state, params)
+        return new, self._after(state, rest, inner_state)
+
+    def _after(self, state: Any, rest: Any, inner: State) -> State:
+        return Bfloat16ParamsState(numerics.safe_increment(state.count), rest, inner)
+
+
+def _is_narrow(p: Any) -> bool:
+    return numerics.is_inexact(p) and jax.dtypes.result_type(p) == jnp.bfloat16
+
+
+def _check_rest(owner: str, params: Params, rest: Any, kept: _Rest | None = None) -> None:
+    """Raises unless `rest` fits the parameters, with the bits that are kept of them."""
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32), rest)
+    tree.check_read(owner, params, "`rest` of the state", shapes)
+    if kept is None:
+        return
+    for (path, p), x in zip(tree.flatten_with_paths(params), tree.flatten(rest)[0], strict=True):
+        wanted, given = kept.dtype(p, "signed"), getattr(x, "dtype", None)
+        if wanted != given:
+            raise TypeError(
+                f"{owner}: `rest` of the state must be {wanted} at {path}, got {given}; was it "
+                "made with other `extra_bits`, or for parameters of another dtype?"
+            )
+
+
+def _wide(params: Params, rest: Any) -> Params:
+    """bfloat16 parameters in float32, with what they do not hold; also of shapes alone."""
+
+    def widen(p: Any, rest: Any = None) -> Any:
+        if not _is_narrow(p):
+            return p
+        if isinstance(p, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(p.shape, jnp.float32)
+        return join(p, rest)
+
+    more = () if rest is None else (rest,)
+    wide: Params = jax.tree.map(widen, params, *more, is_leaf=tree.is_leaf)
+    return wide
+
+
+bfloat16_params = Bfloat16Params
