@@ -31,6 +31,10 @@ class Format:
         """The dtype of what is stored beside `parameter`; real for a `magnitude`."""
         raise NotImplementedError(type(self).__name__)
 
+    def shape(self, parameter: chex.Array, kind: Kind) -> tuple[int, ...]:
+        """The shape of what is stored, by default the parameter's."""
+        return np.shape(parameter)
+
     def load(self, stored: chex.Array) -> chex.Array:
         """The numbers, in at least float32."""
         raise NotImplementedError(type(self).__name__)
@@ -74,8 +78,9 @@ class Plain(Format):
 class Joint(Plain):
     """A format that keeps all slots of a parameter in the words of the signed one.
 
-    `dtype` is an integer one there and None for the magnitudes, which have no array.  The rule gets
-    the words, and None, and returns them; where `dtype` says so it gets floats as ever.
+    `dtype` is an integer one there.  For the magnitudes it is None, and they have no array, or an
+    integer one, of what several words share.  The rule gets the words and the rest and returns
+    them; where `dtype` says so it gets floats as ever.
     """
 
 

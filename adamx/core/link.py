@@ -306,18 +306,19 @@ def check_slot(owner: str, slot: Slot, field: Any, updates: Updates) -> None:
 
 
 def _apart(slot: Slot, updates: Updates, field: Any) -> tuple[Updates, Any]:
-    """Updates without those whose magnitude is in words beside it, and words as numbers."""
+    """Updates and magnitudes where these have numbers, and words as numbers."""
     leaves, structure = tree.flatten(field)
-    words = [x is not None and not numerics.is_inexact(x) for x in leaves]
-    numbers = [
-        jax.ShapeDtypeStruct(x.shape, jnp.float32) if is_word else x
-        for x, is_word in zip(leaves, words, strict=True)
-    ]
     others, wanted = tree.flatten(updates)
-    if structure == wanted and slot.kind == "magnitude":
-        kept = [None if x is None else u for u, x in zip(others, leaves, strict=True)]
-        updates = wanted.unflatten(kept)
-    return updates, structure.unflatten(numbers)
+    is_number = [x is None or numerics.is_inexact(x) for x in leaves]
+    if slot.kind == "signed":
+        pairs = zip(leaves, is_number, strict=True)
+        leaves = [x if own else jax.ShapeDtypeStruct(x.shape, jnp.float32) for x, own in pairs]
+    else:
+        leaves = [x if own else None for x, own in zip(leaves, is_number, strict=True)]
+        if structure == wanted:
+            kept = [None if x is None else u for u, x in zip(others, leaves, strict=True)]
+            updates = wanted.unflatten(kept)
+    return updates, structure.unflatten(leaves)
 
 
 def in_precision(scalars: Any, precision: np.dtype) -> Any:

@@ -33,6 +33,7 @@ class Slot(NamedTuple):
         dtype = self.format.dtype(p, self.kind)
         if dtype is None:
             return None
+        shape = self.format.shape(p, self.kind) if shape is None else shape
         if self.start == "parameter":
             # A copy: a state must not share the buffers of parameters that get donated.
             return jnp.array(p, dtype, copy=True)

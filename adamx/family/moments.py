@@ -14,7 +14,7 @@ from adamx.core.link import Link
 from adamx.core.slot import Slot
 from adamx.core.transformation import Updates
 from adamx.family.formula import adam_direction, adam_moments
-from adamx.family.words import WordScalars, step_words
+from adamx.family.words import WordScalars, other_format, step_words
 from adamx.formats.named import StateFormat, check_state_format_fits
 
 Square: TypeAlias = Callable[[chex.Array], chex.Array]
@@ -75,14 +75,11 @@ class Core(Link, abstract=True):
         return adam_direction(s, mu, g, s.nu_scale * nu)
 
     def rule(self, s: Any, u: chex.Array, p: None, *slots: Any) -> tuple[chex.Array, ...]:
-        if isinstance(s, WordScalars) != any(x is None for x in slots):
-            raise TypeError(
-                f"{self.public_name}: words of the format `pair` are in `mu`, with None in `nu`, "
-                "and floats are in both; was the state made with another `state_format`?"
-            )
         if isinstance(s, WordScalars):
-            words: tuple[chex.Array, ...] = step_words(self, s, u, slots[0])
+            words: tuple[chex.Array, ...] = step_words(self, s, u, *slots)
             return words
+        if any(x is None for x in slots):
+            raise other_format(self.public_name)
         moments = self.remember(s, u, numerics.squared_magnitude, *slots)
         return (self.direction(s, u, *moments), *moments)
 

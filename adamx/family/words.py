@@ -9,13 +9,23 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from adamx.core import hyperparameter, numerics, tree
 from adamx.core.format import Place
 from adamx.core.link import PerLeaf, View, in_precision
 from adamx.formats.bits import key_of, random_bits
-from adamx.formats.pair import Denominator, PairFormat, decode, encode
+from adamx.formats.pair import (
+    BLOCK,
+    Denominator,
+    PairFormat,
+    block_base,
+    block_max,
+    decode,
+    encode,
+    largest_v,
+)
 
 
 class WordScalars(NamedTuple):
@@ -24,6 +34,7 @@ class WordScalars(NamedTuple):
     core: Any  # of the core itself
     before: Denominator  # of the step that stored the words
     now: Denominator
+    block: int | None  # elements that share a base, None where all do
     key: chex.Array  # uint32[], of the random bits
 
 
@@ -39,9 +50,8 @@ def with_words(core: Any, s: Any, view: View, state: Any) -> Any:
     def own(path: str, stored: Any) -> Any:
         if getattr(stored, "dtype", None) != jnp.uint16:
             return s
-        return WordScalars(
-            s, before, now, key_of(pair.seed, Place(state.count, f"mu{path}"), stored)
-        )
+        key = key_of(pair.seed, Place(state.count, f"mu{path}"), stored)
+        return WordScalars(s, before, now, pair.block_of(stored), key)
 
     # A state of another structure is refused where the leaves are gone through.
     return PerLeaf([*map(own, paths, tree.flatten(state.mu)[0])])
@@ -58,10 +68,54 @@ def _denominator(core: Any, count: chex.Array) -> Denominator:
     return Denominator(eps, eps_root)
 
 
-def step_words(core: Any, s: WordScalars, g: chex.Array, word: chex.Array) -> Any:
-    """The direction after a gradient, the new words, and None."""
+def other_format(owner: str) -> TypeError:
+    """The error for moments that are neither words nor floats."""
+    return TypeError(
+        f"{owner}: words of the format `pair` are in `mu`, with None or the bases of blocks in "
+        "`nu`, and floats are in both; was the state made with another `state_format`?"
+    )
+
+
+def step_words(core: Any, s: WordScalars, g: chex.Array, word: chex.Array, base: Any) -> Any:
+    """The direction after a gradient, the new words, and the new bases or None."""
+    blocks = None if s.block is None else (*word.shape[:-1], word.shape[-1] // s.block)
+    if getattr(base, "shape", None) != blocks or numerics.is_inexact(base):
+        raise other_format(core.public_name)
     s = in_precision(s, jnp.dtype(jnp.float32))
     g = g.astype(jnp.float32)
-    m, v = core.remember(s.core, g, numerics.squared_magnitude, *decode(word, s.before))
-    word = encode(m, v, s.now, random_bits(s.key, g.shape))
-    return core.direction(s.core, g, *decode(word, s.now)), word, None
+    if blocks is None:
+        u, word = _step(core, s, g, word)
+        return u, word, None
+    base = base.astype(jnp.int32)
+    apart = (*blocks, s.block)
+    new = block_base(_bound(core, s, g, word, base))
+    # In the shape of the leaf: words in another one would be read before they are stored.
+    old, own = (jnp.broadcast_to(x[..., None], apart).reshape(word.shape) for x in (base, new))
+    u, word = _step(core, s, g, word, ((BLOCK, old), (BLOCK, own)))
+    return u, word, new
+
+
+def _bound(
+    core: Any, s: WordScalars, g: chex.Array, word: chex.Array, base: chex.Array
+) -> chex.Array:
+    """What no v of a block exceeds after this gradient, those that are no numbers apart."""
+    assert s.block is not None
+    v = largest_v(block_max(word.astype(jnp.int32), s.block), base)
+    size = jax.lax.bitcast_convert_type(jnp.abs(g), jnp.int32)
+    largest = block_max(jnp.where(jnp.isfinite(g), size, 0), s.block)
+    largest = jax.lax.bitcast_convert_type(largest, jnp.float32)
+    _, bound = core.remember(s.core, largest, numerics.squared_magnitude, jnp.zeros_like(v), v)
+    return bound
+
+
+def _step(
+    core: Any,
+    s: WordScalars,
+    g: chex.Array,
+    word: chex.Array,
+    codes: tuple[tuple[Any, ...], tuple[Any, ...]] = ((), ()),
+) -> tuple[chex.Array, chex.Array]:
+    before, now = codes
+    m, v = core.remember(s.core, g, numerics.squared_magnitude, *decode(word, s.before, *before))
+    word = encode(m, v, s.now, random_bits(s.key, g.shape), *now)
+    return core.direction(s.core, g, *decode(word, s.now, *now)), word

@@ -12,12 +12,20 @@ k by the place of |r| between two neighbours.  m is divided by D of the *stored*
 lost of v does not change m.  Where v is smaller or larger than 127 octaves hold, the nearest one
 is stored; m then meets the bound, and a direction never exceeds it.
 
-There are no blocks, scales or tables: every element stands for itself, so a shard, a row or a
-transposed layout hold the same words.
+Without blocks there are no scales or tables: every element stands for itself, so a shard, a row or
+a transposed layout hold the same words.  With a base for every block of elements, next to each
+other in the last axis, the exponent of v takes 5 bits instead of 7:
+
+    word = 256 c + 128 [m < 0] + k          c: 3 bits of the mantissa, 32 octaves below the base
+                                            k = 0..127: |r| = 8 (k / 127)**2; 128 is NaN
+
+The base of a block is chosen before its moments are known, from a bound of v that is made of the
+largest old v and the largest gradient: the largest new v itself would be read twice, and kept.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import chex
@@ -33,13 +41,41 @@ from adamx.core.value import Value
 from adamx.formats.bfloat16 import check_seed
 
 LARGEST_DIRECTION = 8.0  # Cauchy-Schwarz: 7.27 at b1 = 0.9, b2 = 0.999
-_LEVELS = 63
-_TOP = 511
-_DROPPED = 21  # bits of a float32 that c does not keep
-_BASE = ((127 - 84) << 2) - 1  # c = 1 is 2**-84: sqrt(v) from 2.3e-13 to 3.8e6
-_NAN = 64
 # What a vanishing denominator is raised to, so that 0 / 0 is 0.
 _TINY = np.float32(2.0**-126)
+
+
+class Layout(NamedTuple):
+    """What the bits of a word mean, given a base."""
+
+    mantissa: int  # bits of v
+    levels: int  # of |r|, zero not counted; a power of 2 less 1
+
+    @property
+    def dropped(self) -> int:
+        """The bits of a float32 that c does not keep."""
+        return 23 - self.mantissa
+
+    @property
+    def sign(self) -> int:
+        """The bit of m < 0; alone it is NaN."""
+        return self.levels + 1
+
+    @property
+    def shift(self) -> int:
+        """The place of c in the word."""
+        return self.sign.bit_length()
+
+    @property
+    def top(self) -> int:
+        """The largest c."""
+        return (1 << (16 - self.shift)) - 1
+
+
+FIXED = Layout(mantissa=2, levels=63)
+BLOCK = Layout(mantissa=3, levels=127)
+# c = 1 is 2**-84: sqrt(v) from 2.3e-13 to 3.8e6.
+_FIXED_BASE = np.int32(((127 - 84) << 2) - 1)
 
 
 class Denominator(NamedTuple):
@@ -53,48 +89,90 @@ class Denominator(NamedTuple):
         return jnp.sqrt(inside) + self.eps
 
 
-def _v_of(c: chex.Array) -> chex.Array:
-    v = jax.lax.bitcast_convert_type((c + np.uint32(_BASE)) << _DROPPED, jnp.float32)
+def _v_of(c: chex.Array, layout: Layout, base: Any) -> chex.Array:
+    v = jax.lax.bitcast_convert_type((c + base) << layout.dropped, jnp.float32)
     return jnp.where(c > 0, v, 0.0)
 
 
-def decode(word: chex.Array, denominator: Denominator) -> tuple[chex.Array, chex.Array]:
+def block_base(bound: chex.Array) -> chex.Array:
+    """int32, the base of a block whose v are at most `bound`, also after rounding up."""
+    largest = jax.lax.bitcast_convert_type(bound, jnp.int32) >> BLOCK.dropped
+    return jnp.maximum(largest + 1 - BLOCK.top, 0)
+
+
+def block_max(x: chex.Array, block: int) -> chex.Array:
+    """The largest of every block of integers.
+
+    In pieces: longer maxima, and those of floats, are operations of XLA:CPU's that read an array,
+    which would have to be made.  Floats of one sign are in the order of their bits.
+    """
+    shape = (*x.shape[:-1], x.shape[-1] // block)
+    piece = math.gcd(block, 32)
+    return x.reshape(*shape, block // piece, piece).max(axis=-1).max(axis=-1)
+
+
+def largest_v(words: chex.Array, base: chex.Array) -> chex.Array:
+    """The v of the largest words of blocks."""
+    return _v_of(words >> BLOCK.shift, BLOCK, base)
+
+
+def decode(
+    word: chex.Array, denominator: Denominator, layout: Layout = FIXED, base: Any = _FIXED_BASE
+) -> tuple[chex.Array, chex.Array]:
     """m and v in float32, with D of the step that stored them."""
-    bits = word.astype(jnp.uint32)
-    v = _v_of(bits >> 7)
-    k = (bits & _LEVELS).astype(jnp.float32)
-    size = k * k * np.float32(LARGEST_DIRECTION / _LEVELS**2)
-    r = jnp.where((bits & _NAN) != 0, -size, size)
-    r = jnp.where((bits & 127) == _NAN, jnp.nan, r)
+    bits = word.astype(jnp.int32)
+    v = _v_of(bits >> layout.shift, layout, base)
+    k = (bits & layout.levels).astype(jnp.float32)
+    size = k * k * np.float32(LARGEST_DIRECTION / layout.levels**2)
+    r = jnp.where((bits & layout.sign) != 0, -size, size)
+    r = jnp.where((bits & (2 * layout.sign - 1)) == layout.sign, jnp.nan, r)
     return r * denominator(v), v
 
 
-def encode(m: chex.Array, v: chex.Array, denominator: Denominator, bits: chex.Array) -> chex.Array:
+def encode(
+    m: chex.Array,
+    v: chex.Array,
+    denominator: Denominator,
+    bits: chex.Array,
+    layout: Layout = FIXED,
+    base: Any = _FIXED_BASE,
+) -> chex.Array:
     """The words of float32 moments; `bits` are uint32, uniform: 20 for v, 12 for m.
 
     A moment that is not a number, and an infinite m, become NaN.
     """
+    levels = layout.levels
     exact = jax.lax.bitcast_convert_type(v, jnp.uint32)
-    c = ((exact + ((bits >> 12) << 1)) >> _DROPPED).astype(jnp.int32) - _BASE
-    c = jnp.where(v > 0, jnp.clip(c, 1, _TOP), 0).astype(jnp.uint32)
-    ratio = jnp.abs(m) / jnp.maximum(denominator(_v_of(c)), _TINY)
-    square = jnp.minimum(ratio * np.float32(_LEVELS**2 / LARGEST_DIRECTION), np.float32(_LEVELS**2))
+    below = (bits >> 12) << (layout.dropped - 20)
+    c = ((exact + below) >> layout.dropped).astype(jnp.int32) - base
+    c = jnp.where(v > 0, jnp.clip(c, 1, layout.top), 0)
+    ratio = jnp.abs(m) / jnp.maximum(denominator(_v_of(c, layout, base)), _TINY)
+    square = jnp.minimum(ratio * np.float32(levels**2 / LARGEST_DIRECTION), np.float32(levels**2))
     k = jnp.floor(jnp.sqrt(square))
     # Between k**2 and (k + 1)**2: up as often as makes the mean exact.
     threshold = ((bits & 0xFFF).astype(jnp.float32) + 0.5) * np.float32(1 / 4096)
     k = (k + (threshold * (2.0 * k + 1.0) < square - k * k)).astype(jnp.uint32)
     # The sign of m, not of the ratio, which would have a second reader and be kept as an array.
-    code = k + jnp.where((m < 0) & (k > 0), np.uint32(_NAN), np.uint32(0))
-    code = jnp.where(jnp.isfinite(m) & ~jnp.isnan(v), code, np.uint32(_NAN))
+    code = k + jnp.where((m < 0) & (k > 0), np.uint32(layout.sign), np.uint32(0))
+    code = jnp.where(jnp.isfinite(m) & ~jnp.isnan(v), code, np.uint32(layout.sign))
     # The sum of two words comes last: a conversion in its place would be repeated where the
     # words are read, and everything before it.
-    return (c << 7).astype(jnp.uint16) + code.astype(jnp.uint16)
+    return (c << layout.shift).astype(jnp.uint16) + code.astype(jnp.uint16)
 
 
 def _check_size(where: Where, value: Any) -> int:
     if isinstance(value, (jax.Array, np.ndarray)):
         raise where.error(TypeError, "a whole number", value)
     size: int = fields.check_count(where, value, 0)
+    return size
+
+
+def _check_block(where: Where, value: Any) -> int | None:
+    if value is None:
+        return None
+    size = _check_size(where, value)
+    if size < 2:
+        raise where.error(ValueError, "at least 2, or None", value)
     return size
 
 
@@ -113,7 +191,15 @@ class PairFormat(Joint, Value):
     numbers they were made with: `b1` and `b2` may change from step to step; when `eps` is set to
     another value, m is off by the ratio of the two where v is small.
 
+    With `block`, the exponents of v count from a base that so many elements next to each other
+    share: 8 bits each for v and m, twice as exact.  `nu` then holds the bases, int16, in the shape
+    of the parameter with the last axis divided by `block`.  A v below 1/2**32 of the largest in
+    its block is stored as that, so that its steps become smaller.  The step reads the gradient and
+    the words twice.  Leaves whose last axis is no multiple of
+    `block` are stored without; a device must hold whole blocks.
+
     Args:
+      block: elements that share a base; None for one that all elements share.
       min_size: leaves with fewer elements keep both moments in float32.
       seed: a whole number, at least 0.
 
@@ -131,6 +217,7 @@ class PairFormat(Joint, Value):
       ('uint16', None, 'float32')
     """
 
+    block: int | None = fields.static(_check_block, default=None)
     min_size: int = fields.static(_check_size, default=4096)
     seed: int = fields.static(check_seed, default=0)
 
@@ -139,7 +226,21 @@ class PairFormat(Joint, Value):
         if own != np.float32 or int(np.prod(np.shape(parameter))) < self.min_size:
             wide: np.dtype = numerics.magnitude_dtype(parameter, None)
             return wide if kind == "magnitude" else own
-        return np.dtype(np.uint16) if kind == "signed" else None
+        if kind == "signed":
+            return np.dtype(np.uint16)
+        return None if self.block_of(parameter) is None else np.dtype(np.int16)
+
+    def shape(self, parameter: chex.Array, kind: Kind) -> tuple[int, ...]:
+        shape: tuple[int, ...] = np.shape(parameter)
+        if self.dtype(parameter, kind) != np.int16:
+            return shape
+        assert self.block is not None
+        return (*shape[:-1], shape[-1] // self.block)
+
+    def block_of(self, words: chex.Array) -> int | None:
+        """How many of these words share a base; None if all do."""
+        shape = np.shape(words)
+        return self.block if self.block and shape and shape[-1] % self.block == 0 else None
 
 
 pair_format = PairFormat

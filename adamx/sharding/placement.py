@@ -21,7 +21,12 @@ class Place(NamedTuple):
     path: tuple[Any, ...]  # keys from the root of the state
     leaf: jax.ShapeDtypeStruct
     sharding: Sharding
-    like_parameter: bool  # False for a count, a key and the like
+    number: int  # of the parameter that it lies like; `NOBODY` for a count, a key and the like
+
+    @property
+    def like_parameter(self) -> bool:
+        """Whether it lies as its parameter does."""
+        return self.number != NOBODY
 
     @property
     def name(self) -> str:
@@ -34,15 +39,19 @@ def _specification(
 ) -> tuple[Any, ...] | None:
     """The part of a parameter's specification that fits a leaf of the state, None if none does.
 
-    Dimensions must be those of the parameter, from the first; one may be reduced to 1, and the last
-    ones may be missing, as in a moment with one number per row.
+    Dimensions must be those of the parameter, from the first; one may be reduced to 1, the last
+    ones may be missing, as in a moment with one number per row, and the last may be one per block.
     """
     if len(shape) > len(parameter):
         return None
-    if any(n not in (1, whole) for n, whole in zip(shape, parameter, strict=False)):
+    fits = [n in (1, whole) for n, whole in zip(shape, parameter, strict=False)]
+    if fits and len(shape) == len(parameter):
+        fits[-1] = shape[-1] != 0 and parameter[-1] % shape[-1] == 0
+    if not all(fits):
         return None
     return tuple(
-        axes if n == whole else None for n, whole, axes in zip(shape, parameter, spec, strict=False)
+        None if n == 1 != whole else axes
+        for n, whole, axes in zip(shape, parameter, spec, strict=False)
     )
 
 
@@ -98,18 +107,20 @@ def places(owner: str, tx: GradientTransformation, params: Params) -> tuple[list
 
     def place(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct, number: int) -> Place:
         if number == NOBODY or not leaf.shape:
-            return Place(path, leaf, replicated, False)
+            return Place(path, leaf, replicated, NOBODY)
         parameter = parameters[number]
         if leaf.shape == parameter.shape:
-            return Place(path, leaf, parameter.sharding, True)
+            return Place(path, leaf, parameter.sharding, number)
         spec = _specification(
             leaf.shape, parameter.shape, entries(parameter.sharding, parameter.ndim)
         )
         if spec is None or mesh is None:
-            return Place(path, leaf, replicated, False)
+            return Place(path, leaf, replicated, NOBODY)
         kind = parameter.sharding.memory_kind
         beside = NamedSharding(mesh, PartitionSpec(*spec), memory_kind=kind)
-        return Place(path, leaf, beside, True)
+        found = Place(path, leaf, beside, number)
+        check_even(owner, f"{found.name} of the state", leaf.shape, beside)
+        return found
 
     abstract = jax.eval_shape(tx.init, params)
     leaves, structure = jax.tree_util.tree_flatten_with_path(abstract)

@@ -12,10 +12,11 @@ from adamx.sharding.meshes import axes_of, described, entries
 from adamx.sharding.placement import Place, places
 
 
-def _cut(place: Place, axis: str) -> NamedSharding | None:
+def _cut(place: Place, axis: str, beside: list[Place]) -> NamedSharding | None:
     """The leaf's sharding with one more dimension cut, the largest that can be; None if none can.
 
-    A dimension that is cut already stays as it is.
+    A dimension that is cut already stays as it is.  All that is `beside` the same parameter is cut
+    in the same one, so that a number per block is where its block is.
     """
     sharding = place.sharding
     if not (isinstance(sharding, NamedSharding) and place.like_parameter):
@@ -23,11 +24,12 @@ def _cut(place: Place, axis: str) -> NamedSharding | None:
     spec = entries(sharding, place.leaf.ndim)
     if any(axis in axes_of(entry) for entry in spec):
         return None
-    free = [
-        (size, -dimension)
-        for dimension, (size, entry) in enumerate(zip(place.leaf.shape, spec, strict=True))
-        if entry is None and size and size % sharding.mesh.shape[axis] == 0
-    ]
+    free = []
+    for dimension, (own, entry) in enumerate(zip(place.leaf.shape, spec, strict=True)):
+        sizes = [p.leaf.shape[dimension] for p in beside if dimension < p.leaf.ndim]
+        even = all(size % sharding.mesh.shape[axis] == 0 for size in sizes if size != 1)
+        if entry is None and own > 1 and even:
+            free.append((max(sizes), -dimension))
     if not free:
         return None
     dimension = -max(free)[1]
@@ -90,7 +92,10 @@ def zero1_sharding(tx: GradientTransformation, params: Params, axis: str) -> Any
             )
         if mesh.shape[axis] == 1:
             raise ValueError(f"{owner}: axis {axis!r} has size 1, so it would change nothing")
-    cuts = [_cut(place, axis) for place in found]
+    beside: dict[int, list[Place]] = {}
+    for place in found:
+        beside.setdefault(place.number, []).append(place)
+    cuts = [_cut(place, axis, beside[place.number]) for place in found]
     if not any(cuts):
         raise ValueError(f"{owner}: it would change nothing: {_why(found, axis)}")
     return structure.unflatten(

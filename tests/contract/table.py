@@ -120,6 +120,11 @@ CASES = (
         smooth=False,
     ),
     Case(
+        "adam-pair_blocks",
+        lambda: adamx.adam(LR, eps_root=1e-6, state_format=adamx.pair_format(3, 0)),
+        smooth=False,
+    ),
+    Case(
         "adamw",
         lambda: adamx.adamw(FALL, weight_decay=RISE, mask=MASK),
         needs_params=True,
