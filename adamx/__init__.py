@@ -14,6 +14,7 @@ from adamx.core.hyperparameter import Schedule
 from adamx.core.link import Link, PerLeaf, ScaleByScheduleState, View
 from adamx.core.norms import global_norm
 from adamx.core.observer import Observer
+from adamx.core.paths import leaf_paths, mask_by_path
 from adamx.core.readings import read_callables
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
@@ -108,7 +109,6 @@ from adamx.transforms.noise import AddNoiseState, add_noise
 from adamx.transforms.nonfinite import ZeroNansState, zero_nans
 from adamx.transforms.norm_statistics import NormStatistics
 from adamx.transforms.path_scaling import scale_by_path
-from adamx.transforms.paths import leaf_paths, mask_by_path
 from adamx.transforms.scaling import (
     scale,
     scale_by_learning_rate,

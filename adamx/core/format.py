@@ -8,6 +8,7 @@ nothing of it.
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Literal, NamedTuple, TypeAlias
 
 import chex
@@ -109,3 +110,14 @@ class LikeParameter(Float):
 
     def dtype(self, parameter: chex.Array, kind: Kind) -> np.dtype:
         return np.dtype(jax.dtypes.result_type(parameter))
+
+
+@dataclasses.dataclass(frozen=True)
+class ByPath(Joint):
+    """The format of the first pattern that is found in the path of a leaf; `Float` without one."""
+
+    rules: tuple[tuple[str, Format], ...]
+
+    def at(self, path: str) -> Format:
+        found = (form for pattern, form in self.rules if re.search(pattern, path))
+        return next(found, Float())

@@ -245,17 +245,19 @@ def each_leaf(
     parameters = [None] * len(leaves) if params is None else tree.flatten(params)[0]
     scalars = s.leaves if isinstance(s, PerLeaf) else [s] * len(leaves)
     columns = [tree.flatten(field)[0] for field in fields]
-    paths = _paths(owner, slots, updates, count)
+    by_leaf = [*zip(*(slot.by_leaf(updates) for slot in slots), strict=True)] or [()] * len(leaves)
+    paths = _paths(owner, by_leaf, updates, count)
     casts: dict[Any, Any] = {}
     rows = []
-    for u, p, own, path, *old in zip(leaves, parameters, scalars, paths, *columns, strict=True):
+    together = zip(leaves, parameters, scalars, paths, by_leaf, *columns, strict=True)
+    for u, p, own, path, forms, *old in together:
         if not numerics.is_inexact(u) or (own is None and isinstance(s, PerLeaf)):
             rows.append((u, *old))
             continue
         u = tree.dense(u) if dense else u
         p = None if p is None else numerics.widen(jnp.asarray(p))
         wide = [
-            None if x is None else slot.format.load(x) for slot, x in zip(slots, old, strict=True)
+            None if x is None else slot.format.load(x) for slot, x in zip(forms, old, strict=True)
         ]
         values = u.values if isinstance(u, SparseRows) else u
         arrays = [x for x in (values, p, *wide) if x is not None]
@@ -264,7 +266,7 @@ def each_leaf(
             casts[key] = in_precision(own, key[1])
         result = rule(casts[key], values, p, *wide)
         values, *new = result if slots else (result,)
-        new = [_stored(*one, count, path) for one in zip(slots, new, old, strict=True)]
+        new = [_stored(*one, count, path) for one in zip(forms, new, old, strict=True)]
         rows.append((u.replace(values=values) if isinstance(u, SparseRows) else values, *new))
     outputs = zip(*rows, strict=True) if rows else [()] * (1 + len(slots))
     updates, *stored = map(structure.unflatten, outputs)
@@ -272,10 +274,10 @@ def each_leaf(
 
 
 def _paths(
-    owner: str, slots: Sequence[Slot], updates: Updates, count: chex.Array | None
+    owner: str, slots: Sequence[Sequence[Slot]], updates: Updates, count: chex.Array | None
 ) -> list[str]:
     """The paths of the leaves, which only random numbers ask for."""
-    random = [slot.name for slot in slots if isinstance(slot.format, Stochastic)]
+    random = [slot.name for own in slots for slot in own if isinstance(slot.format, Stochastic)]
     if not random:
         return [""] * len(tree.flatten(updates)[0])
     if count is None:

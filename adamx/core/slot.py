@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import chex
-import jax
 import jax.numpy as jnp
 
 from adamx.core import numerics, tree
-from adamx.core.format import Float, Format, Kind
+from adamx.core.format import ByPath, Float, Format, Kind
 from adamx.core.hyperparameter import Number, is_exactly_zero, scalar
+from adamx.core.paths import leaf_paths
 
 
 class Slot(NamedTuple):
@@ -44,10 +44,18 @@ class Slot(NamedTuple):
     def init(self, params: chex.ArrayTree, selected: Any = None) -> Any:
         """The field before the first step; `selected`, one boolean per leaf, leaves some out."""
 
-        def array(p: Any, wanted: bool = True) -> chex.Array | None:
-            if not (wanted and numerics.is_inexact(p)):
-                return None
-            return self.init_leaf(p)
+        leaves, structure = tree.flatten(params)
+        wanted = [True] * len(leaves) if selected is None else tree.flatten(selected)[0]
+        slots = zip(leaves, wanted, self.by_leaf(params), strict=True)
+        return structure.unflatten(
+            [
+                slot.init_leaf(p) if use and numerics.is_inexact(p) else None
+                for p, use, slot in slots
+            ]
+        )
 
-        rest = () if selected is None else (selected,)
-        return jax.tree.map(array, params, *rest, is_leaf=tree.is_leaf)
+    def by_leaf(self, leaves: chex.ArrayTree) -> list[Slot]:
+        """The slot of every leaf, each with its own format."""
+        if not isinstance(self.format, ByPath):
+            return [self] * len(tree.flatten(leaves)[0])
+        return [self._replace(format=self.format.at(path)) for path in leaf_paths(leaves)]

@@ -40,7 +40,8 @@ class ScaleByAdam(Core):
       nu_dtype: dtype in which v is stored; by default the parameter's, at least float32.
       eps_hat: epsilon beside the uncorrected root instead of the corrected one.
       state_format: how both moments are stored instead: `"bfloat16"`, see `bfloat16_format`, or
-        `"pair"`, see `pair_format`.
+        `"pair"`, see `pair_format`; or a dict from patterns to these and `"float32"`, of which the
+        first that is found in the path of a leaf counts.
 
     Returns:
       A transformation with state `ScaleByAdamState(count, mu, nu)`.  It computes in at least

@@ -12,10 +12,10 @@ from adamx.core.format import Float, Format
 from adamx.core.hyperparameter import Number
 from adamx.core.link import Link
 from adamx.core.slot import Slot
-from adamx.core.transformation import Updates
+from adamx.core.transformation import Params, State, Updates
 from adamx.family.formula import adam_direction, adam_moments
 from adamx.family.words import WordScalars, other_format, step_words
-from adamx.formats.named import StateFormat, check_state_format_fits
+from adamx.formats.named import StateFormat, as_format, check_paths, check_state_format_fits
 
 Square: TypeAlias = Callable[[chex.Array], chex.Array]
 
@@ -62,6 +62,10 @@ class Core(Link, abstract=True):
     def slots(self) -> tuple[Slot, ...]:
         return first_moment(self), second_moment(self)
 
+    def init(self, params: Params) -> State:
+        check_paths(self.public_name, self.state_format, params)
+        return super().init(params)
+
     def remember(self, s: Any, g: chex.Array, square: Square, *moments: Any) -> tuple[Any, ...]:
         """The moments after a gradient; by default Adam's.
 
@@ -95,5 +99,5 @@ def second_moment(core: Any, name: str = "nu", start: Number = 0.0) -> Slot:
 
 
 def _format(core: Any, dtype: Any) -> Format:
-    chosen: Format | None = core.state_format
+    chosen = as_format(core.state_format)
     return Float(dtype) if chosen is None else chosen

@@ -13,9 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import hyperparameter, numerics, tree
-from adamx.core.format import Place
+from adamx.core.format import Joint, Place
 from adamx.core.link import PerLeaf, View, in_precision
+from adamx.core.slot import Slot
 from adamx.formats.bits import key_of, random_bits
+from adamx.formats.named import as_format
 from adamx.formats.pair import (
     BLOCK,
     Denominator,
@@ -40,21 +42,23 @@ class WordScalars(NamedTuple):
 
 def with_words(core: Any, s: Any, view: View, state: Any) -> Any:
     """The numbers of a step, for every leaf as it is stored; `s` are those of the core."""
-    pair = core.state_format
-    if not isinstance(pair, PairFormat):
+    form = as_format(core.state_format)
+    if not isinstance(form, Joint):
         return s
     before = _denominator(core, jnp.maximum(state.count, 1))
     now = _denominator(core, numerics.safe_increment(state.count))
     paths = [path for path, _ in tree.flatten_with_paths(view.updates)]
+    slots = Slot("mu", format=form).by_leaf(view.updates)
 
-    def own(path: str, stored: Any) -> Any:
-        if getattr(stored, "dtype", None) != jnp.uint16:
+    def own(path: str, slot: Slot, stored: Any) -> Any:
+        pair = slot.format
+        if not isinstance(pair, PairFormat) or getattr(stored, "dtype", None) != jnp.uint16:
             return s
         key = key_of(pair.seed, Place(state.count, f"mu{path}"), stored)
         return WordScalars(s, before, now, pair.block_of(stored), key)
 
     # A state of another structure is refused where the leaves are gone through.
-    return PerLeaf([*map(own, paths, tree.flatten(state.mu)[0])])
+    return PerLeaf([*map(own, paths, slots, tree.flatten(state.mu)[0])])
 
 
 def _denominator(core: Any, count: chex.Array) -> Denominator:

@@ -1,32 +1,64 @@
-"""The argument `state_format`: a format of the moments, or its name."""
+"""The argument `state_format`: a format of the moments, its name, or one for each pattern."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from adamx.core.fields import Where
-from adamx.core.format import Format
+from adamx.core.format import ByPath, Float, Format
+from adamx.core.paths import check_patterns, leaf_paths, match_paths
 from adamx.core.value import Value
 from adamx.formats.bfloat16 import Bfloat16Format
 from adamx.formats.pair import PairFormat
 
-StateFormat: TypeAlias = str | Format | None
+StateFormat: TypeAlias = str | Format | Mapping[str, Any] | tuple[Any, ...] | None
 
-_NAMED: dict[str, type[Any]] = {"bfloat16": Bfloat16Format, "pair": PairFormat}
-_KINDS = tuple(_NAMED.values())
+_NAMED: dict[str, Any] = {
+    "bfloat16": Bfloat16Format,
+    "float32": lambda: None,
+    "pair": PairFormat,
+}
+_KINDS = (Bfloat16Format, PairFormat)
 
 
 def check_state_format(where: Where, value: Any) -> Any:
-    """A format of moments, also by its name; None for floats rounded to nearest."""
-    if isinstance(value, str):
-        if value not in _NAMED:
-            known = ", ".join(map(repr, _NAMED))
-            raise where.error(ValueError, f"one of {known}, or a format", value)
+    """A format of moments, also by its name; None for floats rounded to nearest.
+
+    Of several the rules `(pattern, format)`.
+    """
+    if isinstance(value, (Mapping, tuple, list)):
+        rules = [*(value.items() if isinstance(value, Mapping) else value)]
+        if not all(isinstance(rule, (tuple, list)) and len(rule) == 2 for rule in rules):
+            raise where.error(TypeError, "a format, or a dict from patterns to formats", value)
+        patterns = check_patterns(where, [pattern for pattern, _ in rules])
+        return tuple(zip(patterns, (_check_one(where, one) for _, one in rules), strict=True))
+    return _check_one(where, value)
+
+
+def _check_one(where: Where, value: Any) -> Any:
+    if isinstance(value, str) and value in _NAMED:
         return _NAMED[value]()
     if value is None or isinstance(value, _KINDS):
         return value
     known = ", ".join([*map(repr, _NAMED), *(f"adamx.{kind.public_name}()" for kind in _KINDS)])
-    raise where.error(TypeError, f"None or one of {known}", value)
+    kind = ValueError if isinstance(value, str) else TypeError
+    raise where.error(kind, f"one of {known}, or a dict from patterns to them", value)
+
+
+def as_format(state_format: Any) -> Format | None:
+    """What a checked `state_format` says; None if that is nothing."""
+    if not isinstance(state_format, tuple):
+        form: Format | None = state_format
+        return form
+    return ByPath(tuple((pattern, one or Float()) for pattern, one in state_format))
+
+
+def check_paths(owner: str, state_format: Any, params: Any) -> None:
+    """Raises ValueError for a pattern that is found in no path."""
+    paths = leaf_paths(params) if isinstance(state_format, tuple) else []
+    for pattern, _ in state_format if paths else ():
+        match_paths(f"{owner}: `state_format`", pattern, paths)
 
 
 def check_state_format_fits(core: Value) -> None:
@@ -40,7 +72,10 @@ def check_state_format_fits(core: Value) -> None:
                 f"{core.public_name}: `state_format` says how both moments are stored; leave out "
                 f"`{name}={getattr(asked, name)!r}`"
             )
-    if isinstance(asked.state_format, PairFormat) and not getattr(asked, "takes_pairs", False):
+    several = isinstance(asked.state_format, tuple)
+    forms = [form for _, form in asked.state_format] if several else [asked.state_format]
+    takes_pairs = getattr(asked, "takes_pairs", False)
+    if not takes_pairs and any(isinstance(form, PairFormat) for form in forms):
         raise ValueError(
             f"{core.public_name}: the format `pair` holds the two averages of Adam, the first of "
             "which the second bounds; these moments are others, so use "

@@ -28,10 +28,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import tree
+from adamx.core.paths import leaf_paths
 from adamx.interop import flat_files
 from adamx.interop.flat_files import FilePath
 from adamx.interop.leaves import by_path, check_depth, check_paths, placed, to_numpy
-from adamx.transforms.paths import leaf_paths
 
 _SHOWN = 5
 _KEY_KINDS = ("threefry2x32", "rbg", "unsafe_rbg")

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import tree
-from adamx.transforms.paths import leaf_paths
+from adamx.core.paths import leaf_paths
 
 # Fields of states and names of weights that hold squares, magnitudes or products of decay rates.
 NONNEGATIVE = {"nu", "nu_max", "mu_product"}

@@ -14,11 +14,11 @@ from jax.extend.random import define_prng_impl
 from adamx.core import numerics, tree
 from adamx.core.fields import Where
 from adamx.core.indexing import gather, positions, replicated
+from adamx.core.paths import by_path, check_patterns
 from adamx.core.ranking import distinct, find
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import Params, State, Updates
 from adamx.sparse.rows import SparseAdamState
-from adamx.transforms.paths import by_path, check_patterns
 
 # From a pattern of paths to a function of the batch that says which rows the loss reads.
 Tables: TypeAlias = Mapping[str, Callable[..., Any]]

@@ -17,13 +17,13 @@ from adamx.core.foreign import as_transformation
 from adamx.core.format import Joint, Stochastic
 from adamx.core.link import Link, PerLeaf, View, check_slot
 from adamx.core.observer import Observer
+from adamx.core.paths import by_path, check_patterns, leaf_paths, near_misses
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
 from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
 from adamx.core.writer import warn_of_lost_updates
 from adamx.sparse.exact import Exact, StaleRows
 from adamx.sparse.policies import Average, Dense, Lazy, LeafState, RowRule, Rowwise
-from adamx.transforms.paths import by_path, check_patterns, leaf_paths, near_misses
 
 MODES: dict[str, Lazy] = {policy.name: policy for policy in (Dense(), Lazy(), Exact(), Rowwise())}
 

@@ -21,6 +21,7 @@ from adamx.core.foreign import as_transformation
 from adamx.core.link import Link, PerLeaf, View
 from adamx.core.mask import FrozenTree, MaskLike, resolve_mask
 from adamx.core.mask import mask as mask_field
+from adamx.core.paths import near_misses
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.core.wrapper import Wrapper
 from adamx.transforms.labels import (
@@ -31,7 +32,6 @@ from adamx.transforms.labels import (
     resolve_labels,
 )
 from adamx.transforms.labels import param_labels as param_labels_field
-from adamx.transforms.paths import near_misses
 
 
 def _only(selected: list[bool], whole: Any) -> Any:

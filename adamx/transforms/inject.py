@@ -15,10 +15,10 @@ from adamx.core import fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.hyperparameter import Number, Schedule, resolve, scalar
+from adamx.core.paths import near_misses
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.core.value import REGISTRY
 from adamx.core.wrapper import Wrapper
-from adamx.transforms.paths import near_misses
 from adamx.transforms.places import Place, as_state_scalar, count_of, named, places_in
 
 # Numbers that only `init` reads; setting one later would do nothing.

@@ -12,9 +12,9 @@ import numpy as np
 from adamx.core import fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.mask import FrozenTree, is_function_of_tree
+from adamx.core.paths import by_path, check_pairs, check_patterns, leaf_paths, split_rules
 from adamx.core.transformation import Params
 from adamx.core.value import Value
-from adamx.transforms.paths import by_path, check_pairs, check_patterns, leaf_paths, split_rules
 
 
 def check_strings(where: Where, value: Any) -> tuple[str, ...]:

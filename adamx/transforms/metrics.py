@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from adamx.core import fields, tree
 from adamx.core.fields import AxisName, Where
 from adamx.core.hyperparameter import scalar
+from adamx.core.paths import near_misses, path_string
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.core.wrapper import Wrapper
 from adamx.transforms.learning_rate import learning_rate_names, learning_rates
-from adamx.transforms.paths import near_misses, path_string
 from adamx.transforms.sharded_norms import Shards
 
 _KNOWN = ("grad_norm", "update_norm", "param_norm", "update_ratio", "learning_rate", "value")

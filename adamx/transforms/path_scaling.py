@@ -13,8 +13,8 @@ from adamx.core.hyperparameter import (
     resolve,
 )
 from adamx.core.link import PerLeaf, ScaleByScheduleState, View
+from adamx.core.paths import by_path, check_pairs, check_patterns, split_rules
 from adamx.core.transformation import Params, State
-from adamx.transforms.paths import by_path, check_pairs, check_patterns, split_rules
 from adamx.transforms.scaling import Scaling
 
 _check_multiplier = fields.hyperparameter(fields.NONNEGATIVE).metadata[fields.KIND].check

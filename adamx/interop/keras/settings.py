@@ -9,6 +9,7 @@ from typing import Any
 import chex
 
 from adamx.core.hyperparameter import Schedule
+from adamx.core.paths import mask_by_path, near_misses
 from adamx.interop.arguments import check_names
 from adamx.interop.keras.building import check_numbers
 from adamx.interop.keras.optimizer import (
@@ -20,7 +21,6 @@ from adamx.interop.keras.optimizer import (
 )
 from adamx.interop.keras.rates import as_hyperparameter, decomposed, with_rate
 from adamx.transforms.learning_rate import get_learning_rate
-from adamx.transforms.paths import mask_by_path, near_misses
 
 
 def learning_rate(tx: KerasOptimizer, state: KerasOptimizerState) -> chex.Array:

@@ -13,13 +13,13 @@ import numpy as np
 from adamx.core import tree
 from adamx.core.chain import Chain
 from adamx.core.mask import resolve_mask
+from adamx.core.paths import leaf_paths, near_misses
 from adamx.core.transformation import GradientTransformation, Params, State
 from adamx.interop.leaves import by_path, to_numpy
 from adamx.interop.states import STATE_FIELDS
 from adamx.interop.torch.names import check_state_dict, identifiers, transposed_leaves
 from adamx.interop.torch.presets import AdamW
 from adamx.transforms.groups import freeze, multi_transform
-from adamx.transforms.paths import leaf_paths, near_misses
 
 # Arguments of torch's other optimizers.  Any other key of a group chooses an implementation, or
 # was put there by a scheduler (`initial_lr`, `max_lr`, `swa_lr`) or a user (`name`, `lr_scale`).

@@ -11,10 +11,10 @@ import numpy as np
 
 from adamx.core import tree
 from adamx.core.mask import FrozenTree, resolve_mask
+from adamx.core.paths import leaf_paths, path_string
 from adamx.core.transformation import Params
 from adamx.interop.arguments import check_names
 from adamx.interop.leaves import by_path, check_paths
-from adamx.transforms.paths import leaf_paths, path_string
 
 
 def check_state_dict(owner: str, argument: str, given: Any) -> None:

@@ -19,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import numerics, tree
+from adamx.core.paths import leaf_paths
 from adamx.core.transformation import GradientTransformation, Params, State
 from adamx.interop.leaves import NONNEGATIVE, by_path, check_paths, fit, to_numpy
 from adamx.interop.states import Node, check_ignored, class_name, map_nodes, parts
 from adamx.interop.torch.groups import check_groups, one_number, taken_steps
 from adamx.interop.torch.names import check_state_dict, identifiers, transposed_leaves
-from adamx.transforms.paths import leaf_paths
 
 _ADAM = {"mu": "exp_avg", "nu": "exp_avg_sq"}
 # By core, torch's keys by the fields of our states; what is a number here is one there.
