@@ -50,6 +50,7 @@ class Place(NamedTuple):
 
     count: chex.Array  # int32[], steps taken before this one
     name: str  # of the array, such as `mu['w']`
+    rows: chex.Array | None = None  # int32[n], if it is some rows of the array only
 
 
 class Stochastic(Format):

@@ -186,7 +186,7 @@ def _run_link(
     if "count" in make._fields:
         fields = {"count": numerics.safe_increment(state.count), **fields}
     slots = link.slots()
-    updates, stored = each_leaf(
+    updates, after = each_leaf(
         link.public_name,
         link.rule,
         s,
@@ -198,7 +198,7 @@ def _run_link(
         dense=link.rows == "dense",
         count=state.count if "count" in make._fields else None,
     )
-    fields |= {slot.name: field for slot, field in zip(slots, stored, strict=True)}
+    fields |= {slot.name: field for slot, field in zip(slots, after, strict=True)}
     return updates, state._replace(**fields) if fields else state
 
 
@@ -266,11 +266,12 @@ def each_leaf(
             casts[key] = in_precision(own, key[1])
         result = rule(casts[key], values, p, *wide)
         values, *new = result if slots else (result,)
-        new = [_stored(*one, count, path) for one in zip(forms, new, old, strict=True)]
+        place = None if count is None else Place(count, path)
+        new = [stored(*one, place) for one in zip(forms, new, old, strict=True)]
         rows.append((u.replace(values=values) if isinstance(u, SparseRows) else values, *new))
     outputs = zip(*rows, strict=True) if rows else [()] * (1 + len(slots))
-    updates, *stored = map(structure.unflatten, outputs)
-    return updates, stored
+    updates, *after = map(structure.unflatten, outputs)
+    return updates, after
 
 
 def _paths(
@@ -288,11 +289,13 @@ def _paths(
     return [path for path, _ in tree.flatten_with_paths(updates)]
 
 
-def _stored(slot: Slot, x: Any, old: Any, count: Any, path: str) -> Any:
+def stored(slot: Slot, x: Any, old: Any, leaf: Place | None) -> Any:
+    """What is kept in the place of `old`; `leaf` is that of the parameter."""
     if old is None:
         return None
     if isinstance(slot.format, Stochastic):
-        return slot.format.store_at(x, old, Place(count, slot.name + path))
+        assert leaf is not None
+        return slot.format.store_at(x, old, leaf._replace(name=slot.name + leaf.name))
     return slot.format.store(x, old)
 
 

@@ -80,22 +80,33 @@ def other_format(owner: str) -> TypeError:
     )
 
 
-def step_words(core: Any, s: WordScalars, g: chex.Array, word: chex.Array, base: Any) -> Any:
-    """The direction after a gradient, the new words, and the new bases or None."""
+def step_words(
+    core: Any,
+    s: WordScalars,
+    g: chex.Array,
+    word: chex.Array,
+    base: Any,
+    rows: chex.Array | None = None,
+) -> Any:
+    """The direction after a gradient, the new words, and the new bases or None.
+
+    `rows` are the numbers of those that these are of a table.
+    """
     blocks = None if s.block is None else (*word.shape[:-1], word.shape[-1] // s.block)
     if getattr(base, "shape", None) != blocks or numerics.is_inexact(base):
         raise other_format(core.public_name)
     s = in_precision(s, jnp.dtype(jnp.float32))
     g = g.astype(jnp.float32)
+    bits = random_bits(s.key, g.shape, rows)
     if blocks is None:
-        u, word = _step(core, s, g, word)
+        u, word = _step(core, s, g, word, bits)
         return u, word, None
     base = base.astype(jnp.int32)
     apart = (*blocks, s.block)
     new = block_base(_bound(core, s, g, word, base))
     # In the shape of the leaf: words in another one would be read before they are stored.
     old, own = (jnp.broadcast_to(x[..., None], apart).reshape(word.shape) for x in (base, new))
-    u, word = _step(core, s, g, word, ((BLOCK, old), (BLOCK, own)))
+    u, word = _step(core, s, g, word, bits, ((BLOCK, old), (BLOCK, own)))
     return u, word, new
 
 
@@ -117,9 +128,10 @@ def _step(
     s: WordScalars,
     g: chex.Array,
     word: chex.Array,
+    bits: chex.Array,
     codes: tuple[tuple[Any, ...], tuple[Any, ...]] = ((), ()),
 ) -> tuple[chex.Array, chex.Array]:
     before, now = codes
     m, v = core.remember(s.core, g, numerics.squared_magnitude, *decode(word, s.before, *before))
-    word = encode(m, v, s.now, random_bits(s.key, g.shape), *now)
+    word = encode(m, v, s.now, bits, *now)
     return core.direction(s.core, g, *decode(word, s.now, *now)), word

@@ -83,7 +83,7 @@ class Bfloat16Format(Stochastic, Value):
     def store_at(self, x: chex.Array, old: chex.Array, place: Place) -> chex.Array:
         if old.dtype != jnp.bfloat16:
             return x.astype(old.dtype)
-        bits = random_bits(key_of(self.seed, place, old), x.shape)
+        bits = random_bits(key_of(self.seed, place, old), x.shape, place.rows)
         return round_at_random(x.astype(jnp.float32), bits)
 
 

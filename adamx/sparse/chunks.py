@@ -33,14 +33,17 @@ Gradient: TypeAlias = chex.Array | SparseRows
 # Arrays with one entry for each row of a table, as a pytree; and what stands for a row past the
 # end of each, as a pytree of numbers of the same structure.
 RowArrays: TypeAlias = Any
-# From rows of the gradient, of the table and of its arrays, all in at least float32: what to add to
-# the rows of the table, and the new rows of its arrays.
-Move: TypeAlias = Callable[[chex.Array, chex.Array, RowArrays], tuple[chex.Array, RowArrays]]
+# From the numbers of rows (None for all), rows of the gradient and of the table in at least
+# float32, and rows of its arrays as they are stored: what to add to the rows of the table, and the
+# new rows of its arrays.
+Move: TypeAlias = Callable[
+    [chex.Array | None, chex.Array, chex.Array, RowArrays], tuple[chex.Array, RowArrays]
+]
 
 
 def take(x: chex.Array, ids: chex.Array, fill: float) -> chex.Array:
-    """Rows of `x`, at least float32; `fill` for ids past its end.  Ids are distinct and sorted."""
-    return numerics.widen(gather(x, ids, fill, indices_are_sorted=True, unique_indices=True))
+    """Rows of `x`; `fill` for ids past its end.  Ids are distinct and sorted."""
+    return gather(x, ids, fill, indices_are_sorted=True, unique_indices=True)
 
 
 def put(x: chex.Array, ids: chex.Array, rows: chex.Array) -> chex.Array:
@@ -51,9 +54,9 @@ def put(x: chex.Array, ids: chex.Array, rows: chex.Array) -> chex.Array:
 def _move(
     move: Move, fills: Any, ids: chex.Array, g: chex.Array, table: chex.Array, arrays: RowArrays
 ) -> tuple[chex.Array, RowArrays]:
-    """`move` of the rows with these ids, at least float32."""
+    """`move` of the rows with these ids."""
     old = jax.tree.map(lambda x, fill: take(x, ids, fill), arrays, fills)
-    return move(g, take(table, ids, 0), old)
+    return move(ids, g, numerics.widen(take(table, ids, 0)), old)
 
 
 def _store(ids: chex.Array, rows: RowArrays, arrays: RowArrays) -> RowArrays:
@@ -101,7 +104,7 @@ def move_rows(
     """
     wide = numerics.widen(gradient.values if isinstance(gradient, SparseRows) else gradient)
     if not isinstance(gradient, SparseRows):
-        change, new = move(wide, *jax.tree.map(numerics.widen, (table, arrays)))
+        change, new = move(None, wide, numerics.widen(table), arrays)
         return change, jax.tree.map(lambda x, old: x.astype(old.dtype), new, arrays)
 
     # Changes take the place of gradients.

@@ -28,6 +28,7 @@ S / (x + eps) exactly.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import chex
@@ -35,6 +36,7 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import hyperparameter, numerics
+from adamx.core.format import Joint, Stochastic
 from adamx.core.hyperparameter import Number, Schedule, is_exactly_zero
 from adamx.core.indexing import gather, zero_rows
 from adamx.core.link import Link
@@ -350,6 +352,14 @@ class Exact(Lazy):
                 "else a row without gradients would go ever faster; use mode `dense` or `lazy`"
             )
 
+    def check_slots(self, owner: str, slots: Sequence[Slot]) -> None:
+        for slot in slots:
+            if isinstance(slot.format, (Joint, Stochastic)):
+                raise ValueError(
+                    f"{owner}: mode `exact` makes up for steps that were never stored, and so "
+                    "never rounded at random; leave out `state_format` there, or use mode `lazy`"
+                )
+
     def init(self, table: chex.Array, slots: tuple[Slot, ...]) -> LeafState:
         mu, nu, nu_max = super().init(table, slots)
         rows = len(mu)
@@ -380,12 +390,12 @@ class Exact(Lazy):
         rule = rule.cast(table)
         stale: StaleRows = state.memory
 
-        def move(g: chex.Array, p: chex.Array, old: Any) -> Any:
-            (mu, nu, nu_max, last), ema = old
+        def move(rows: Any, g: chex.Array, p: chex.Array, old: Any) -> Any:
+            (mu, nu, nu_max, last), ema = jax.tree.map(numerics.widen, old)
             stored = Rows(p, mu, nu, nu_max, last)
             missed, now = stale.catch_up(stored)
             slots = tuple(x for x in (now.mu, now.nu, now.nu_max) if x is not None)
-            u, slots = self.run(rule, g, now.table, slots)
+            u, slots = self.run(rule._replace(rows=rows), g, now.table, slots)
             change = missed + u
             mu, nu, *nu_max = slots
             new = (mu, nu, nu_max[0] if nu_max else None, jnp.maximum(last, rule.count))

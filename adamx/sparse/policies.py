@@ -8,7 +8,7 @@ A table may hold stale rows: rows that would have moved, and have not yet (`exac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import chex
@@ -16,10 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import numerics, xla
-from adamx.core.link import Link, in_precision
+from adamx.core.format import Joint, Place
+from adamx.core.link import Link, in_precision, stored
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
 from adamx.family.moments import Core
+from adamx.family.words import WordScalars, step_words
 from adamx.sparse.chunks import Gradient, move_rows
 
 
@@ -27,7 +29,8 @@ class LeafState(NamedTuple):
     """What is remembered about one table."""
 
     mu: chex.Array  # first moment, like the table
-    # Second moment, like the table but real; shape (num_rows,) in mode `rowwise`.
+    # Second moment, like the table but real; shape (num_rows,) in mode `rowwise`; None or bases of
+    # blocks where `mu` holds words.
     nu: chex.Array | None = None
     memory: Any = None  # the policy's own, and AMSGrad's largest second moment
 
@@ -37,7 +40,10 @@ class RowRule(NamedTuple):
 
     links: tuple[Link, ...]
     scalars: tuple[Any, ...]  # None for a link that leaves this table alone
+    slots: tuple[tuple[Slot, ...], ...]  # of every link, as this table has them
     count: chex.Array  # int32[], 1 on the first step
+    path: str  # of the table
+    rows: chex.Array | None = None  # the numbers of the rows, None for all
 
     def cast(self, x: Any) -> RowRule:
         """With all numbers in the precision in which `x` is computed, so that none promotes it."""
@@ -54,11 +60,16 @@ class RowRule(NamedTuple):
         """The update of some rows, and the new rows of all slots."""
         u, remaining = g, list(slots)
         after: list[Any] = []
-        for link, s in zip(self.links, self.scalars, strict=True):
+        place = Place(self.count - 1, self.path, self.rows)
+        for link, s, own in zip(self.links, self.scalars, self.slots, strict=True):
             if s is None:
                 continue
-            own = link.slots()
             old = [remaining.pop(0) for _ in own]
+            if isinstance(s, WordScalars):
+                word, base = old
+                u, *words = step_words(link, s, u, word, base, self.rows)
+                after += words
+                continue
             wide = [slot.format.load(x) for slot, x in zip(own, old, strict=True)]
             if isinstance(link, Core):
                 new = list(link.remember(s, u, square, *wide))
@@ -66,7 +77,7 @@ class RowRule(NamedTuple):
             else:
                 result = link.rule(s, u, p if link.reads_params else None, *wide)
                 u, *new = result if own else (result,)
-            after += [slot.format.store(x, o) for slot, x, o in zip(own, new, old, strict=True)]
+            after += [stored(*one, place) for one in zip(own, new, old, strict=True)]
         return u, tuple(after)
 
 
@@ -118,9 +129,12 @@ class Lazy:
     def check(self, owner: str, links: tuple[Link, ...]) -> None:
         """Raises ValueError for rules or numbers that the policy cannot follow."""
 
+    def check_slots(self, owner: str, slots: Sequence[Slot]) -> None:
+        """Raises ValueError for formats that the policy cannot follow."""
+
     def slot_shape(self, slot: Slot, table: chex.Array) -> tuple[int, ...]:
         """The shape of what is remembered for `table` in a slot."""
-        return np.shape(table)
+        return slot.format.shape(table, slot.kind)
 
     def run(
         self, rule: RowRule, g: chex.Array, p: chex.Array, slots: tuple[Any, ...]
@@ -131,6 +145,12 @@ class Lazy:
     def init(self, table: chex.Array, slots: tuple[Slot, ...]) -> LeafState:
         """Before the first step; also for a `ShapeDtypeStruct` under `eval_shape`."""
         arrays = [slot.init_leaf(table, self.slot_shape(slot, table)) for slot in slots]
+        for slot, x in zip(slots, arrays, strict=True):
+            if x is not None and np.shape(x)[:1] != np.shape(table)[:1]:
+                raise ValueError(
+                    f"the slot {slot.name!r} of a table of shape {np.shape(table)} has shape "
+                    f"{np.shape(x)}, which is not one entry for each row; leave out `block`"
+                )
         return LeafState(*arrays)
 
     def touched(self, rows: SparseRows, state: LeafState) -> Gradient:
@@ -153,9 +173,9 @@ class Lazy:
         rule = rule.cast(jnp.promote_types(gradient.dtype, table.dtype))
         ema = None if average is None else average.state
 
-        def move(g: chex.Array, p: chex.Array, old: Any) -> Any:
+        def move(rows: Any, g: chex.Array, p: chex.Array, old: Any) -> Any:
             slots, ema = old
-            u, slots = self.run(rule, g, p, slots)
+            u, slots = self.run(rule._replace(rows=rows), g, p, slots)
             if ema is None or average is None:
                 return u, (slots, None)
             u = xla.after_reading(u, p)
@@ -163,7 +183,7 @@ class Lazy:
             after = average.step(now, written(p, u, table.dtype))
             return u, (slots, TouchedEma(after, jnp.maximum(ema.last, average.count)))
 
-        slots = tuple(x for x in state if x is not None)
+        slots = tuple(state[: sum(map(len, rule.slots))])
         fills = (_fills(slots), None if ema is None else TouchedEma(0, 0))
         change, (slots, ema) = move_rows(move, gradient, table, (slots, ema), fills)
         return change, LeafState(*slots), ema
@@ -175,9 +195,16 @@ class Lazy:
         return TouchedEma(ema, jnp.zeros(ema.shape[:1], jnp.int32))
 
 
-def _fills(slots: tuple[Any, ...]) -> tuple[int, ...]:
-    """For a row past the end: no first moment, a second one of 1, so that no step is 0 / 0."""
-    return (0,) + (1,) * (len(slots) - 1)
+# For a row past the end: no first moment, a second one of 1, so that no step is 0 / 0.  In words of
+# the format `pair`: a v, and no direction; and a base for it.
+_WORD, _BASE = 0xA800, 1000
+
+
+def _fills(slots: tuple[Any, ...]) -> tuple[Any, ...]:
+    words = {np.dtype(np.uint16): _WORD, np.dtype(np.int16): _BASE}
+    fills = (0,) + (1,) * (len(slots) - 1)
+    pairs = zip(slots, fills, strict=True)
+    return tuple(None if x is None else words.get(x.dtype, fill) for x, fill in pairs)
 
 
 class Dense(Lazy):
@@ -204,6 +231,13 @@ class Rowwise(Lazy):
 
     def slot_shape(self, slot: Slot, table: chex.Array) -> tuple[int, ...]:
         return np.shape(table)[:1] if slot.kind == "magnitude" else np.shape(table)
+
+    def check_slots(self, owner: str, slots: Sequence[Slot]) -> None:
+        if any(isinstance(slot.format, Joint) for slot in slots):
+            raise ValueError(
+                f"{owner}: mode `rowwise` keeps one second moment for a row, and the format `pair` "
+                'one for each element; use `state_format="bfloat16"`, or mode `lazy`'
+            )
 
     def run(
         self, rule: RowRule, g: chex.Array, p: chex.Array, slots: tuple[Any, ...]

@@ -14,7 +14,7 @@ from adamx.core import fields, numerics, tree
 from adamx.core.chain import LinkedTransformation
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
-from adamx.core.format import Joint, Stochastic
+from adamx.core.format import ByPath
 from adamx.core.link import Link, PerLeaf, View, check_slot
 from adamx.core.observer import Observer
 from adamx.core.paths import by_path, check_patterns, leaf_paths, near_misses
@@ -22,6 +22,8 @@ from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
 from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
 from adamx.core.writer import warn_of_lost_updates
+from adamx.family.moments import Core
+from adamx.formats.named import check_paths
 from adamx.sparse.exact import Exact, StaleRows
 from adamx.sparse.policies import Average, Dense, Lazy, LeafState, RowRule, Rowwise
 
@@ -109,8 +111,12 @@ class RowsTransformation(GradientTransformation, abstract=True):
         raise NotImplementedError(type(self).__name__)
 
     def check_together(self) -> None:
+        slots = [slot for link in self.links() for slot in link.slots()]
         for name in dict.fromkeys(self._names()):
             MODES[name].check(self.public_name, self.links())
+            # What a path decides is checked with the parameters.
+            one = [slot for slot in slots if not isinstance(slot.format, ByPath)]
+            MODES[name].check_slots(self.public_name, one)
 
     def _names(self) -> list[str]:
         return [self.modes] if isinstance(self.modes, str) else [name for _, name in self.modes]
@@ -132,40 +138,62 @@ class RowsTransformation(GradientTransformation, abstract=True):
         pairs = zip(found, leaves, strict=True)
         return [MODES[name if np.ndim(leaf) else "dense"] for name, leaf in pairs]
 
-    def _init_leaf(self, policy: Lazy, table: Any) -> LeafState:
-        return policy.init(table, tuple(slot for link in self.links() for slot in link.slots()))
+    def _slots_by_leaf(self, params: Params) -> list[tuple[tuple[Slot, ...], ...]]:
+        """The slots of every link, for every leaf."""
+        number = len(tree.flatten(params)[0])
+        by_link = [
+            [*zip(*(slot.by_leaf(params) for slot in link.slots()), strict=True)] or [()] * number
+            for link in self.links()
+        ]
+        return [*zip(*by_link, strict=True)]
+
+    def _init_leaf(self, policy: Lazy, table: Any, slots: Sequence[Sequence[Slot]]) -> LeafState:
+        own = tuple(slot for some in slots for slot in some)
+        policy.check_slots(self.public_name, own)
+        return policy.init(table, own)
 
     def init(self, params: Params) -> State:
         warn_of_lost_updates(params)
+        for link in self.links():
+            if isinstance(link, Core):
+                check_paths(link.public_name, link.state_format, params)
         leaves, structure = tree.flatten(params)
         states = [
-            self._init_leaf(policy, jnp.asarray(leaf))
+            self._init_leaf(policy, jnp.asarray(leaf), slots)
             if numerics.is_inexact(leaf)
             else LeafState(None)
-            for leaf, policy in zip(leaves, self.policies(params), strict=True)
+            for leaf, policy, slots in zip(
+                leaves, self.policies(params), self._slots_by_leaf(params), strict=True
+            )
         ]
         empty = SparseAdamState(jnp.zeros((), jnp.int32), None, None, None)
         return empty.with_leaves(structure, states)
 
-    def _check_leaf(self, params: Params, i: int, policy: Lazy, leaf: LeafState) -> None:
+    def _check_leaf(
+        self, params: Params, i: int, policy: Lazy, leaf: LeafState, rule: RowRule
+    ) -> None:
         """Raises for the state of another mode, whose moments might broadcast."""
         table = tree.flatten(params)[0][i]
         shape = jax.ShapeDtypeStruct(np.shape(table), jax.dtypes.result_type(table))
-        own = jax.eval_shape(lambda t: self._init_leaf(policy, t), shape)
+        own = jax.eval_shape(lambda t: self._init_leaf(policy, t, rule.slots), shape)
         if _form(leaf) != _form(own):
             raise ValueError(
                 f"{self.public_name}: the state of the parameter {leaf_paths(params)[i]!r} is not "
-                f"that of its mode `{policy.name}`; was it made with other `modes`, or with or "
-                "without AMSGrad?"
+                f"that of its mode `{policy.name}`; was it made with other `modes`, another "
+                "`state_format`, or with or without AMSGrad?"
             )
 
     def _rules(self, view: View, state: SparseAdamState) -> list[RowRule]:
         """The links with the numbers of this step, for every leaf."""
         links, number = self.links(), len(tree.flatten(view.params)[0])
+        paths = [path for path, _ in tree.flatten_with_paths(view.params)]
         count = numerics.safe_increment(state.count)
         found = [link.scalars(view, state)[0] for link in links]
         columns = [s.leaves if isinstance(s, PerLeaf) else [s] * number for s in found]
-        return [RowRule(links, own, count) for own in zip(*columns, strict=True)]
+        leaves = zip(
+            zip(*columns, strict=True), self._slots_by_leaf(view.params), paths, strict=True
+        )
+        return [RowRule(links, own, slots, count, path) for own, slots, path in leaves]
 
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
@@ -205,7 +233,7 @@ class RowsTransformation(GradientTransformation, abstract=True):
                 # Without an update the parameter stands still, and its average is paid later.
                 results.append((g, leaf, None if average is None else average.state))
                 continue
-            self._check_leaf(params, i, policy, leaf)
+            self._check_leaf(params, i, policy, leaf, rule)
             table = jnp.asarray(p)
             g = policy.touched(g, leaf) if isinstance(g, SparseRows) else jnp.asarray(g)
             change, leaf, ema = policy.update(rule, g, leaf, table, average)
@@ -251,14 +279,6 @@ def _check_links(where: Where, value: Any) -> GradientTransformation:
             "a chain with one core that keeps `mu`, or `mu` and `nu` (and `nu_max`)",
             tx,
         )
-    for core in links:
-        if any(isinstance(slot.format, (Joint, Stochastic)) for slot in core.slots()):
-            raise where.error(
-                ValueError,
-                "a chain that rounds its moments to nearest: a row would draw the random numbers "
-                "of its place in the batch; leave out `state_format`",
-                core,
-            )
     return tx
 
 

@@ -128,11 +128,6 @@ def test_wide_and_complex_moments_stay_as_they_are() -> None:
         ),
         (lambda: adamx.bfloat16_format(seed=-1), ValueError, "at least 0"),
         (lambda: adamx.bfloat16_format(seed=jnp.int32(1)), TypeError, "a whole number"),
-        (
-            lambda: adamx.sparse.rows(adamx.adam(0.1, state_format="bfloat16")),
-            ValueError,
-            "leave out `state_format`",
-        ),
     ],
 )
 def test_what_cannot_be_is_refused(make, kind, message) -> None:

@@ -325,11 +325,6 @@ def test_where_it_cannot_be_the_factory_says_so(name: str) -> None:
         REFUSING[name](1e-3, state_format="pair")
 
 
-def test_tables_refuse_it() -> None:
-    with pytest.raises(ValueError, match="leave out `state_format`"):
-        adamx.sparse.rows(adamx.adam(1e-3, state_format="pair"))
-
-
 SCRATCH = 1024 if jax.default_backend() == "cpu" else 96 * 1024
 
 
