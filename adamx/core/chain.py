@@ -137,7 +137,7 @@ def run_links(
     Other libraries' links get the dtypes of the gradient, as in a chain of their own: a state that
     was made for 16 bits keeps its dtype.
     """
-    given, updates, after = updates, tree.widened(updates), list(states)
+    given, after = updates, list(states)
     for is_link, group in itertools.groupby(range(len(links)), lambda i: _has_rule(links[i])):
         some = [*group]
         if is_link:
@@ -150,9 +150,11 @@ def run_links(
             with jax.named_scope(links[i].public_name):
                 if has_foreign(links[i]):
                     updates = tree.rounded_where_alike(updates, given)
+                elif not isinstance(links[i], LinkedTransformation):  # which widens by itself
+                    updates = tree.widened(updates)
                 updates, after[i] = links[i].update(updates, after[i], params, **extra)
                 updates = tree.widened(updates)
-    return updates, after
+    return tree.widened(updates), after
 
 
 def _has_rule(link: GradientTransformation) -> TypeGuard[Link]:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import numerics, tree
+from adamx.core import numerics, tree, xla
 from adamx.core.format import Float, Joint, Place, Stochastic
 from adamx.core.hyperparameter import Number, Schedule, as_dtype, resolve
 from adamx.core.rows import SparseRows
@@ -159,17 +159,33 @@ def run(
             if link.reads_params or link.slots():
                 tree.check_match(link.public_name, "updates", updates, "parameters", params)
                 break
-    updates = tree.widened(updates)
+    seen, updates = _seen(updates), tree.widened(updates)
     after = []
     for link, state in zip(links, states, strict=True):
         with jax.named_scope(link.public_name):
-            updates, state = _run_link(link, updates, state, params, extra)
+            updates, state = _run_link(link, seen, updates, state, params, extra)
+        seen = updates
         after.append(state)
     return updates, after
 
 
+def _seen(updates: Updates) -> Updates:
+    """What `scalars` read, widened for itself: XLA:CPU would store what a sum and a rule share."""
+
+    def own(u: Any) -> Any:
+        is_array = numerics.is_inexact(u) and not isinstance(u, SparseRows)
+        return xla.apart(u) if is_array and jax.dtypes.result_type(u).itemsize < 4 else u
+
+    return tree.widened(jax.tree.map(own, updates, is_leaf=tree.is_leaf))
+
+
 def _run_link(
-    link: Link, updates: Updates, state: Any, params: Params | None, extra: dict[str, Any]
+    link: Link,
+    seen: Updates,
+    updates: Updates,
+    state: Any,
+    params: Params | None,
+    extra: dict[str, Any],
 ) -> tuple[Updates, State]:
     make = link.state_type()
     if make is not EmptyState:
@@ -182,7 +198,10 @@ def _run_link(
         link.require_params(params)
     if link.rows == "coalesced":
         updates = tree.coalesced(updates)
-    s, fields = link.scalars(View(updates, params, extra), state)
+        seen = jax.tree.map(
+            lambda x, u: u if isinstance(u, SparseRows) else x, seen, updates, is_leaf=tree.is_leaf
+        )
+    s, fields = link.scalars(View(seen, params, extra), state)
     if "count" in make._fields:
         fields = {"count": numerics.safe_increment(state.count), **fields}
     slots = link.slots()

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import fields, numerics, tree
+from adamx.core.chain import run_links
 from adamx.core.fields import Where
 from adamx.core.format import Format, Kind, Place
 from adamx.core.indexing import gather, scatter
@@ -172,8 +173,11 @@ class Bfloat16Params(Wrapper):
         self._check(params)
         tree.check_match(self.public_name, "gradients", grads, "parameters", params)
         _check_rest(self.public_name, params, state.rest, _Rest(self.extra_bits))
-        grads = tree.widened(grads)  # or links alone round to its dtype
-        return self.inner.update(grads, state.inner_state, _wide(params, state.rest), **extra)
+        # As a link of a chain, so that nothing is rounded to the dtype of the gradient.
+        updates, (inner,) = run_links(
+            [self.inner], grads, [state.inner_state], _wide(params, state.rest), extra
+        )
+        return updates, inner
 
     def _written(self, updates: Updates, state: Any, params: Params) -> tuple[Params, Any]:
         """The new parameters and what they do not hold."""

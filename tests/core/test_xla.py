@@ -61,6 +61,17 @@ def test_a_second_reading_of_the_gradient_does_not_store_it(
     assert temporaries(step(tx, params, params)) > 4 * N
 
 
+@pytest.mark.parametrize("outer", [lambda tx: tx, adamx.bfloat16_params])
+def test_the_norm_of_a_bfloat16_gradient_does_not_store_it_in_float32(
+    outer: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tx = outer(adamx.chain(adamx.clip_by_global_norm(1.0), adamx.adamw(1e-3)))
+    params = [jax.ShapeDtypeStruct((N,), jnp.bfloat16)]
+    assert temporaries(step(tx, params, params)) < 1024
+    monkeypatch.setattr(xla, "apart", lambda x: x)
+    assert temporaries(step(tx, params, params)) >= 4 * N
+
+
 def test_sums_that_several_read_are_formed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     tx = adamx.chain(adamx.adaptive_grad_clip(0.1, report=True), adamx.adam(1e-3))
     params = [like(500, 200)] * 2
