@@ -108,3 +108,17 @@ def test_inside_shard_map_pieces_differ_and_copies_do_not(differs: bool) -> None
         return
     pieces = x.reshape(8, 8, 4)
     assert len({piece.tobytes() for piece in pieces}) == 8
+
+
+@pytest.mark.parametrize("elements", [1, 5, 1024])
+def test_no_array_has_the_bits_of_another_some_elements_later(elements: int) -> None:
+    golden = 0x9E3779B9
+    first = np.asarray(random_bits(jnp.uint32(12345), (4096,)))
+    other = np.asarray(random_bits(jnp.uint32((12345 + elements * golden) % 2**32), (4096,)))
+    assert np.mean(first[elements:] == other[:-elements]) < 0.01
+
+
+def test_some_rows_have_the_bits_that_they_have_among_all() -> None:
+    whole = random_bits(jnp.uint32(7), (64, 3, 5))
+    rows = jnp.array([3, 63, 0])
+    np.testing.assert_array_equal(random_bits(jnp.uint32(7), (3, 3, 5), rows), whole[rows])

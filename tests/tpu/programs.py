@@ -21,6 +21,11 @@ TABLE, MATRIX = 4 * V * D, 4 * 4 * WIDTH**2
 
 OPTIMIZERS: dict[str, Callable[[], adamx.GradientTransformation]] = {
     "adamw": lambda: adamx.adamw(1e-3, weight_decay=0.1),
+    "pair": lambda: adamx.adamw(1e-3, state_format="pair"),
+    "pair in blocks": lambda: adamx.adamw(1e-3, state_format=adamx.pair_format(256)),
+    "bfloat16 moments": lambda: adamx.adamw(1e-3, state_format="bfloat16"),
+    "pair, bfloat16 parameters": lambda: adamx.bfloat16_params(OPTIMIZERS["pair"]()),
+    "pair, parameters of 24 bits": lambda: adamx.bfloat16_params(OPTIMIZERS["pair"](), 8),
     "adamw + ema": lambda: adamx.chain(OPTIMIZERS["adamw"](), adamx.ema_params(0.999)),
     "clip + adamw": lambda: adamx.chain(adamx.clip_by_global_norm(1.0), OPTIMIZERS["adamw"]()),
     "guard(clip + adamw + ema)": lambda: adamx.apply_if_finite(
@@ -45,9 +50,9 @@ def _step(topology: str, tx: adamx.GradientTransformation, params: Any, grads: A
     return compiled(lowered, in_place=(params, state))
 
 
-def one_leaf(topology: str, optimizer: str) -> Program:
-    """A step of `N * N` parameters."""
-    params = {"w": jax.ShapeDtypeStruct((N, N), jnp.float32)}
+def one_leaf(topology: str, optimizer: str, dtype: str = "float32") -> Program:
+    """A step of `N * N` parameters, with gradients of their dtype."""
+    params = {"w": jax.ShapeDtypeStruct((N, N), dtype)}
     return _step(topology, OPTIMIZERS[optimizer](), params, params)
 
 

@@ -36,6 +36,49 @@ def test_a_large_leaf(compiled: Callable[..., Program], topology: str, optimizer
     assert program.collectives == ()
 
 
+# Bytes per parameter in fewer bits: gradient, state and parameter read, both written.
+FEWER_BITS = {
+    ("pair", "float32"): 3 * 4 + 2 * 2,
+    ("bfloat16 moments", "float32"): 3 * 4 + 4 * 2,
+    ("pair, bfloat16 parameters", "bfloat16"): 3 * 2 + 2 * 2,
+}
+
+
+@every_generation
+@pytest.mark.parametrize(("optimizer", "dtype"), FEWER_BITS)
+def test_a_large_leaf_in_fewer_bits(
+    compiled: Callable[..., Program], topology: str, optimizer: str, dtype: str
+) -> None:
+    program = compiled(programs.one_leaf, topology, optimizer, dtype)
+    bound = FEWER_BITS[optimizer, dtype]
+    assert program.aliased == program.in_place
+    assert program.temporary_bytes <= SCRATCH
+    assert program.bytes_accessed / programs.N**2 == pytest.approx(bound, abs=0.1)
+    assert program.collectives == ()
+
+
+# Blocks are along the lanes of a TPU, so that the compiler moves them, and bytes are packed
+# otherwise than words, so that it goes through a leaf twice.  Temporaries and bytes accessed for
+# each parameter, of the worse generation: docs/guides/memory.md says them.
+MOVED = {
+    ("pair in blocks", "float32"): (10.1, 95),
+    ("pair, parameters of 24 bits", "bfloat16"): (0.1, 40),
+}
+
+
+@every_generation
+@pytest.mark.parametrize(("optimizer", "dtype"), MOVED)
+def test_a_large_leaf_that_is_moved(
+    compiled: Callable[..., Program], topology: str, optimizer: str, dtype: str
+) -> None:
+    program = compiled(programs.one_leaf, topology, optimizer, dtype)
+    temporary, accessed = MOVED[optimizer, dtype]
+    assert program.aliased == program.in_place
+    assert program.temporary_bytes <= temporary * programs.N**2
+    assert program.bytes_accessed <= accessed * programs.N**2
+    assert program.collectives == ()
+
+
 # For v6e `exact` compiles in 20 s at times, and in minutes at others.
 @pytest.mark.parametrize(
     ("topology", "mode"), [("v5e:2x4", "lazy"), ("v6e:2x4", "lazy"), ("v5e:2x4", "exact")]
