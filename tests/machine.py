@@ -7,6 +7,8 @@ import re
 import jax
 import pytest
 
+from tests.versions import too_old
+
 DEVICES = 8  # that every machine without an accelerator has, by `conftest.py`
 
 
@@ -19,7 +21,13 @@ def missing(item: pytest.Item) -> str | None:
     """
     if item.get_closest_marker("cpu_program") and jax.default_backend() != "cpu":
         return f"it is about the programs of XLA:CPU, and this is {jax.default_backend()}"
+    for mark in item.iter_markers("needs_jax"):
+        if reason := too_old(mark):
+            return reason
     example = getattr(item, "dtest", None)
+    if example is not None and "pinned_host" in example.docstring:
+        if reason := too_old(host_memory.mark):
+            return reason
     maps = example is not None and re.search(r"make_mesh\(|pmap\(", example.docstring)
     if (maps or item.get_closest_marker("eight_devices")) and jax.device_count() < DEVICES:
         return f"it asks for {DEVICES} devices, and there is {jax.device_count()}"

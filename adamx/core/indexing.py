@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
+from adamx.core import compat
+
 
 def positions(ids: chex.Array, num_rows: int) -> chex.Array:
     """Integers of any dtype as int32, with `num_rows` in place of those outside of a table."""
@@ -25,14 +27,14 @@ def positions(ids: chex.Array, num_rows: int) -> chex.Array:
 def replicated(ids: chex.Array) -> chex.Array:
     """The same ids on all devices, where the type says that each has some of them."""
     cut = _cut(ids, slice(None))
-    whole: chex.Array = ids if cut is None else jax.sharding.reshard(ids, PartitionSpec())
+    whole: chex.Array = ids if cut is None else compat.reshard(ids, PartitionSpec())
     return whole
 
 
 def like_ids(places: chex.Array, ids: chex.Array) -> chex.Array:
     """What was computed `replicated` of ids, back where these ids are."""
     cut = _cut(ids, slice(None))
-    return places if cut is None else jax.sharding.reshard(places, cut.spec)
+    return places if cut is None else compat.reshard(places, cut.spec)
 
 
 def sharded_like(x: chex.Array, like: chex.Array) -> chex.Array:
@@ -40,7 +42,7 @@ def sharded_like(x: chex.Array, like: chex.Array) -> chex.Array:
     own, wanted = (jax.typeof(y).sharding for y in (x, like))
     if own.spec == wanted.spec or wanted.mesh.empty:
         return x
-    moved: chex.Array = jax.sharding.reshard(x, wanted)
+    moved: chex.Array = compat.reshard(x, wanted)
     return moved
 
 
@@ -48,32 +50,31 @@ def zero_rows(like: chex.Array, n: int) -> chex.Array:
     """Zeros in the place of `n` rows, whose columns lie where those of `like` do."""
     sharding: Any = jax.typeof(like).sharding
     columns = PartitionSpec(None, *sharding.spec[1:])
-    where = NamedSharding(sharding.mesh, columns) if _cut(like, slice(1, None)) else None
-    return jnp.zeros_like(like, shape=(n, *like.shape[1:]), out_sharding=where)
+    shape = (n, *like.shape[1:])
+    if _cut(like, slice(1, None)) is None:
+        return compat.full_like(like, 0, shape=shape)
+    return compat.zeros_at(like, shape, NamedSharding(sharding.mesh, columns))
 
 
 def gather(table: chex.Array, ids: chex.Array, fill: float = 0, **facts: bool) -> chex.Array:
     """Rows of a table; `fill` for ids past its end.  `facts` about the ids are those of `.at`."""
     table = jnp.asarray(table)
-    return table.at[ids].get(
-        mode="fill", fill_value=fill, out_sharding=_where_read(table, ids), **facts
-    )
+    placed = compat.out_sharding(_where_read(table, ids))
+    return table.at[ids].get(mode="fill", fill_value=fill, **placed, **facts)
 
 
 def scatter(table: chex.Array, ids: chex.Array, rows: chex.Array, **facts: bool) -> chex.Array:
     """The table with some rows replaced; ids past its end are dropped."""
     table = jnp.asarray(table)
-    return table.at[ids].set(
-        rows.astype(table.dtype), mode="drop", out_sharding=_cut(table), **facts
-    )
+    placed = compat.out_sharding(_cut(table))
+    return table.at[ids].set(rows.astype(table.dtype), mode="drop", **placed, **facts)
 
 
 def scatter_add(table: chex.Array, ids: chex.Array, rows: chex.Array, **facts: bool) -> chex.Array:
     """The table with something added to some rows; ids past its end are dropped."""
     table = jnp.asarray(table)
-    return table.at[ids].add(
-        rows.astype(table.dtype), mode="drop", out_sharding=_cut(table), **facts
-    )
+    placed = compat.out_sharding(_cut(table))
+    return table.at[ids].add(rows.astype(table.dtype), mode="drop", **placed, **facts)
 
 
 def _cut(x: chex.Array, axes: slice = slice(0, 1)) -> NamedSharding | None:

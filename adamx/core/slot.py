@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import chex
 import jax.numpy as jnp
 
-from adamx.core import numerics, tree
+from adamx.core import compat, numerics, tree
 from adamx.core.format import ByPath, Float, Format, Kind
 from adamx.core.hyperparameter import Number, is_exactly_zero, scalar
 from adamx.core.paths import leaf_paths
@@ -38,8 +38,8 @@ class Slot(NamedTuple):
             # A copy: a state must not share the buffers of parameters that get donated.
             return jnp.array(p, dtype, copy=True)
         if is_exactly_zero(self.start):
-            return jnp.zeros_like(p, dtype=dtype, shape=shape)
-        return jnp.full_like(p, scalar(self.start, self.name), dtype=dtype, shape=shape)
+            return compat.full_like(p, 0, dtype, shape)
+        return compat.full_like(p, scalar(self.start, self.name), dtype, shape)
 
     def init(self, params: chex.ArrayTree, selected: Any = None) -> Any:
         """The field before the first step; `selected`, one boolean per leaf, leaves some out."""

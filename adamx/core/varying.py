@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
+from adamx.core import compat
 
 
 def varying(x: Any) -> frozenset[str]:
     """The mapped axes over which JAX knows that `x` differs."""
-    kind: Any = jax.typeof(x)
-    # Older versions of JAX call it `vma`.
-    tracked = kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
-    return frozenset(tracked)
+    return compat.varying_axes(x)

@@ -60,10 +60,14 @@ class PlacedStep:
 
     def _pin(self, structure: Any, shardings: tuple[Any, ...]) -> Any:
         on_host = any(sharding.memory_kind == HOST for sharding in shardings)
+        fetched = structure.unflatten(
+            sharding.with_memory_kind("device") if sharding.memory_kind == HOST else sharding
+            for sharding in shardings
+        )
 
         def nested(params: Params, state: State, *batch: Any, **extra: Any) -> tuple[Any, ...]:
             if on_host:
-                params, state = jax.device_put((params, state), jax.memory.Space.Device)
+                params, state = jax.device_put((params, state), fetched)
             params, state, *rest = self._step(params, state, *batch, **extra)
             return params, state, rest
 
@@ -125,8 +129,8 @@ def keep_placement(step: Step, *, donate: bool = True) -> PlacedStep:
       >>> state = adamx.sharding.init(tx, w, adamx.sharding.zero1_sharding(tx, w, "data"))
       >>> step = adamx.sharding.keep_placement(lambda w, state, g: tx.step(g, state, w))
       >>> w, state = step(w, state, jnp.ones(1024))
-      >>> w.sharding.spec, state[0].mu.sharding.spec
-      (P(), P('data',))
+      >>> tuple(w.sharding.spec), tuple(state[0].mu.sharding.spec)
+      ((), ('data',))
     """
     if not callable(step):
         raise TypeError(f"keep_placement: `step` must be a function, got {step!r}")

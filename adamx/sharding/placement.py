@@ -154,8 +154,8 @@ def state_sharding(tx: GradientTransformation, params: Params) -> Any:
       >>> from jax.sharding import NamedSharding, PartitionSpec
       >>> mesh = jax.make_mesh((2, 4), ("data", "model"))
       >>> w = jnp.ones((8, 16), device=NamedSharding(mesh, PartitionSpec(None, "model")))
-      >>> adamx.sharding.state_sharding(adamx.scale_by_adam(), w).mu.spec
-      P(None, 'model')
+      >>> tuple(adamx.sharding.state_sharding(adamx.scale_by_adam(), w).mu.spec)
+      (None, 'model')
     """
     found, structure = places("state_sharding", tx, params)
     return structure.unflatten([place.sharding for place in found])
@@ -183,8 +183,8 @@ def abstract_state(tx: GradientTransformation, params: Params, shardings: Any = 
       >>> cut = NamedSharding(jax.make_mesh((8,), ("data",)), PartitionSpec("data"))
       >>> w = jax.ShapeDtypeStruct((1024, 2), "bfloat16", sharding=cut)
       >>> nu = adamx.sharding.abstract_state(adamx.scale_by_adam(), w).nu
-      >>> nu.dtype.name, nu.sharding.spec
-      ('float32', P('data',))
+      >>> nu.dtype.name, tuple(nu.sharding.spec)
+      ('float32', ('data',))
     """
     _check_transformation("abstract_state", tx)
     state = jax.eval_shape(tx.init, params)

@@ -72,8 +72,8 @@ def zero1_sharding(tx: GradientTransformation, params: Params, axis: str) -> Any
       >>> w = jnp.ones((16, 1024), device=NamedSharding(mesh, PartitionSpec()))
       >>> tx = adamx.scale_by_adam()
       >>> state = adamx.sharding.init(tx, w, adamx.sharding.zero1_sharding(tx, w, "data"))
-      >>> state.mu.sharding.spec, state.mu.addressable_shards[0].data.shape
-      (P(None, 'data'), (16, 128))
+      >>> tuple(state.mu.sharding.spec), state.mu.addressable_shards[0].data.shape
+      ((None, 'data'), (16, 128))
     """
     owner = "zero1_sharding"
     found, structure = places(owner, tx, params)

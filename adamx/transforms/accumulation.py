@@ -9,7 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import fields, numerics, tree
+from adamx.core import compat, fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.foreign import has_foreign
 from adamx.core.hyperparameter import ScalarOrSchedule, as_schedule, whole
@@ -150,7 +150,7 @@ class MultiSteps(Wrapper):
             return tree.combine(mean, grads)
 
         def zeros() -> Updates:
-            return jax.tree.map(jnp.zeros_like, state.acc_grads)
+            return jax.tree.map(lambda total: compat.full_like(total, 0), state.acc_grads)
 
         counted = state._replace(
             mini_step=jnp.where(due, 0, gathered).astype(jnp.int32),

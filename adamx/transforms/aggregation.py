@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from adamx.core import fields, numerics, tree
+from adamx.core import compat, fields, numerics, tree
 from adamx.core.fields import AxisName, Where
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
@@ -134,10 +134,13 @@ def mean(g: Any, axis_name: AxisName) -> Any:
 
 def _rows_of_all(rows: SparseRows, axis_name: AxisName) -> SparseRows:
     """The sum over the axes: the rows of every device, one after the other."""
-    to = "invarying" if tracked(axis_name) else "varying"
-    indices, values = (
-        jax.lax.all_gather(x, axis_name, tiled=True, to=to) for x in (rows.indices, rows.values)
-    )
+
+    def gather(x: Any) -> Any:
+        if tracked(axis_name):
+            return compat.all_gather_invariant(x, axis_name)
+        return jax.lax.all_gather(x, axis_name, tiled=True)
+
+    indices, values = gather(rows.indices), gather(rows.values)
     return SparseRows(indices, values, rows.num_rows)
 
 

@@ -9,7 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import tree
+from adamx.core import compat, tree
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 
@@ -54,7 +54,7 @@ def _zeros(update: Any, g: Any) -> Any:
     given = g.values if isinstance(g, SparseRows) else g
 
     def zeros(s: Any) -> chex.Array:
-        return jnp.zeros_like(given, dtype=s.dtype, shape=s.shape)
+        return compat.full_like(given, 0, s.dtype, s.shape)
 
     if not isinstance(update, SparseRows):
         return zeros(update)

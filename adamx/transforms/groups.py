@@ -15,7 +15,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import fields, tree
+from adamx.core import compat, fields, tree
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.link import Link, PerLeaf, View
@@ -161,7 +161,7 @@ class Freeze(Link):
         return PerLeaf([() if chosen else None for chosen in frozen]), {}
 
     def rule(self, s: Any, u: chex.Array, p: Any) -> chex.Array:
-        return jnp.zeros_like(u)
+        return compat.full_like(u, 0)
 
 
 class PartitionState(NamedTuple):

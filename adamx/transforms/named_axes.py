@@ -12,6 +12,7 @@ import chex
 import jax
 import numpy as np
 
+from adamx.core import compat
 from adamx.core.fields import AxisName
 from adamx.core.varying import varying
 
@@ -33,7 +34,7 @@ def tracked(axis_name: AxisName) -> frozenset[str]:
 
 def _vary(x: Any, axes: frozenset[str]) -> Any:
     missing = tuple(axes - varying(x)) if axes else ()
-    return jax.lax.pcast(x, missing, to="varying") if missing else x
+    return compat.vary(x, missing) if missing else x
 
 
 def varying_copies(params: chex.ArrayTree, axis_name: AxisName) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import chex
 import jax.numpy as jnp
 
-from adamx.core import fields, numerics, tree
+from adamx.core import compat, fields, numerics, tree
 from adamx.core.hyperparameter import (
     Number,
     ScalarOrSchedule,
@@ -128,7 +128,7 @@ class SetToZero(Link):
     rows = "linear"
 
     def rule(self, s: Any, u: chex.Array, p: None) -> chex.Array:
-        return jnp.zeros_like(u)
+        return compat.full_like(u, 0)
 
 
 def scale_by_learning_rate(

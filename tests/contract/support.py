@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.contract.table import Case
+from tests.versions import enable_x64
 
 SHAPES = {"b": (3,), "w": (2, 2)}
 # A parameter's dtype, and the dtype its gradients come in.
@@ -25,13 +26,10 @@ DTYPES = [
     ("complex128", "complex64"),
 ]
 
-# In jax 0.7 under `jax.experimental` only, later under `jax` only.
-_enable_x64: Any = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
-
 
 def precision(*dtypes: Any) -> Any:
     """A context in which these dtypes exist: 64-bit mode if any of them needs it."""
-    return _enable_x64(any(name in ("float64", "complex128") for name in dtypes))
+    return enable_x64(any(name in ("float64", "complex128") for name in dtypes))
 
 
 def tree(dtype: Any = "float32", seed: int = 0) -> dict[str, jax.Array]:

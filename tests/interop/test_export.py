@@ -21,6 +21,7 @@ import safetensors.numpy
 
 import adamx
 from adamx.interop import export, flat_files, leaves
+from tests.versions import enable_x64
 
 SUFFIXES = (".npz", ".safetensors")
 every_format = pytest.mark.parametrize("suffix", SUFFIXES)
@@ -110,7 +111,7 @@ def test_numpy_and_python_numbers_stay_what_they_are(suffix: str, tmp_path: Path
     swapped = {**tree, "f8": tree["f8"].astype(">f8"), "i8": np.asfortranarray(tree["i8"])}
     export.save(path, swapped)
     assert same(export.load(path, tree), tree)
-    with jax.enable_x64(True):
+    with enable_x64(True):
         like = {"f8": jax.ShapeDtypeStruct((3,), "float64")}
         export.save(path, {"f8": tree["f8"]})
         assert same(export.load(path, like), {"f8": jnp.arange(3.0)})

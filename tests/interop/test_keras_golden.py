@@ -9,13 +9,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import adamx
 from adamx.interop import keras
+from tests.versions import enable_x64
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 DENSE = dict(np.load(GOLDEN / "tensorflow_adam.npz"))
@@ -140,7 +140,7 @@ def _precision(request: pytest.FixtureRequest) -> Any:
     """float64 variables where the case has them."""
     case = getattr(request.node, "callspec", None)
     wide = case is not None and "float64" in str(case.params.get("case", ""))
-    with jax.enable_x64(wide):
+    with enable_x64(wide):
         yield
 
 

@@ -17,6 +17,7 @@ import pytest
 
 import adamx
 from adamx.interop.optax import from_optax, to_optax
+from tests.versions import enable_x64
 
 # b2 is 0.9: at 0.999 optax's `1 - b2**t` cancels, and by itself it is 6e-6 off.
 FIRST, STEPS = 8, 16  # of three micro-batches two are gathered when the state moves
@@ -194,7 +195,7 @@ def distance(first: Trajectory, second: Trajectory) -> float:
 def test_a_run_goes_on_there_and_back(name: str, dtype: str) -> None:
     """Within 2e-6 in float32.  In float64 the numbers are the same, except where a library forms
     scalars in float32 all the same; then it is no further off than the two are by themselves."""
-    with jax.enable_x64(dtype == "float64"):
+    with enable_x64(dtype == "float64"):
         _, theirs = begin(optax, name, dtype, STEPS)
         _, ours = begin(adamx, name, dtype, STEPS)
         limit = 2e-6 if dtype == "float32" else max(1e-12, 1.5 * distance(ours, theirs))

@@ -17,6 +17,7 @@ import pytest
 import adamx
 from adamx.interop import torch
 from adamx.interop.torch import from_param_group, from_state_dict, to_state_dict
+from tests.versions import enable_x64
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "torch_adam.npz")
 ARGUMENTS = json.loads(str(GOLDEN["arguments"]))
@@ -100,7 +101,7 @@ def limit(case: str, dtype: str) -> float:
     ],
 )
 def test_a_preset_makes_torch_s_steps_and_goes_on_from_torch_s_state(case: str, dtype: str) -> None:
-    with jax.enable_x64(dtype == "float64"):
+    with enable_x64(dtype == "float64"):
         tx, exact = preset(case), golden(case, "float64")
         params = parameters(case, dtype, 0)
         state, own = run(tx, tx.init(params), params, dtype, 0, MIDDLE)

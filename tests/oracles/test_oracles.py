@@ -12,6 +12,7 @@ import pytest
 from tests.adam.cases import SHARED
 from tests.adam.support import REGIMES, Case, data, distance, oracle, run
 from tests.oracles import family
+from tests.versions import enable_x64
 
 TOLERANCE = 1e-10
 
@@ -19,7 +20,7 @@ TOLERANCE = 1e-10
 @pytest.mark.parametrize("regime", REGIMES)
 @pytest.mark.parametrize("case", SHARED, ids=str)
 def test_agrees_with_optax_in_float64(case: Case, regime: str) -> None:
-    with jax.enable_x64(True):
+    with enable_x64(True):
         theirs = run(optax, case, regime, np.float64)
     assert distance(case, regime, theirs, oracle(case, regime)).max() <= TOLERANCE
 
@@ -49,7 +50,7 @@ def test_schedule_free_evaluation_parameters_agree_with_optax() -> None:
     hyper = {"learning_rate": 0.0625, "warmup_steps": 8, "weight_decay": 0.3}
     leaves, gradients = data("normal")
     expected = family.schedule_free_adamw_eval_params(leaves, gradients, **hyper)
-    with jax.enable_x64(True):
+    with enable_x64(True):
         tx = optax.contrib.schedule_free_adamw(**hyper)
         params = [jax.numpy.asarray(leaf, np.float64) for leaf in leaves]
         state = tx.init(params)

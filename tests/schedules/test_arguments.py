@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import adamx
+from tests.versions import enable_x64
 
 CYCLE = {"init_value": 0.0, "peak_value": 1.0, "warmup_steps": 5, "decay_steps": 40}
 
@@ -219,7 +220,7 @@ def test_no_length_is_more_than_the_step_count_holds(row: Any, steps: Any) -> No
     schedule = getattr(adamx, name)(*positional, **keywords)
     with pytest.raises(ValueError, match=rf"`{argument}` must be at most 2147483647, got"):
         schedule.replace(**{argument: steps})
-    with jax.enable_x64(True):
+    with enable_x64(True):
         assert getattr(schedule.replace(**{argument: steps}), argument) == steps
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import adamx
 from tests.schedules.cases import CASES, SMALL, Case
+from tests.versions import enable_x64
 
 # Of the largest value of the schedule.
 FLOAT32_TOLERANCE = 2e-6
@@ -51,7 +52,7 @@ def test_float32(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_float64(case: Case) -> None:
     """With the int32 counts of an optimizer's state."""
-    with jax.enable_x64(True):
+    with enable_x64(True):
         ours = values(case.build(), case.counts.astype(np.int32))
         assert ours.dtype == np.float64
         assert distance(ours, case.oracle()) <= FLOAT64_TOLERANCE
@@ -66,7 +67,7 @@ def test_meets_its_knots_exactly(case: Case) -> None:
 
 @pytest.mark.parametrize("case", [case for case in SMALL if case.in_optax], ids=str)
 def test_agrees_with_optax_in_float64(case: Case) -> None:
-    with jax.enable_x64(True):
+    with enable_x64(True):
         theirs = np.broadcast_to(values(case.build(optax), case.counts), case.counts.shape)
         assert distance(values(case.build(), case.counts), theirs) <= OPTAX_TOLERANCE
 

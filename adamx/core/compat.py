@@ -1,0 +1,83 @@
+"""What differs between the versions of JAX that this package runs on: nothing else asks for one.
+
+Each function is named after what the newest version has; where older ones lack it, a comment says
+up to which version that is, and with it when the line can go.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding
+
+
+def varying_axes(x: Any) -> frozenset[str]:
+    """The mapped axes over which JAX knows that `x` differs."""
+    kind: Any = jax.typeof(x)
+    # Up to 0.9 it is called `vma`.
+    tracked = kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
+    return frozenset(tracked)
+
+
+def vary(x: Any, axes: tuple[str, ...]) -> Any:
+    """The same values as such that may differ along mapped axes along which they are alike."""
+    if not hasattr(jax.lax, "pcast"):  # Up to 0.7.
+        return jax.lax.pvary(x, axes)
+    return jax.lax.pcast(x, axes, to="varying")
+
+
+def all_gather_invariant(x: Any, axis_name: Any) -> chex.Array:
+    """The pieces of all devices one after the other, known to be the same on all of them."""
+    if not hasattr(jax.lax, "pcast"):  # Up to 0.7 what is gathered counts as varying; sums do not.
+        n, here = jax.lax.axis_size(axis_name), jax.lax.axis_index(axis_name)
+        whole = full_like(x, 0, shape=(n, *x.shape))
+        summed: chex.Array = jax.lax.psum(whole.at[here].set(x), axis_name)
+        return summed.reshape(n * x.shape[0], *x.shape[1:])
+    gathered: chex.Array = jax.lax.all_gather(x, axis_name, tiled=True, to="invarying")
+    return gathered
+
+
+def full_like(
+    x: Any, value: Any, dtype: Any = None, shape: tuple[int, ...] | None = None
+) -> chex.Array:
+    """One number everywhere, varying over the mapped axes over which `x` does."""
+    full = jnp.full_like(x, value, dtype=dtype, shape=shape)
+    missing = tuple(varying_axes(x) - varying_axes(full))
+    return vary(full, missing) if missing else full  # Up to 0.6 it varies over none.
+
+
+def out_sharding(sharding: NamedSharding | None) -> dict[str, NamedSharding]:
+    """The argument of `.at[]` that says where its result goes, if anything is to be said.
+
+    Raises:
+      NotImplementedError: JAX up to 0.7.0, whose `.at[].set` cannot be told.
+    """
+    if sharding is None:
+        return {}
+    if jax.__version_info__ < (0, 7, 1):
+        raise NotImplementedError(
+            f"jax {jax.__version__} cannot write rows of a table that is cut over axes of kind "
+            "`AxisType.Explicit`; jax 0.7.1 can, and `jax.make_mesh(..., axis_types=(AxisType.Auto,)"
+            " * n)` makes a mesh that needs neither"
+        )
+    return {"out_sharding": sharding}
+
+
+def zeros_at(like: chex.Array, shape: tuple[int, ...], sharding: NamedSharding) -> chex.Array:
+    """Zeros of a dtype, sharded by their type."""
+    if not hasattr(jax.lax, "pcast"):  # Up to 0.7 `zeros_like` is not told.
+        return reshard(full_like(like, 0, shape=shape), sharding)
+    return jnp.zeros_like(like, shape=shape, out_sharding=sharding)
+
+
+def reshard(x: chex.Array, sharding: Any) -> chex.Array:
+    """The same array, sharded in another way by its type."""
+    if not hasattr(jax.sharding, "reshard"):  # Up to 0.6.
+        from jax.experimental.shard import reshard as move
+
+        return move(x, sharding)
+    moved: chex.Array = jax.sharding.reshard(x, sharding)
+    return moved
