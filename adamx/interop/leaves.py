@@ -113,6 +113,8 @@ def fit(owner: str, path: str, value: Any, like: Any, nonnegative: bool = False)
       TypeError: another kind of dtype.
     """
     value = value if isinstance(value, jax.Array) else to_numpy(value)
+    if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        value = jax.random.key_data(value)
     if value.shape != np.shape(like):
         raise ValueError(
             f"{owner}: {path} has shape {value.shape}, but the leaf there has shape "
