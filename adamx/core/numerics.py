@@ -41,7 +41,20 @@ def _is_kind(dtype: Any, kind: type[np.generic]) -> bool:
 
 def _dtype(x: Any) -> Any:
     """The dtype of an array, or that which a number gets as an array."""
-    return x.dtype if hasattr(x, "dtype") else jax.dtypes.result_type(x)
+    if hasattr(x, "dtype"):
+        return x.dtype
+    if isinstance(x, (bool, int, float, complex)):
+        return jax.dtypes.result_type(x)
+    raise TypeError(no_array(x))
+
+
+def no_array(x: Any, at: str = "") -> str:
+    """What is wrong with a leaf that is neither an array nor a number, and what to do."""
+    name = getattr(x, "__name__", None) or repr(x)
+    return (
+        f"expected arrays, got {name} ({type(x).__name__}){at}; give the arrays of a model alone, "
+        "as `eqx.filter(model, eqx.is_inexact_array)` or the first part of `eqx.partition` does"
+    )
 
 
 def is_inexact(x: Any) -> bool:

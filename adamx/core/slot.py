@@ -42,6 +42,7 @@ class Slot(NamedTuple):
 
     def init(self, params: chex.ArrayTree, selected: Any = None) -> Any:
         """The field before the first step; `selected`, one boolean per leaf, leaves some out."""
+        tree.check_arrays(f"init of `{self.name}`", "parameters", params)
 
         def array(p: Any, wanted: bool = True) -> chex.Array | None:
             if not (wanted and numerics.is_inexact(p)):

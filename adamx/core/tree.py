@@ -42,6 +42,15 @@ def flatten_with_paths(tree: chex.ArrayTree) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path) or "<the whole tree>", leaf) for path, leaf in with_paths]
 
 
+def check_arrays(owner: str, given: str, tree: chex.ArrayTree) -> None:
+    """Raises TypeError for a leaf that is neither an array nor a number, by its path."""
+    leaves, _ = flatten(tree)
+    for i, leaf in enumerate(leaves):
+        if not (leaf is None or hasattr(leaf, "dtype") or isinstance(leaf, (int, float, complex))):
+            at = f" in the {given} at {flatten_with_paths(tree)[i][0]}"
+            raise TypeError(f"{owner}: {numerics.no_array(leaf, at)}")
+
+
 def map_leaves(f: Callable[..., Any], tree: chex.ArrayTree, *rest: chex.ArrayTree) -> Any:
     """`jax.tree.map` over the floating and complex leaves; the others are returned as they are.
 
@@ -237,6 +246,7 @@ def check_match(
       ValueError: another structure or another shape.
       TypeError: integers, reals and complex numbers mixed up.
     """
+    check_arrays(owner, given, tree)
     leaves, structure = flatten(tree)
     references, wanted = flatten(reference)
     if structure != wanted:

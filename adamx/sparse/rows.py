@@ -135,6 +135,7 @@ class RowsTransformation(GradientTransformation, abstract=True):
         return policy.init(table, tuple(slot for link in self.links() for slot in link.slots()))
 
     def init(self, params: Params) -> State:
+        tree.check_arrays(self.public_name, "parameters", params)
         leaves, structure = tree.flatten(params)
         states = [
             self._init_leaf(policy, jnp.asarray(leaf))
