@@ -27,9 +27,7 @@ class ScaleByNadamState(NamedTuple):
     """The moments of Adam, and the product of the momenta so far."""
 
     count: chex.Array  # int32[], steps taken
-    mu_product: (
-        chex.Array
-    )  # float32[], float64[] with x64, product of the momenta of the steps taken
+    mu_product: chex.Array  # float[], float64 with x64: product of the momenta of the steps taken
     mu: Updates  # first moment
     nu: Updates  # second moment
 

@@ -93,6 +93,7 @@ class Guard(Wrapper, abstract=True):
             "statistics": jax.eval_shape(self.start),
         }
         tree.check_state(self.public_name, state, GuardState, numbers)
+        tree.check_arrays(self.public_name, "updates", grads)
         grads = tree.coalesced(grads)
         prepare = functools.partial(self.prepare, grads, state.statistics)
         accepted = on_all_devices(self.judge(grads, state.statistics, extra), self.axis_name)
