@@ -90,6 +90,18 @@ def coalesced(tree: chex.ArrayTree) -> Any:
     )
 
 
+def _is_box(x: Any) -> bool:
+    return hasattr(type(x), "get_value") and hasattr(type(x), "get_metadata")
+
+
+def unboxed(tree: Any) -> Any:
+    """The tree with the arrays of flax's `nnx` variables in their place.
+
+    `nnx.Optimizer` keeps its state in variables of another class than those of the model.
+    """
+    return jax.tree.map(lambda x: x.get_value() if _is_box(x) else x, tree, is_leaf=_is_box)
+
+
 def densified(tree: chex.ArrayTree) -> Any:
     """The tree with arrays in place of sparse rows."""
     return jax.tree.map(dense, tree, is_leaf=is_leaf)

@@ -70,7 +70,15 @@ class SparseAdamState(NamedTuple):
     def leaves(self, structure: Any) -> list[LeafState]:
         """What is remembered about every parameter, in order."""
         columns = map(structure.flatten_up_to, self[1:])
-        return [LeafState(*column) for column in zip(*columns, strict=True)]
+        leaves = [LeafState(*column) for column in zip(*columns, strict=True)]
+        for memory in (leaf.memory for leaf in leaves):
+            if not (memory is None or isinstance(memory, StaleRows) or hasattr(memory, "dtype")):
+                raise TypeError(
+                    "sparse: what mode `exact` remembers of a table must be the StaleRows that "
+                    f"`init` returned, got {type(memory).__name__}; `nnx.Optimizer` takes it "
+                    "apart: keep the state beside the model, and step with `make_step`"
+                )
+        return leaves
 
     def with_leaves(self, structure: Any, leaves: Sequence[LeafState]) -> SparseAdamState:
         """The state with others."""

@@ -112,6 +112,7 @@ def loss_scale(state: State) -> jax.Array:
       >>> float(adamx.loss_scale(adamx.adam(0.1).init(1.0)))
       1.0
     """
+    state = tree.unboxed(state)
     nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, LossScale))
     found = [node for node in nodes if isinstance(node, LossScale)]
     if len(found) > 1:

@@ -228,6 +228,7 @@ def metrics(state: State) -> dict[str, jax.Array]:
       0 {'grad_norm': 4.0, 'learning_rate': 1.0, 'value': 4.0}
       1 {'grad_norm': 2.0, 'learning_rate': 0.75, 'value': 1.0}
     """
+    state = tree.unboxed(state)
     reports = [*_reports(state)]
     times = Counter(name for _, name, _ in reports)
     found = {
