@@ -91,7 +91,9 @@ def resolve_mask(owner: str, selected: MaskLike, params: chex.ArrayTree) -> chex
       TypeError: a leaf of the mask is not a boolean.
     """
     _, structure = tree.flatten(params)
-    if selected is None:
+    # A tree without leaves has nothing to select and nothing to complain about: it stands for any
+    # parameters in `optax.tree.map_params`.
+    if selected is None or not structure.num_leaves:
         return structure.unflatten([True] * structure.num_leaves)
     if isinstance(selected, FrozenTree):
         given = selected.thaw()

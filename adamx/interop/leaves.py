@@ -103,18 +103,26 @@ def _converted(owner: str, path: str, value: Any, dtype: np.dtype) -> Any:
     raise TypeError(f"{owner}: {path} is {given}, but the leaf there is {dtype}")
 
 
+def _is_key(x: Any) -> bool:
+    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
 def fit(owner: str, path: str, value: Any, like: Any, nonnegative: bool = False) -> Any:
     """`value` with the shape, dtype and placement of `like`, in memory of its own.
 
-    A single whole number is a count and never negative; with `nonnegative` nothing else is, either.
+    A typed key is taken by its data, and made of them.  A single whole number is a count and never
+    negative; with `nonnegative` nothing else is, either.
 
     Raises:
       ValueError: another shape, whole numbers that the dtype cannot hold, or negative ones.
       TypeError: another kind of dtype.
     """
     value = value if isinstance(value, jax.Array) else to_numpy(value)
-    if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if _is_key(value):
         value = jax.random.key_data(value)
+    if _is_key(like):
+        data = fit(owner, path, value, jax.random.key_data(like))
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(like))
     if value.shape != np.shape(like):
         raise ValueError(
             f"{owner}: {path} has shape {value.shape}, but the leaf there has shape "

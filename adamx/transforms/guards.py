@@ -40,6 +40,21 @@ class GuardState(NamedTuple):
     statistics: Any  # what the guard itself remembers; () if nothing
     inner_state: State
 
+    @property
+    def notfinite_count(self) -> chex.Array:
+        """optax's name of `skipped_in_a_row`."""
+        return self.skipped_in_a_row
+
+    @property
+    def total_notfinite(self) -> chex.Array:
+        """optax's name of `skipped_steps`."""
+        return self.skipped_steps
+
+    @property
+    def last_finite(self) -> chex.Array:
+        """Whether the last step was taken; optax's name."""
+        return self.skipped_in_a_row == 0
+
     def metrics(self) -> dict[str, chex.Array]:
         """The counters, for a logger."""
         return {"skipped_steps": self.skipped_steps, "skipped_in_a_row": self.skipped_in_a_row}

@@ -131,6 +131,8 @@ def resolve_labels(
       ValueError: the labels are not a prefix of the structure; a trained leaf without a label.
       TypeError: a label is neither a string nor a whole number.
     """
+    if not tree.flatten(like)[0]:
+        return []  # As in `resolve_mask`.
     given = wanted.thaw() if isinstance(wanted, FrozenTree) else wanted(like)
     labels, prefix = tree.flatten(given)
     try:
