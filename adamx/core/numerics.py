@@ -15,7 +15,24 @@ DTypeLike: TypeAlias = str | type[Any] | np.dtype
 
 
 def safe_increment(count: chex.Array) -> chex.Array:
-    """`count + 1`, staying at the largest integer of its dtype instead of wrapping."""
+    """`count + 1`, staying at the largest integer of its dtype instead of wrapping.
+
+    Args:
+      count: an integer array of any shape.
+
+    Raises:
+      TypeError: no integer array.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> adamx.safe_increment(jnp.asarray(2**31 - 1, jnp.int32))
+      Array(2147483647, dtype=int32)
+    """
+    if not (hasattr(count, "dtype") and _is_kind(count.dtype, np.integer)):
+        raise TypeError(
+            f"safe_increment: `count` must be an integer array, got {count!r} "
+            f"({type(count).__name__}); write `jnp.asarray(count)`"
+        )
     largest = int(np.iinfo(count.dtype).max)
     return jnp.minimum(count, largest - 1) + 1
 
