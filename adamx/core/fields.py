@@ -11,6 +11,7 @@ Every specifier takes `default=` (none: the argument is required) and `kw_only=`
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeAlias
@@ -123,6 +124,27 @@ def check_callable(where: Where, value: Any, wanted: str) -> Callable[..., Any]:
         raise where.error(TypeError, wanted, value)
     called: Callable[..., Any] = value
     return called
+
+
+def call(where: Where, wanted: str, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a function of the user's returns.
+
+    Raises:
+      TypeError: it takes other arguments, or returns None.
+    """
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):
+        pass  # Some of C have none.
+    else:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{where.error(TypeError, wanted, f)}: {error}") from None
+    result = f(*args, **kwargs)
+    if result is None:
+        raise TypeError(f"{where.error(TypeError, wanted, f)}, which returned None")
+    return result
 
 
 def function(wanted: str, *, default: Any = REQUIRED, kw_only: bool = False) -> Any:

@@ -234,6 +234,10 @@ class ApplyIfFinite(Guard):
     (a NaN, an infinity, or finite elements whose squares overflow) or the loss, passed to `update`
     as `value=loss`, is not.  Then nothing changes: parameters, moments, counts, averages.
 
+    Inside of optax's own wrappers `value=` does not arrive, as `optax.chain`, `optax.masked` and
+    their like pass extra arguments on to optax's classes only: give them
+    `interop.optax.to_optax(tx)`, or use `adamx.chain`.
+
     Put everything that must stand still inside: `apply_if_finite(chain(clip, adamw, ema_params))`.
     `tx.step` runs the whole step under one conditional and needs no temporary.
 
@@ -274,9 +278,9 @@ class SkipSpikes(Guard):
         skip where ||g|| > mean + num_std * std
 
     with mean and standard deviation of the norms of the accepted steps, exponentially weighted.
-    A skipped step changes nothing, as with `apply_if_finite`; to shorten the gradient instead, use
-    `clip_spikes`.  Norms that stay large are skipped for ever: say with `max_consecutive_errors`
-    when that is no longer a spike.
+    A skipped step changes nothing, and the loss is passed as with `apply_if_finite`; to shorten the
+    gradient instead, use `clip_spikes`.  Norms that stay large are skipped for ever: say with
+    `max_consecutive_errors` when that is no longer a spike.
 
     Args:
       inner: the transformation to guard.

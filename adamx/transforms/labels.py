@@ -16,6 +16,8 @@ from adamx.core.transformation import Params
 from adamx.core.value import Value
 from adamx.transforms.paths import by_path, check_pairs, check_patterns, leaf_paths, split_rules
 
+_OF_PARAMS = "a tree of labels, or a function (params) -> tree of labels"
+
 
 def check_strings(where: Where, value: Any) -> tuple[str, ...]:
     """Strings, as a tuple."""
@@ -133,7 +135,10 @@ def resolve_labels(
     """
     if not tree.flatten(like)[0]:
         return []  # As in `resolve_mask`.
-    given = wanted.thaw() if isinstance(wanted, FrozenTree) else wanted(like)
+    if isinstance(wanted, FrozenTree):
+        given = wanted.thaw()
+    else:
+        given = fields.call(Where(owner, "param_labels"), _OF_PARAMS, wanted, like)
     labels, prefix = tree.flatten(given)
     try:
         subtrees = prefix.flatten_up_to(like)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from adamx.core import fields, tree
 from adamx.core.fields import AxisName, Where
+from adamx.core.foreign import EXTRA_UNDER_OPTAX
 from adamx.core.hyperparameter import scalar
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.core.wrapper import Wrapper
@@ -99,7 +100,7 @@ class RecordMetrics(Wrapper):
             if extra.get("value") is None:
                 raise ValueError(
                     f"{self.public_name} records the loss as 'value': call "
-                    "`tx.update(grads, state, params, value=loss)`"
+                    f"`tx.update(grads, state, params, value=loss)`{EXTRA_UNDER_OPTAX}"
                 )
             found["value"] = scalar(extra["value"], f"{self.public_name}: `value`")
         return {name: jnp.array(x, jnp.float32) for name, x in found.items()}
