@@ -20,11 +20,14 @@ from adamx.core.observer import Observer
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
 from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
+from adamx.sparse.counted import Counted
 from adamx.sparse.exact import Exact, StaleRows
 from adamx.sparse.policies import Average, Dense, Lazy, LeafState, RowRule, Rowwise
 from adamx.transforms.paths import by_path, check_patterns, leaf_paths, near_misses
 
-MODES: dict[str, Lazy] = {policy.name: policy for policy in (Dense(), Lazy(), Exact(), Rowwise())}
+MODES: dict[str, Lazy] = {
+    policy.name: policy for policy in (Dense(), Lazy(), Exact(), Rowwise(), Counted())
+}
 
 # The slots of a core, in the order of `LeafState`.
 _MOMENTS = [["mu"], ["mu", "nu"], ["mu", "nu", "nu_max"]]
