@@ -229,7 +229,8 @@ def dtype(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
         except TypeError:
             raise where.error(TypeError, "a floating dtype or None", value) from None
         if not jax.numpy.issubdtype(name, np.floating):
-            raise where.error(ValueError, "a floating dtype or None", name)
+            wanted = "a floating dtype or None (a complex parameter gets the complex one)"
+            raise where.error(ValueError, wanted, name)
         return name
 
     return static(check, default=default, kw_only=kw_only)
@@ -252,15 +253,15 @@ def axis_name(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
     return static(check_axis_name, default=default, kw_only=kw_only)
 
 
-def limit(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
-    """A static field holding a whole number of steps, at least 1, or None for no limit."""
+def limit(minimum: int, *, default: Any = REQUIRED, kw_only: bool = False) -> Any:
+    """A static field holding a whole number of steps, at least `minimum`, or None for no limit."""
 
     def check(where: Where, value: Any) -> int | None:
         if value is None:
             return None
         if isinstance(value, (jax.Array, np.ndarray)):
             raise where.error(TypeError, "a whole number or None", value)
-        limit: int = check_steps(where, value, 1)
+        limit: int = check_steps(where, value, minimum)
         return limit
 
     return static(check, default=default, kw_only=kw_only)

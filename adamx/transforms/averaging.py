@@ -135,7 +135,7 @@ class EmaParams(Observer):
     debias: bool = fields.switch(default=False)
     start_step: int = fields.count(0, default=0, kw_only=True)
     every: int = fields.count(1, default=1, kw_only=True)
-    overwrite_every: int | None = fields.limit(default=None, kw_only=True)
+    overwrite_every: int | None = fields.limit(1, default=None, kw_only=True)
     mask: MaskLike = mask_field(default=None, kw_only=True)
     only_updated: bool = fields.switch(default=False, kw_only=True)
 

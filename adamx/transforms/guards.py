@@ -243,8 +243,8 @@ class ApplyIfFinite(Guard):
 
     Args:
       inner: the transformation to guard.
-      max_consecutive_errors: raise past so many skipped steps in a row; None never raises.  In
-        a compiled step of your own call `check_guards(tx, state, params)` after it.
+      max_consecutive_errors: raise past so many skipped steps in a row, 0 at the first; None never
+        raises.  In a compiled step of your own call `check_guards(tx, state, params)` after it.
       axis_name: named axes of `shard_map` or `pmap` over which every device must agree: if one
         skips, all do.  Under `jit` with shardings nothing needs to be said.
 
@@ -254,7 +254,7 @@ class ApplyIfFinite(Guard):
 
     Raises:
       TypeError: `inner` is no transformation; a limit that is not a whole number.
-      ValueError: a limit below 1.
+      ValueError: a negative limit.
       DivergedError: past the limit, with parameters and state of the last accepted step.
 
     Example:
@@ -266,7 +266,7 @@ class ApplyIfFinite(Guard):
       (1.0, 1, 0)
     """
 
-    max_consecutive_errors: int | None = fields.limit(default=None)
+    max_consecutive_errors: int | None = fields.limit(0, default=None)
 
     def judge(self, grads: Updates, statistics: Any, extra: dict[str, Any]) -> chex.Array:
         return is_finite(grads, extra)
@@ -312,7 +312,7 @@ class SkipSpikes(Guard):
     num_std: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=6.0)
     decay: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.99)
     warmup_steps: int = fields.count(1, default=100)
-    max_consecutive_errors: int | None = fields.limit(default=None)
+    max_consecutive_errors: int | None = fields.limit(0, default=None)
 
     def start(self) -> NormStatistics:
         return init_statistics()

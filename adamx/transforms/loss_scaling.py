@@ -63,7 +63,7 @@ class DynamicLossScale(Guard):
     growth_factor: Number = fields.number(fields.POSITIVE, default=2.0)
     backoff_factor: Number = fields.number(fields.POSITIVE, default=0.5)
     growth_interval: int = fields.count(1, default=2000)
-    max_consecutive_errors: int | None = fields.limit(default=None)
+    max_consecutive_errors: int | None = fields.limit(0, default=None)
 
     def start(self) -> LossScale:
         return LossScale(
