@@ -71,10 +71,9 @@ def eval_params(state: Any, params: P) -> P:
       >>> float(params), float(adamx.eval_params(state, params))
       (2.0, 3.0)
     """
+    averaged = _evaluated(tree.unboxed(state), tree.unboxed(params))
     structure: Any = jax.tree.structure(params)
-    result: P = structure.unflatten(
-        jax.tree.leaves(_evaluated(tree.unboxed(state), tree.unboxed(params)))
-    )
+    result: P = structure.unflatten(jax.tree.leaves(averaged))
     return result
 
 

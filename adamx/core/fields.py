@@ -21,6 +21,8 @@ import jax
 import numpy as np
 
 KIND = "adamx.kind"
+# Floats of the machine's own widths, which JAX has not.
+_EXTENDED = {np.dtype(np.longdouble).name} - {"float64"}
 # What is below this rounds to a finite float32.
 _LARGEST = float(np.finfo(np.float32).max) * (1.0 + 2.0**-25)
 
@@ -83,7 +85,8 @@ def is_number(value: Any) -> bool:
 
 def is_real(dtype: np.dtype) -> bool:
     """Whether arrays of this dtype hold real numbers."""
-    return dtype.kind in "iuf" or dtype.name == "bfloat16"
+    floating = dtype.name in ("float16", "bfloat16", "float32", "float64")
+    return dtype.isnative and (dtype.kind in "iu" or floating)
 
 
 def _readable(array: chex.Array) -> list[float]:
@@ -99,7 +102,7 @@ def _readable(array: chex.Array) -> list[float]:
 def check_number(where: Where, value: Any, interval: Interval, wanted: str = "a number") -> Any:
     """A number in `interval` as a float; an array of such numbers, or a tracer, as it is."""
     if isinstance(value, (jax.Array, np.ndarray)):
-        if not is_real(value.dtype):
+        if not is_real(value.dtype) or isinstance(value, np.ma.MaskedArray):
             raise where.error(TypeError, f"{wanted} (real)", value)
         for number in _readable(value):
             _check_range(where, number, interval, value)
@@ -226,9 +229,10 @@ def dtype(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
             return None
         try:
             name: str = jax.numpy.dtype(value).name
+            floating = jax.numpy.issubdtype(name, np.floating) and name not in _EXTENDED
         except TypeError:
             raise where.error(TypeError, "a floating dtype or None", value) from None
-        if not jax.numpy.issubdtype(name, np.floating):
+        if not floating:
             wanted = "a floating dtype or None (a complex parameter gets the complex one)"
             raise where.error(ValueError, wanted, name)
         return name

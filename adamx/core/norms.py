@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from adamx.core import numerics, xla
 from adamx.core.rows import SparseRows
+from adamx.core.tree import check_depth
 
 
 def squared_norm(x: chex.Array | SparseRows) -> chex.Array:
@@ -45,6 +46,7 @@ def global_norm(updates: chex.ArrayTree) -> jax.Array:
       >>> adamx.global_norm({"a": jnp.array([3.0]), "b": jnp.array(4.0)})
       Array(5., dtype=float32)
     """
+    check_depth("global_norm", updates)
     flat, _ = jax.tree_util.tree_flatten_with_path(
         updates, is_leaf=lambda x: isinstance(x, SparseRows)
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import reprlib
 from typing import Any, TypeAlias
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+_FLOATING = {"float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
 
 # What `jnp.dtype` takes: a name, a type, a dtype.
 DTypeLike: TypeAlias = str | type[Any] | np.dtype
@@ -33,6 +36,7 @@ def safe_increment(count: chex.Array) -> chex.Array:
             f"safe_increment: `count` must be an integer array, got {count!r} "
             f"({type(count).__name__}); write `jnp.asarray(count)`"
         )
+    count = jnp.asarray(count)  # NumPy's 64 bits may be more than JAX has.
     largest = int(np.iinfo(count.dtype).max)
     return jnp.minimum(count, largest - 1) + 1
 
@@ -65,13 +69,35 @@ def _dtype(x: Any) -> Any:
     raise TypeError(no_array(x))
 
 
-def no_array(x: Any, at: str = "") -> str:
-    """What is wrong with a leaf that is neither an array nor a number, and what to do."""
-    name = getattr(x, "__name__", None) or repr(x)
+def no_array(x: Any) -> str:
+    """What is wrong with a leaf that is no array that JAX has, nor a number; "" if nothing is."""
+    if isinstance(x, np.ma.MaskedArray):
+        return "expected arrays, got a masked array of NumPy; write `x.filled(0)`"
+    if hasattr(x, "dtype"):
+        if _is_held(x.dtype):
+            return ""
+        return (
+            f"expected arrays of a dtype to train in, got {x.dtype} ({type(x).__name__}); write "
+            '`x.astype("float32")`, or leave out what holds no numbers'
+        )
+    if isinstance(x, (int, float, complex)):
+        return ""
+    name = getattr(x, "__name__", None) or reprlib.repr(x)
     return (
-        f"expected arrays, got {name} ({type(x).__name__}){at}; give the arrays of a model alone, "
-        "as `eqx.filter(model, eqx.is_inexact_array)` or the first part of `eqx.partition` does"
+        f"expected arrays, got {name} ({type(x).__name__}); give the arrays of a model alone, as "
+        "`eqx.filter(model, eqx.is_inexact_array)` or the first part of `eqx.partition` does"
     )
+
+
+@functools.cache
+def _is_held(dtype: Any) -> bool:
+    """Whether JAX holds and promotes such arrays: not other byte orders, text, 80 or 8 bits."""
+    if jnp.issubdtype(dtype, jax.dtypes.extended) or dtype == jax.dtypes.float0:
+        return True
+    dtype = np.dtype(dtype)
+    if jnp.issubdtype(dtype, np.inexact):
+        return dtype.isnative and dtype.name in _FLOATING
+    return dtype.isnative and (dtype.kind == "b" or jnp.issubdtype(dtype, np.integer))
 
 
 def is_inexact(x: Any) -> bool:

@@ -20,6 +20,8 @@ from adamx.core.rows import SparseRows
 
 PyTreeDef: TypeAlias = Any
 
+_CONTAINERS = (dict, list, tuple, Mapping)
+
 
 def is_leaf(x: Any) -> bool:
     """What is a leaf besides arrays and numbers."""
@@ -29,6 +31,28 @@ def is_leaf(x: Any) -> bool:
 def dense(x: Any) -> Any:
     """Sparse rows as the array they stand for; anything else as it is."""
     return x.to_dense() if isinstance(x, SparseRows) else x
+
+
+_DEEPEST = 256
+
+
+def check_depth(owner: str, given: Any) -> None:
+    """Raises a `ValueError` for dictionaries and lists that are nested without end, or nearly.
+
+    JAX goes through them by recursion, and counts wrongly for ever after it went too deep.
+    """
+    level = [given]
+    for _ in range(_DEEPEST):
+        inner = [
+            y
+            for x in level
+            if isinstance(x, _CONTAINERS)
+            for y in (x.values() if isinstance(x, Mapping) else x)
+        ]
+        level = [*{id(x): x for x in inner if isinstance(x, _CONTAINERS)}.values()]
+        if not level:
+            return
+    raise ValueError(f"{owner}: nested more than {_DEEPEST} levels deep")
 
 
 def flatten(tree: chex.ArrayTree) -> tuple[list[Any], PyTreeDef]:
@@ -43,12 +67,13 @@ def flatten_with_paths(tree: chex.ArrayTree) -> list[tuple[str, Any]]:
 
 
 def check_arrays(owner: str, given: str, tree: chex.ArrayTree) -> None:
-    """Raises TypeError for a leaf that is neither an array nor a number, by its path."""
+    """Raises TypeError for a leaf that is no array that JAX has, nor a number, by its path."""
+    check_depth(f"{owner}: the {given}", tree)
     leaves, _ = flatten(tree)
     for i, leaf in enumerate(leaves):
-        if not (leaf is None or hasattr(leaf, "dtype") or isinstance(leaf, (int, float, complex))):
-            at = f" in the {given} at {flatten_with_paths(tree)[i][0]}"
-            raise TypeError(f"{owner}: {numerics.no_array(leaf, at)}")
+        if leaf is not None and (wrong := numerics.no_array(leaf)):
+            at = f"in the {given} at {flatten_with_paths(tree)[i][0]}"
+            raise TypeError(f"{owner}: {at}, {wrong}")
 
 
 def map_leaves(f: Callable[..., Any], tree: chex.ArrayTree, *rest: chex.ArrayTree) -> Any:
@@ -99,6 +124,7 @@ def unboxed(tree: Any) -> Any:
 
     `nnx.Optimizer` keeps its state in variables of another class than those of the model.
     """
+    check_depth("the state or the parameters", tree)
     return jax.tree.map(lambda x: x.get_value() if _is_box(x) else x, tree, is_leaf=_is_box)
 
 
@@ -356,8 +382,11 @@ def _check_numbers(owner: str, path: str, given: Any, wanted: Any) -> None:
         )
     for leaf, one in zip(leaves, expected, strict=True):
         kind = "a real" if numerics.is_inexact(one) else "an integer"
-        dtype = getattr(leaf, "dtype", None)
-        if dtype is None or numerics.is_inexact(leaf) != numerics.is_inexact(one):
+        if (
+            numerics.no_array(leaf)
+            or not hasattr(leaf, "dtype")
+            or numerics.is_inexact(leaf) != numerics.is_inexact(one)
+        ):
             raise TypeError(
                 f"{owner}: `{path}` of the state must be {kind} array, got {leaf!r} "
                 f'({type(leaf).__name__}); write `jnp.asarray(..., "{one.dtype.name}")`'

@@ -5,7 +5,6 @@ Nothing is broadcast and nothing is left over; what does not fit is an error wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import chex
@@ -20,32 +19,13 @@ from adamx.transforms.paths import leaf_paths
 NONNEGATIVE = {"nu", "nu_max", "mu_product"}
 
 
-_DEEPEST = 256
-
-
-def check_depth(owner: str, given: Any) -> None:
-    """Raises a `ValueError` for dictionaries and lists that are nested without end, or nearly."""
-    level = [given]
-    for _ in range(_DEEPEST):
-        inner = [
-            y
-            for x in level
-            if isinstance(x, (Mapping, list, tuple))
-            for y in (x.values() if isinstance(x, Mapping) else x)
-        ]
-        level = [*{id(x): x for x in inner}.values()]
-        if not level:
-            return
-    raise ValueError(f"{owner}: nested more than {_DEEPEST} levels deep")
-
-
 def by_path(owner: str, given: chex.ArrayTree) -> dict[str, Any]:
     """The leaves by their paths such as `layers/0/bias`; `None` leaves hold nothing.
 
     Raises:
       ValueError: two leaves with one path, as in `{"a/b": x, "a": {"b": y}}`; nested too deeply.
     """
-    check_depth(owner, given)
+    tree.check_depth(owner, given)
     found: dict[str, Any] = {}
     for path, leaf in zip(leaf_paths(given), tree.flatten(given)[0], strict=True):
         if leaf is None:

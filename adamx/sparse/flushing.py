@@ -47,8 +47,9 @@ def flush(state: State, params: Params) -> tuple[Params, State]:
       >>> [round(float(x), 2) for x in table]
       [-0.17, -0.07, 0.0]
     """
-    form: Any = jax.tree.structure((params, state))
-    params, state = tree.unboxed((params, state))
+    given = params, state
+    params, state = tree.unboxed(given)
+    form: Any = jax.tree.structure(given)
     nodes, structure = jax.tree.flatten(state, is_leaf=_can_flush)
     if not any(map(_can_flush, nodes)):
         raise ValueError(

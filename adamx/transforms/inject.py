@@ -369,8 +369,8 @@ def set_hyperparams(state: State, /, **values: Number) -> State:
       >>> print(adamx.get_hyperparam(state, "learning_rate"))
       0.01
     """
-    structure: Any = jax.tree.structure(state)
-    state = tree.unboxed(state)
+    given, state = state, tree.unboxed(state)
+    structure: Any = jax.tree.structure(given)
     changes: dict[int, dict[str, chex.Array]] = {}
     for name, value in values.items():
         node = _find("set_hyperparams", state, name)

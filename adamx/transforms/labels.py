@@ -90,6 +90,7 @@ def _check_param_labels(where: Where, value: Any) -> ParamLabels:
         labels: Callable[[chex.ArrayTree], Any] = value
         return labels
     contents = value.thaw() if isinstance(value, FrozenTree) else value
+    tree.check_depth(f"{where.owner}: `{where.argument}`", contents)
     for path, leaf in tree.flatten_with_paths(contents):
         if leaf is not None and as_label(leaf) is None:
             raise where.error(TypeError, f"a label (a string or a whole number) at {path}", leaf)
@@ -133,6 +134,7 @@ def resolve_labels(
       ValueError: the labels are not a prefix of the structure; a trained leaf without a label.
       TypeError: a label is neither a string nor a whole number.
     """
+    tree.check_depth(f"{owner}: the {what}", like)
     if not tree.flatten(like)[0]:
         return []  # As in `resolve_mask`.
     if isinstance(wanted, FrozenTree):
