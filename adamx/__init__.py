@@ -3,9 +3,14 @@
 In reading order: composing, the family, what goes around it, schedules, and values as data.
 """
 
+import typing as _types
+
+from adamx import schedules as schedules
 from adamx import sharding as sharding
 from adamx import sparse as sparse
+from adamx import transforms as transforms
 from adamx import typing as typing
+from adamx.core import elsewhere as _elsewhere
 from adamx.core.chain import chain, named_chain
 from adamx.core.config import from_config, get_config
 from adamx.core.evaluation import eval_params
@@ -13,6 +18,7 @@ from adamx.core.format import Float, Format, Joint, Stochastic
 from adamx.core.hyperparameter import Schedule
 from adamx.core.link import Link, PerLeaf, ScaleByScheduleState, View
 from adamx.core.norms import global_norm
+from adamx.core.numerics import safe_increment
 from adamx.core.observer import Observer
 from adamx.core.paths import leaf_paths, mask_by_path
 from adamx.core.readings import read_callables
@@ -62,6 +68,7 @@ from adamx.transforms.aggregation import aggregate, pmean, psum
 from adamx.transforms.averaging import (
     EmaParamsState,
     ema_params,
+    incremental_update,
     mean_params,
     running_mean_decay,
 )
@@ -126,6 +133,12 @@ from adamx.transforms.weight_decay import (
 )
 
 __version__ = "0.1.0"
+
+# optax's other names of what is here under one.
+Params = typing.Params
+Updates = typing.Updates
+OptState = typing.State
+partition = multi_transform
 
 __all__ = [
     # Composing and applying.
@@ -244,6 +257,8 @@ __all__ = [
     "EmaParamsState",
     "eval_params",
     "schedule_free_eval_params",
+    "incremental_update",
+    "safe_increment",
     # Around whole steps.
     "apply_if_finite",
     "skip_spikes",
@@ -299,3 +314,12 @@ __all__ = [
     "get_config",
     "from_config",
 ]
+
+# Not for type checkers, to which every name would then be there.
+if not _types.TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        raise _elsewhere.missing(name, __all__)
+
+    for _package in (schedules, transforms):
+        _elsewhere.also_in(_package, __all__, globals())

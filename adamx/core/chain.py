@@ -137,6 +137,7 @@ def run_links(
     Other libraries' links get the dtypes of the gradient, as in a chain of their own: a state that
     was made for 16 bits keeps its dtype.
     """
+    tree.check_arrays("chain", "updates", updates)
     given, after = updates, list(states)
     for is_link, group in itertools.groupby(range(len(links)), lambda i: _has_rule(links[i])):
         some = [*group]

@@ -53,7 +53,7 @@ def eval_params(state: Any, params: P) -> P:
 
     Args:
       state: the state of any transformation, nested as deeply as you like.
-      params: the parameters being trained.
+      params: the parameters being trained; both may be in flax's `nnx` variables.
 
     Returns:
       A pytree like `params`, in the parameters' dtypes: the average; of a sparse optimizer without
@@ -71,19 +71,24 @@ def eval_params(state: Any, params: P) -> P:
       >>> float(params), float(adamx.eval_params(state, params))
       (2.0, 3.0)
     """
+    averaged = _evaluated(tree.unboxed(state), tree.unboxed(params))
+    structure: Any = jax.tree.structure(params)
+    result: P = structure.unflatten(jax.tree.leaves(averaged))
+    return result
+
+
+def _evaluated(state: Any, params: Any) -> Any:
     nodes = [node for node in jax.tree.leaves(state, is_leaf=_is_read) if _is_read(node)]
     current = _caught_up(nodes, params)
     found = [node for node in nodes if _has("eval_params", node)]
     if nodes and not found:
-        own: P = tree.unshared(current, params)
-        return own
+        return tree.unshared(current, params)
     if len(found) != 1:
         names = ", ".join(type(node).__name__ for node in found) or "none"
         raise ValueError(
             "eval_params: the state must hold exactly one average of the parameters (add "
             f"`ema_params` to the chain), found {names}"
         )
-    averaged: P = found[0].eval_params(current)
+    averaged = found[0].eval_params(current)
     _check_not_stale(params, current, averaged)
-    unshared: P = tree.unshared(averaged, params)
-    return unshared
+    return tree.unshared(averaged, params)

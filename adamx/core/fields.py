@@ -11,6 +11,7 @@ Every specifier takes `default=` (none: the argument is required) and `kw_only=`
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeAlias
@@ -20,6 +21,8 @@ import jax
 import numpy as np
 
 KIND = "adamx.kind"
+# Floats of the machine's own widths, which JAX has not.
+_EXTENDED = {np.dtype(np.longdouble).name} - {"float64"}
 # What is below this rounds to a finite float32.
 _LARGEST = float(np.finfo(np.float32).max) * (1.0 + 2.0**-25)
 
@@ -82,7 +85,8 @@ def is_number(value: Any) -> bool:
 
 def is_real(dtype: np.dtype) -> bool:
     """Whether arrays of this dtype hold real numbers."""
-    return dtype.kind in "iuf" or dtype.name == "bfloat16"
+    floating = dtype.name in ("float16", "bfloat16", "float32", "float64")
+    return dtype.isnative and (dtype.kind in "iu" or floating)
 
 
 def _readable(array: chex.Array) -> list[float]:
@@ -98,7 +102,7 @@ def _readable(array: chex.Array) -> list[float]:
 def check_number(where: Where, value: Any, interval: Interval, wanted: str = "a number") -> Any:
     """A number in `interval` as a float; an array of such numbers, or a tracer, as it is."""
     if isinstance(value, (jax.Array, np.ndarray)):
-        if not is_real(value.dtype):
+        if not is_real(value.dtype) or isinstance(value, np.ma.MaskedArray):
             raise where.error(TypeError, f"{wanted} (real)", value)
         for number in _readable(value):
             _check_range(where, number, interval, value)
@@ -123,6 +127,27 @@ def check_callable(where: Where, value: Any, wanted: str) -> Callable[..., Any]:
         raise where.error(TypeError, wanted, value)
     called: Callable[..., Any] = value
     return called
+
+
+def call(where: Where, wanted: str, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a function of the user's returns.
+
+    Raises:
+      TypeError: it takes other arguments, or returns None.
+    """
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):
+        pass  # Some of C have none.
+    else:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{where.error(TypeError, wanted, f)}: {error}") from None
+    result = f(*args, **kwargs)
+    if result is None:
+        raise TypeError(f"{where.error(TypeError, wanted, f)}, which returned None")
+    return result
 
 
 def function(wanted: str, *, default: Any = REQUIRED, kw_only: bool = False) -> Any:
@@ -204,10 +229,12 @@ def dtype(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
             return None
         try:
             name: str = jax.numpy.dtype(value).name
+            floating = jax.numpy.issubdtype(name, np.floating) and name not in _EXTENDED
         except TypeError:
             raise where.error(TypeError, "a floating dtype or None", value) from None
-        if not jax.numpy.issubdtype(name, np.floating):
-            raise where.error(ValueError, "a floating dtype or None", name)
+        if not floating:
+            wanted = "a floating dtype or None (a complex parameter gets the complex one)"
+            raise where.error(ValueError, wanted, name)
         return name
 
     return static(check, default=default, kw_only=kw_only)
@@ -230,15 +257,15 @@ def axis_name(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
     return static(check_axis_name, default=default, kw_only=kw_only)
 
 
-def limit(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
-    """A static field holding a whole number of steps, at least 1, or None for no limit."""
+def limit(minimum: int, *, default: Any = REQUIRED, kw_only: bool = False) -> Any:
+    """A static field holding a whole number of steps, at least `minimum`, or None for no limit."""
 
     def check(where: Where, value: Any) -> int | None:
         if value is None:
             return None
         if isinstance(value, (jax.Array, np.ndarray)):
             raise where.error(TypeError, "a whole number or None", value)
-        limit: int = check_steps(where, value, 1)
+        limit: int = check_steps(where, value, minimum)
         return limit
 
     return static(check, default=default, kw_only=kw_only)

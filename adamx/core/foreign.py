@@ -9,6 +9,12 @@ from adamx.core import fields, tree
 from adamx.core.fields import Where
 from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
 
+# The end of an error about an extra argument that is missing.
+EXTRA_UNDER_OPTAX = (
+    "; optax's wrappers (`optax.chain`, ...) pass it on to their own kind only: give them "
+    "`adamx.interop.optax.to_optax(tx)`"
+)
+
 
 def _check_foreign(where: Where, value: Any) -> Any:
     if not (callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))):
@@ -34,6 +40,12 @@ class Foreign(GradientTransformation):
             names = {p.name for p in parameters[3:] if p.kind is not p.POSITIONAL_ONLY}
             names |= {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
             extra = {name: value for name, value in extra.items() if name in names}
+        for p in parameters:
+            if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in extra:
+                raise TypeError(
+                    f"{self!r} needs the extra argument `{p.name}`: call "
+                    f"`tx.update(grads, state, params, {p.name}=...)`{EXTRA_UNDER_OPTAX}"
+                )
         result: tuple[Updates, State] = update(updates, state, params, **extra)
         return result
 

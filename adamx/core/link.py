@@ -159,6 +159,7 @@ def run(
             if link.reads_params or link.slots():
                 tree.check_match(link.public_name, "updates", updates, "parameters", params)
                 break
+    tree.check_arrays(links[0].public_name if links else "chain", "updates", updates)
     seen, updates = _seen(updates), tree.widened(updates)
     after = []
     for link, state in zip(links, states, strict=True):

@@ -13,6 +13,8 @@ from adamx.core import fields, tree
 from adamx.core.fields import Where
 from adamx.core.value import Value
 
+_OF_PARAMS = "a tree of booleans, or a function (params) -> tree of booleans"
+
 
 class FrozenTree:
     """A pytree of plain values made hashable, so that it can be a static field."""
@@ -69,8 +71,9 @@ def _check_mask(where: Where, value: Any) -> Mask:
     if value is None:
         return None
     if is_function_of_tree(value):
-        return fields.check_callable(where, value, "a mask")
+        return fields.check_callable(where, value, _OF_PARAMS)
     contents = value.thaw() if isinstance(value, FrozenTree) else value
+    tree.check_depth(f"{where.owner}: `{where.argument}`", contents)
     for path, leaf in tree.flatten_with_paths(contents):
         if leaf is not None and _as_bool(leaf) is None:
             raise where.error(TypeError, f"True or False at {path}", leaf)
@@ -90,13 +93,18 @@ def resolve_mask(owner: str, selected: MaskLike, params: chex.ArrayTree) -> chex
       ValueError: the mask is not a prefix of the parameters' structure.
       TypeError: a leaf of the mask is not a boolean.
     """
+    tree.check_depth(f"{owner}: the parameters", params)
     _, structure = tree.flatten(params)
-    if selected is None:
+    # A tree without leaves has nothing to select and nothing to complain about: it stands for any
+    # parameters in `optax.tree.map_params`.
+    if selected is None or not structure.num_leaves:
         return structure.unflatten([True] * structure.num_leaves)
     if isinstance(selected, FrozenTree):
-        given = selected.thaw()
+        given: Any = selected.thaw()
     else:
-        given = selected(params) if is_function_of_tree(selected) else selected
+        given = selected
+        if is_function_of_tree(selected):
+            given = fields.call(Where(owner, "mask"), _OF_PARAMS, selected, params)
     _, prefix = tree.flatten(given)
     try:
         subtrees = prefix.flatten_up_to(params)

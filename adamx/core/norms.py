@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from adamx.core import numerics, xla
 from adamx.core.rows import SparseRows
+from adamx.core.tree import check_depth
 
 
 def squared_norm(x: chex.Array | SparseRows) -> chex.Array:
@@ -28,13 +29,13 @@ def safe_sqrt(x: chex.Array) -> chex.Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), jnp.where(x == 0.0, 0.0, x))
 
 
-def global_norm(tree: chex.ArrayTree) -> jax.Array:
+def global_norm(updates: chex.ArrayTree) -> jax.Array:
     """The Euclidean norm of all floating and complex leaves together.
 
     sqrt(sum over leaves and elements of |x|**2), computed in at least float32.
 
     Args:
-      tree: any pytree; integer, `None` and `float0` leaves do not count.  The duplicates of
+      updates: any pytree; integer, `None` and `float0` leaves do not count.  The duplicates of
         `SparseRows` are summed up first.
 
     Returns:
@@ -45,8 +46,9 @@ def global_norm(tree: chex.ArrayTree) -> jax.Array:
       >>> adamx.global_norm({"a": jnp.array([3.0]), "b": jnp.array(4.0)})
       Array(5., dtype=float32)
     """
+    check_depth("global_norm", updates)
     flat, _ = jax.tree_util.tree_flatten_with_path(
-        tree, is_leaf=lambda x: isinstance(x, SparseRows)
+        updates, is_leaf=lambda x: isinstance(x, SparseRows)
     )
     leaves = [(path, _summed(leaf)) for path, leaf in flat if numerics.is_inexact(leaf)]
     squares = [xla.sum_of_squares(group) for group in xla.groups_alike(leaves)]

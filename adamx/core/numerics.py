@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import reprlib
 from typing import Any, TypeAlias
 
 import chex
@@ -10,12 +11,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+_FLOATING = {"float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
+
 # What `jnp.dtype` takes: a name, a type, a dtype.
 DTypeLike: TypeAlias = str | type[Any] | np.dtype
 
 
 def safe_increment(count: chex.Array) -> chex.Array:
-    """`count + 1`, staying at the largest integer of its dtype instead of wrapping."""
+    """`count + 1`, staying at the largest integer of its dtype instead of wrapping.
+
+    Args:
+      count: an integer array of any shape.
+
+    Raises:
+      TypeError: no integer array.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> adamx.safe_increment(jnp.asarray(2**31 - 1, jnp.int32))
+      Array(2147483647, dtype=int32)
+    """
+    if not (hasattr(count, "dtype") and _is_kind(count.dtype, np.integer)):
+        raise TypeError(
+            f"safe_increment: `count` must be an integer array, got {count!r} "
+            f"({type(count).__name__}); write `jnp.asarray(count)`"
+        )
+    count = jnp.asarray(count)  # NumPy's 64 bits may be more than JAX has.
     largest = int(np.iinfo(count.dtype).max)
     return jnp.minimum(count, largest - 1) + 1
 
@@ -41,7 +62,42 @@ def _is_kind(dtype: Any, kind: type[np.generic]) -> bool:
 
 def _dtype(x: Any) -> Any:
     """The dtype of an array, or that which a number gets as an array."""
-    return x.dtype if hasattr(x, "dtype") else jax.dtypes.result_type(x)
+    if hasattr(x, "dtype"):
+        return x.dtype
+    if isinstance(x, (bool, int, float, complex)):
+        return jax.dtypes.result_type(x)
+    raise TypeError(no_array(x))
+
+
+def no_array(x: Any) -> str:
+    """What is wrong with a leaf that is no array that JAX has, nor a number; "" if nothing is."""
+    if isinstance(x, np.ma.MaskedArray):
+        return "expected arrays, got a masked array of NumPy; write `x.filled(0)`"
+    if hasattr(x, "dtype"):
+        if _is_held(x.dtype):
+            return ""
+        return (
+            f"expected arrays of a dtype to train in, got {x.dtype} ({type(x).__name__}); write "
+            '`x.astype("float32")`, or leave out what holds no numbers'
+        )
+    if isinstance(x, (int, float, complex)):
+        return ""
+    name = getattr(x, "__name__", None) or reprlib.repr(x)
+    return (
+        f"expected arrays, got {name} ({type(x).__name__}); give the arrays of a model alone, as "
+        "`eqx.filter(model, eqx.is_inexact_array)` or the first part of `eqx.partition` does"
+    )
+
+
+@functools.cache
+def _is_held(dtype: Any) -> bool:
+    """Whether JAX holds and promotes such arrays: not other byte orders, text, 80 or 8 bits."""
+    if jnp.issubdtype(dtype, jax.dtypes.extended) or dtype == jax.dtypes.float0:
+        return True
+    dtype = np.dtype(dtype)
+    if jnp.issubdtype(dtype, np.inexact):
+        return dtype.isnative and dtype.name in _FLOATING
+    return dtype.isnative and (dtype.kind == "b" or jnp.issubdtype(dtype, np.integer))
 
 
 def is_inexact(x: Any) -> bool:

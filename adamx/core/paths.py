@@ -15,6 +15,8 @@ from adamx.core.fields import Where
 from adamx.core.value import Value
 
 _SHOWN = 5
+_LONGEST = 1000  # letters of a pattern
+_OFTEN = 8  # repeats, above which one counts as one without bound
 
 
 def path_string(path: tuple[Any, ...]) -> str:
@@ -33,13 +35,37 @@ def leaf_paths(params: chex.ArrayTree) -> list[str]:
     Returns:
       One string per leaf, in the order of the leaves; "" for a tree that is a single leaf.
 
+    Raises:
+      ValueError: a tree nested without end.
+
     Example:
       >>> import adamx
       >>> adamx.leaf_paths({"head": 1.0, "layers": [{"bias": 1.0, "kernel": 1.0}]})
       ['head', 'layers/0/bias', 'layers/0/kernel']
     """
+    tree.check_depth("leaf_paths", params)
     with_paths, _ = jax.tree_util.tree_flatten_with_path(params, is_leaf=tree.is_leaf)
     return [path_string(path) for path, _ in with_paths]
+
+
+def _repeats_choices(parsed: Any, inside: bool = False) -> bool:
+    """Whether there are several ways to match the same letters by a repeat without bound.
+
+    Their number then is exponential in the length of a path that does not match.
+    """
+    for operation, argument in parsed:
+        name = str(operation)
+        unbounded = name in ("MAX_REPEAT", "MIN_REPEAT") and argument[1] > _OFTEN
+        if inside and (unbounded or name == "BRANCH"):
+            return True
+        items = argument if isinstance(argument, (tuple, list)) else ()
+        parts = [x for x in items if hasattr(x, "getwidth")]
+        parts += [
+            x for item in items if isinstance(item, list) for x in item if hasattr(x, "getwidth")
+        ]
+        if any(_repeats_choices(part, inside or unbounded) for part in parts):
+            return True
+    return False
 
 
 def check_patterns(where: Where, value: Any) -> tuple[str, ...]:
@@ -50,10 +76,25 @@ def check_patterns(where: Where, value: Any) -> tuple[str, ...]:
     for pattern in patterns:
         if not isinstance(pattern, str):
             raise where.error(TypeError, "regular expressions (strings)", pattern)
+        if len(pattern) > _LONGEST:
+            raise where.error(
+                ValueError,
+                f"regular expressions of at most {_LONGEST} letters",
+                pattern[:50] + "...",
+            )
         try:
+            parsed = re._parser.parse(pattern)  # type: ignore[attr-defined]
             re.compile(pattern)
-        except re.error as error:
+        except (re.error, RecursionError, OverflowError) as error:
             raise where.error(ValueError, f"a regular expression ({error})", pattern) from None
+        if _repeats_choices(parsed):
+            raise where.error(
+                ValueError,
+                "a regular expression without repeats or choices inside of a repeat, as in "
+                "`(a+)+`, which may take for ever; a pattern is searched for anywhere in a path, "
+                "and needs nothing in front of it",
+                pattern,
+            )
     return patterns
 
 

@@ -15,12 +15,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import numerics
+from adamx.core import fields, numerics
 from adamx.core.indexing import gather, positions, scatter_add, zero_rows
 from adamx.core.ranking import rank
 
 # The largest row number that int32 holds.
 _LARGEST = int(np.iinfo(np.int32).max)
+
+
+def _array(name: str, x: Any) -> chex.Array:
+    """An array of numbers, or what has become one; raises TypeError for anything else."""
+    try:
+        if not isinstance(x, (str, bytes)):  # Which NumPy takes for a dtype.
+            return jnp.asarray(x)
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(
+        f"SparseRows: `{name}` must be an array of numbers, got {x!r} ({type(x).__name__})"
+    )
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -65,16 +77,17 @@ class SparseRows:
     __array_ufunc__ = None
 
     def __post_init__(self) -> None:
-        indices, values = self.indices, jnp.asarray(self.values)
+        indices, values = self.indices, _array("values", self.values)
+        num_rows = int(fields.check_count(fields.Where("SparseRows", "num_rows"), self.num_rows, 0))
+        object.__setattr__(self, "num_rows", num_rows)
         if isinstance(indices, np.ndarray) and indices.dtype.kind in "iu":
             # Before JAX drops the upper half of 64 bits.
             inside = (indices >= 0) & (indices < self.num_rows)
             narrow = np.where(inside, indices, 0).astype(np.int32)
             indices = np.where(inside, narrow, np.int32(-1))  # -1 is no unsigned integer
-        indices = jnp.asarray(indices)
+        indices = _array("indices", indices)
         object.__setattr__(self, "indices", indices)
         object.__setattr__(self, "values", values)
-        object.__setattr__(self, "num_rows", int(self.num_rows))
         if not jnp.issubdtype(indices.dtype, np.integer):
             raise TypeError(f"SparseRows: indices must be integers, got {indices.dtype.name}")
         if indices.ndim != 1 or values.ndim < 1 or len(indices) != len(values):
@@ -83,7 +96,7 @@ class SparseRows:
                 f"{indices.shape} and {values.shape}; for a batch of shape {indices.shape} write "
                 "`indices.reshape(-1)` and `values.reshape(-1, d)`"
             )
-        if not 0 <= self.num_rows <= _LARGEST - len(indices):
+        if self.num_rows > _LARGEST - len(indices):
             raise ValueError(
                 f"SparseRows: num_rows must be in [0, 2**31 - n), got {self.num_rows}; "
                 "cut a larger table into several"
@@ -131,10 +144,22 @@ class SparseRows:
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
+        known = [field.name for field in dataclasses.fields(self)]
+        for name in changes:
+            if name not in known:
+                raise TypeError(f"SparseRows: unknown field {name!r}; it has {', '.join(known)}")
         return dataclasses.replace(self, **changes)
 
     def astype(self, dtype: Any) -> Self:
-        """The values in another dtype."""
+        """The values in another dtype.
+
+        Raises:
+          TypeError: no dtype.
+        """
+        try:
+            dtype = jnp.dtype(dtype)
+        except TypeError as error:
+            raise TypeError(f"SparseRows.astype: `dtype` must be a dtype, got {dtype!r}") from error
         return self.replace(values=self.values.astype(dtype))
 
     def coalesce(self) -> Self:
@@ -172,10 +197,13 @@ class SparseRows:
         can be; duplicates add up in the table's dtype.
         """
         added = self.values if values is None else values
+        table = _array("table", table)
         known = {"indices_are_sorted": True, "unique_indices": True} if self.is_coalesced else {}
         return scatter_add(table, self.positions(), added, **known)
 
     def _check_alike(self, other: Any) -> None:
+        if not isinstance(other, SparseRows):
+            other = _array("other", other)
         if np.shape(other) != self.shape:
             raise ValueError(
                 f"SparseRows: a sum needs arrays of one shape, got {self.shape} and "
@@ -197,6 +225,7 @@ class SparseRows:
 
     def __mul__(self, factor: Any) -> Self:
         """Times one number."""
+        _array("factor", factor)
         if jnp.ndim(factor) != 0:
             raise ValueError(
                 f"SparseRows: only a scalar may multiply it, got shape {jnp.shape(factor)}; "
@@ -216,6 +245,9 @@ class SparseRows:
         Raises:
           ValueError: no parts, or parts of different shapes.
         """
+        for part in parts:
+            if not isinstance(part, SparseRows):
+                raise TypeError(f"SparseRows.concatenate: expected SparseRows, got {part!r}")
         if not parts:
             raise ValueError("SparseRows.concatenate: expected at least one part")
         if len(parts) == 1:
@@ -248,7 +280,10 @@ class SparseRows:
           >>> adamx.SparseRows.from_dense(x, x[:, 0] > 1.5, size=3).indices
           Array([1, 2, 5], dtype=int32)
         """
-        x, mask = jnp.asarray(x), jnp.asarray(row_mask)
+        x, mask = _array("x", x), _array("row_mask", row_mask)
+        if size is not None:
+            where = fields.Where("SparseRows.from_dense", "size")
+            size = int(fields.check_count(where, size, 0))
         if mask.dtype != bool or mask.shape != x.shape[:1]:
             raise ValueError(
                 f"SparseRows.from_dense: row_mask must be bool{list(x.shape[:1])}, got "
@@ -280,6 +315,8 @@ class SparseRows:
           Array([[0., 0.],
                  [1., 2.]], dtype=float32)
         """
+        if not hasattr(matrix, "n_sparse"):
+            raise TypeError(f"SparseRows.from_bcoo: expected a BCOO matrix, got {matrix!r}")
         if (matrix.n_batch, matrix.n_sparse) != (0, 1):
             raise ValueError(
                 "SparseRows.from_bcoo: only the first axis may be sparse, got "
@@ -325,8 +362,10 @@ class SparseRows:
           >>> rows.to_dense().ravel()
           Array([0.5, 0. , 1.5], dtype=float32)
         """
-        indices, segment_ids, grads = map(jnp.asarray, (indices, segment_ids, grads))
-        given = jnp.ones(indices.shape, grads.dtype) if weights is None else jnp.asarray(weights)
+        indices, segment_ids = _array("indices", indices), _array("segment_ids", segment_ids)
+        grads = _array("grads", grads)
+        ones = jnp.ones(indices.shape, grads.dtype)
+        given = ones if weights is None else _array("weights", weights)
         if not indices.shape == segment_ids.shape == given.shape:
             raise ValueError(
                 "SparseRows.from_segments: indices, segment_ids and weights must have one shape "

@@ -43,6 +43,7 @@ class Slot(NamedTuple):
 
     def init(self, params: chex.ArrayTree, selected: Any = None) -> Any:
         """The field before the first step; `selected`, one boolean per leaf, leaves some out."""
+        tree.check_arrays(f"init of `{self.name}`", "parameters", params)
 
         leaves, structure = tree.flatten(params)
         wanted = [True] * len(leaves) if selected is None else tree.flatten(selected)[0]

@@ -8,8 +8,12 @@ from typing import Any
 import chex
 
 from adamx.core import fields
+from adamx.core.fields import Where
 from adamx.core.link import Link
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
+
+_OF_TREES = "a function (updates, params) -> updates"
+_OF_LEAVES = "a function (update, param) -> update"
 
 
 class Identity(GradientTransformation):
@@ -46,14 +50,12 @@ class Stateless(GradientTransformation):
       1.5
     """
 
-    f: Callable[[Updates, Params | None], Updates] = fields.function(
-        "a function (updates, params) -> updates"
-    )
+    f: Callable[[Updates, Params | None], Updates] = fields.function(_OF_TREES)
 
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        return self.f(updates, params), state
+        return fields.call(Where(self.public_name, "f"), _OF_TREES, self.f, updates, params), state
 
 
 class StatelessWithTreeMap(Link):
@@ -76,10 +78,10 @@ class StatelessWithTreeMap(Link):
     reads_params = "optional"
     elementwise = False
 
-    f: Callable[[Any, Any], Any] = fields.function("a function (update, param) -> update")
+    f: Callable[[Any, Any], Any] = fields.function(_OF_LEAVES)
 
     def rule(self, s: Any, u: chex.Array, p: Any) -> Any:
-        return self.f(u, p)
+        return fields.call(Where(self.public_name, "f"), _OF_LEAVES, self.f, u, p)
 
 
 identity = Identity

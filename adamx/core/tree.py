@@ -20,6 +20,8 @@ from adamx.core.rows import SparseRows
 
 PyTreeDef: TypeAlias = Any
 
+_CONTAINERS = (dict, list, tuple, Mapping)
+
 
 def is_leaf(x: Any) -> bool:
     """What is a leaf besides arrays and numbers."""
@@ -31,6 +33,28 @@ def dense(x: Any) -> Any:
     return x.to_dense() if isinstance(x, SparseRows) else x
 
 
+_DEEPEST = 256
+
+
+def check_depth(owner: str, given: Any) -> None:
+    """Raises a `ValueError` for dictionaries and lists that are nested without end, or nearly.
+
+    JAX goes through them by recursion, and counts wrongly for ever after it went too deep.
+    """
+    level = [given]
+    for _ in range(_DEEPEST):
+        inner = [
+            y
+            for x in level
+            if isinstance(x, _CONTAINERS)
+            for y in (x.values() if isinstance(x, Mapping) else x)
+        ]
+        level = [*{id(x): x for x in inner if isinstance(x, _CONTAINERS)}.values()]
+        if not level:
+            return
+    raise ValueError(f"{owner}: nested more than {_DEEPEST} levels deep")
+
+
 def flatten(tree: chex.ArrayTree) -> tuple[list[Any], PyTreeDef]:
     """The leaves, `None` included, and the structure."""
     return jax.tree.flatten(tree, is_leaf=is_leaf)
@@ -40,6 +64,16 @@ def flatten_with_paths(tree: chex.ArrayTree) -> list[tuple[str, Any]]:
     """Pairs of a printable path such as `['layer']['w']` and a leaf."""
     with_paths, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)
     return [(jax.tree_util.keystr(path) or "<the whole tree>", leaf) for path, leaf in with_paths]
+
+
+def check_arrays(owner: str, given: str, tree: chex.ArrayTree) -> None:
+    """Raises TypeError for a leaf that is no array that JAX has, nor a number, by its path."""
+    check_depth(f"{owner}: the {given}", tree)
+    leaves, _ = flatten(tree)
+    for i, leaf in enumerate(leaves):
+        if leaf is not None and (wrong := numerics.no_array(leaf)):
+            at = f"in the {given} at {flatten_with_paths(tree)[i][0]}"
+            raise TypeError(f"{owner}: {at}, {wrong}")
 
 
 def map_leaves(f: Callable[..., Any], tree: chex.ArrayTree, *rest: chex.ArrayTree) -> Any:
@@ -79,6 +113,19 @@ def coalesced(tree: chex.ArrayTree) -> Any:
     return jax.tree.map(
         lambda x: x.coalesce() if isinstance(x, SparseRows) else x, tree, is_leaf=is_leaf
     )
+
+
+def _is_box(x: Any) -> bool:
+    return hasattr(type(x), "get_value") and hasattr(type(x), "get_metadata")
+
+
+def unboxed(tree: Any) -> Any:
+    """The tree with the arrays of flax's `nnx` variables in their place.
+
+    `nnx.Optimizer` keeps its state in variables of another class than those of the model.
+    """
+    check_depth("the state or the parameters", tree)
+    return jax.tree.map(lambda x: x.get_value() if _is_box(x) else x, tree, is_leaf=_is_box)
 
 
 def densified(tree: chex.ArrayTree) -> Any:
@@ -237,6 +284,7 @@ def check_match(
       ValueError: another structure or another shape.
       TypeError: integers, reals and complex numbers mixed up.
     """
+    check_arrays(owner, given, tree)
     leaves, structure = flatten(tree)
     references, wanted = flatten(reference)
     if structure != wanted:
@@ -334,8 +382,11 @@ def _check_numbers(owner: str, path: str, given: Any, wanted: Any) -> None:
         )
     for leaf, one in zip(leaves, expected, strict=True):
         kind = "a real" if numerics.is_inexact(one) else "an integer"
-        dtype = getattr(leaf, "dtype", None)
-        if dtype is None or numerics.is_inexact(leaf) != numerics.is_inexact(one):
+        if (
+            numerics.no_array(leaf)
+            or not hasattr(leaf, "dtype")
+            or numerics.is_inexact(leaf) != numerics.is_inexact(one)
+        ):
             raise TypeError(
                 f"{owner}: `{path}` of the state must be {kind} array, got {leaf!r} "
                 f'({type(leaf).__name__}); write `jnp.asarray(..., "{one.dtype.name}")`'

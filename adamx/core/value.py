@@ -30,6 +30,7 @@ from adamx.core import fields
 
 REGISTRY: dict[str, type[Value]] = {}
 _LINE = 88
+_DEEPEST = 100
 
 
 def _public_name(cls: type) -> str:
@@ -125,7 +126,22 @@ class Value:
             where = fields.Where(self.public_name, field.name)
             checked = field.metadata[fields.KIND].check(where, getattr(self, field.name))
             object.__setattr__(self, field.name, checked)
+        self._check_depth()
         self.check_together()
+
+    def _check_depth(self) -> None:
+        """Raises ValueError for values inside one another without end: everything recurses."""
+        level: list[Any] = [self]
+        for _ in range(_DEEPEST):
+            fields = (x for value in level for x in value.field_values().values())
+            inner = (y for x in fields for y in (x if isinstance(x, tuple) else (x,)))
+            level = [*{id(y): y for y in inner if isinstance(y, Value)}.values()]
+            if not level:
+                return
+        raise ValueError(
+            f"{self.public_name}: {_DEEPEST} transformations or schedules are inside one another; "
+            "write `chain(*links)` for links one after the other"
+        )
 
     def _flatten(self) -> tuple[list[Any], tuple[Any, ...]]:
         """The numbers, and everything else."""

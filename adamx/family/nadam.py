@@ -27,7 +27,7 @@ class ScaleByNadamState(NamedTuple):
     """The moments of Adam, and the product of the momenta so far."""
 
     count: chex.Array  # int32[], steps taken
-    mu_product: chex.Array  # float32[], product of the momenta of the steps taken
+    mu_product: chex.Array  # float[], float64 with x64: product of the momenta of the steps taken
     mu: Updates  # first moment
     nu: Updates  # second moment
 
@@ -77,7 +77,7 @@ class ScaleByNadam(Core):
         return ScaleByNadamState
 
     def numbers(self) -> dict[str, Any]:
-        return {"mu_product": jnp.ones((), jnp.float32)}
+        return {"mu_product": jnp.ones(())}  # float64 with x64
 
     takes_pairs = True
 

@@ -31,7 +31,7 @@ from adamx.core import tree
 from adamx.core.paths import leaf_paths
 from adamx.interop import flat_files
 from adamx.interop.flat_files import FilePath
-from adamx.interop.leaves import by_path, check_depth, check_paths, placed, to_numpy
+from adamx.interop.leaves import by_path, check_paths, placed, to_numpy
 
 _SHOWN = 5
 _KEY_KINDS = ("threefry2x32", "rbg", "unsafe_rbg")
@@ -215,7 +215,7 @@ def _check_config(owner: str, config: Any) -> None:
         raise TypeError(
             f"{owner}: `config` must be a dictionary, got {type(config).__name__}{hint}"
         )
-    check_depth(owner, config)
+    tree.check_depth(owner, config)
     try:
         json.dumps(config, allow_nan=False)
     except (TypeError, ValueError) as error:

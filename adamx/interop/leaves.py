@@ -5,7 +5,6 @@ Nothing is broadcast and nothing is left over; what does not fit is an error wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import chex
@@ -20,32 +19,13 @@ from adamx.core.paths import leaf_paths
 NONNEGATIVE = {"nu", "nu_max", "mu_product"}
 
 
-_DEEPEST = 256
-
-
-def check_depth(owner: str, given: Any) -> None:
-    """Raises a `ValueError` for dictionaries and lists that are nested without end, or nearly."""
-    level = [given]
-    for _ in range(_DEEPEST):
-        inner = [
-            y
-            for x in level
-            if isinstance(x, (Mapping, list, tuple))
-            for y in (x.values() if isinstance(x, Mapping) else x)
-        ]
-        level = [*{id(x): x for x in inner}.values()]
-        if not level:
-            return
-    raise ValueError(f"{owner}: nested more than {_DEEPEST} levels deep")
-
-
 def by_path(owner: str, given: chex.ArrayTree) -> dict[str, Any]:
     """The leaves by their paths such as `layers/0/bias`; `None` leaves hold nothing.
 
     Raises:
       ValueError: two leaves with one path, as in `{"a/b": x, "a": {"b": y}}`; nested too deeply.
     """
-    check_depth(owner, given)
+    tree.check_depth(owner, given)
     found: dict[str, Any] = {}
     for path, leaf in zip(leaf_paths(given), tree.flatten(given)[0], strict=True):
         if leaf is None:
@@ -103,16 +83,26 @@ def _converted(owner: str, path: str, value: Any, dtype: np.dtype) -> Any:
     raise TypeError(f"{owner}: {path} is {given}, but the leaf there is {dtype}")
 
 
+def _is_key(x: Any) -> bool:
+    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
 def fit(owner: str, path: str, value: Any, like: Any, nonnegative: bool = False) -> Any:
     """`value` with the shape, dtype and placement of `like`, in memory of its own.
 
-    A single whole number is a count and never negative; with `nonnegative` nothing else is, either.
+    A typed key is taken by its data, and made of them.  A single whole number is a count and never
+    negative; with `nonnegative` nothing else is, either.
 
     Raises:
       ValueError: another shape, whole numbers that the dtype cannot hold, or negative ones.
       TypeError: another kind of dtype.
     """
     value = value if isinstance(value, jax.Array) else to_numpy(value)
+    if _is_key(value):
+        value = jax.random.key_data(value)
+    if _is_key(like):
+        data = fit(owner, path, value, jax.random.key_data(like))
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(like))
     if value.shape != np.shape(like):
         raise ValueError(
             f"{owner}: {path} has shape {value.shape}, but the leaf there has shape "

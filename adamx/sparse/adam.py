@@ -30,14 +30,16 @@ class SparseAdam(HasLearningRate, RowsTransformation, name="sparse.adam"):
         m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) |g|**2
         p <- p - learning_rate * m_hat / (sqrt(v_hat + eps_root) + eps)
 
-    for the rows of a gradient that is `SparseRows`; bias corrections use the number of steps taken
-    in all.  What becomes of the other rows is the mode's:
+    for the rows of a gradient that is `SparseRows`; but in mode `counted`, bias corrections use the
+    number of steps taken in all.  What becomes of the other rows is the mode's:
 
     - `dense`: they step with a gradient of 0, at the cost of the whole table (TensorFlow's Adam);
     - `lazy`: nothing (torch `SparseAdam`, TensorFlow Addons `LazyAdam`);
     - `exact`: what `dense` does to them, paid when they are next read: see `sparse.flush`;
     - `rowwise`: nothing, and v is one number per row, the average of the mean of |g|**2 over the
-      row (FBGEMM's partial row-wise Adam).
+      row (FBGEMM's partial row-wise Adam);
+    - `counted`: nothing, and bias corrections use the number of steps that the row has taken, so
+      that the first step of a row that is first read late is one learning rate long.
 
     A gradient that is an array touches every row: that is the ordinary Adam, except in `rowwise`.
     It is a whole optimizer, learning rate and decay included; links that clip go in front of it.

@@ -26,7 +26,7 @@ def flush(state: State, params: Params) -> tuple[Params, State]:
 
     Args:
       state: the state of a transformation that has an optimizer of `adamx.sparse` anywhere in it.
-      params: the parameters being trained.
+      params: the parameters being trained; both may be in flax's `nnx` variables.
 
     Returns:
       `(params, state)`, in the order of `step`.
@@ -47,6 +47,9 @@ def flush(state: State, params: Params) -> tuple[Params, State]:
       >>> [round(float(x), 2) for x in table]
       [-0.17, -0.07, 0.0]
     """
+    given = params, state
+    params, state = tree.unboxed(given)
+    form: Any = jax.tree.structure(given)
     nodes, structure = jax.tree.flatten(state, is_leaf=_can_flush)
     if not any(map(_can_flush, nodes)):
         raise ValueError(
@@ -58,4 +61,6 @@ def flush(state: State, params: Params) -> tuple[Params, State]:
         if _can_flush(node):
             flushed, nodes[i] = node.flush(flushed)
     after = jax.tree.unflatten(structure, nodes)
-    return tree.unshared(flushed, params), tree.unshared(after, state)
+    own = tree.unshared(flushed, params), tree.unshared(after, state)
+    result: tuple[Params, State] = form.unflatten(jax.tree.leaves(own))
+    return result

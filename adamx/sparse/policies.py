@@ -183,7 +183,7 @@ class Lazy:
             after = average.step(now, written(p, u, table.dtype))
             return u, (slots, TouchedEma(after, jnp.maximum(ema.last, average.count)))
 
-        slots = tuple(state[: sum(map(len, rule.slots))])
+        slots = tuple(state if state.memory is not None else state[: sum(map(len, rule.slots))])
         fills = (_fills(slots), None if ema is None else TouchedEma(0, 0))
         change, (slots, ema) = move_rows(move, gradient, table, (slots, ema), fills)
         return change, LeafState(*slots), ema

@@ -24,10 +24,13 @@ from adamx.core.transformation import GradientTransformation, Params, State, Upd
 from adamx.core.writer import warn_of_lost_updates
 from adamx.family.moments import Core
 from adamx.formats.named import check_paths
+from adamx.sparse.counted import Counted
 from adamx.sparse.exact import Exact, StaleRows
 from adamx.sparse.policies import Average, Dense, Lazy, LeafState, RowRule, Rowwise
 
-MODES: dict[str, Lazy] = {policy.name: policy for policy in (Dense(), Lazy(), Exact(), Rowwise())}
+MODES: dict[str, Lazy] = {
+    policy.name: policy for policy in (Dense(), Lazy(), Exact(), Rowwise(), Counted())
+}
 
 # The slots of a core, in the order of `LeafState`.
 _MOMENTS = [["mu"], ["mu", "nu"], ["mu", "nu", "nu_max"]]
@@ -73,7 +76,15 @@ class SparseAdamState(NamedTuple):
     def leaves(self, structure: Any) -> list[LeafState]:
         """What is remembered about every parameter, in order."""
         columns = map(structure.flatten_up_to, self[1:])
-        return [LeafState(*column) for column in zip(*columns, strict=True)]
+        leaves = [LeafState(*column) for column in zip(*columns, strict=True)]
+        for memory in (leaf.memory for leaf in leaves):
+            if not (memory is None or isinstance(memory, StaleRows) or hasattr(memory, "dtype")):
+                raise TypeError(
+                    "sparse: what mode `exact` remembers of a table must be the StaleRows that "
+                    f"`init` returned, got {type(memory).__name__}; `nnx.Optimizer` takes it "
+                    "apart: keep the state beside the model, and step with `make_step`"
+                )
+        return leaves
 
     def with_leaves(self, structure: Any, leaves: Sequence[LeafState]) -> SparseAdamState:
         """The state with others."""
@@ -153,6 +164,7 @@ class RowsTransformation(GradientTransformation, abstract=True):
         return policy.init(table, own)
 
     def init(self, params: Params) -> State:
+        tree.check_arrays(self.public_name, "parameters", params)
         warn_of_lost_updates(params)
         for link in self.links():
             if isinstance(link, Core):

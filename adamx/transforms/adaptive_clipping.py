@@ -105,7 +105,7 @@ class AdaptiveGradClip(Clipping):
     multiplies the gradient.  A NaN leaves its own unit unclipped and no other.
 
     Args:
-      clipping: the largest ratio of norms, > 0; a number, a scalar array or a schedule.
+      clipping: the largest ratio of norms, >= 0; a number, a scalar array or a schedule.
       eps: the least norm that weights count with, >= 0, so that weights of zero can move.
       axis: the axes along which a unit extends, see `unitwise_norm`.
       axis_name: see `clip_by_global_norm`; name axes that cut leaves along a unit only.
@@ -116,7 +116,7 @@ class AdaptiveGradClip(Clipping):
       `ClipReport`.
 
     Raises:
-      ValueError: `clipping` not positive, `eps` negative; at `update`, no `params`, or a leaf
+      ValueError: `clipping` or `eps` negative; at `update`, no `params`, or a leaf
         that `axis` does not fit.
       TypeError: not a number, array or schedule; an axis or axis name of another type.
 
@@ -133,7 +133,7 @@ class AdaptiveGradClip(Clipping):
              [0.4 , 0.  ]], dtype=float32)
     """
 
-    clipping: ScalarOrSchedule = fields.hyperparameter(fields.POSITIVE)
+    clipping: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)
     eps: Number = fields.number(fields.NONNEGATIVE, default=0.001)
     axis: int | tuple[int, ...] | None = fields.static(_check_axis, default=None)
 

@@ -14,6 +14,8 @@ from adamx.core.transformation import GradientTransformation, Params, State, Upd
 from adamx.core.varying import varying
 from adamx.transforms.named_axes import tracked
 
+_OF_GRADIENTS = "a function (gradient, axis_name) -> gradient"
+
 
 def _check_axis_name(where: Where, value: Any) -> AxisName:
     if value is None:
@@ -119,10 +121,11 @@ class Pmean(Aggregation):
 class Aggregate(Aggregation):
     """Any function of a gradient and the axes."""
 
-    f: Callable[[Any, Any], Any] = fields.function("a function (gradient, axis_name)")
+    f: Callable[[Any, Any], Any] = fields.function(_OF_GRADIENTS)
 
     def reduce(self, g: Any) -> Any:
-        return self.f(tree.dense(g), self.axis_name)
+        where = Where(self.public_name, "f")
+        return fields.call(where, _OF_GRADIENTS, self.f, tree.dense(g), self.axis_name)
 
 
 def mean(g: Any, axis_name: AxisName) -> Any:

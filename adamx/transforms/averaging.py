@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import chex
 import jax
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
+from adamx.core.fields import Where
 from adamx.core.hyperparameter import (
     Count,
     Number,
     ScalarOrSchedule,
     Schedule,
     resolve,
+    scalar,
     whole,
 )
-from adamx.core.link import PerLeaf, View, run
+from adamx.core.link import PerLeaf, View, in_precision, run
 from adamx.core.mask import MaskLike, resolve_mask
 from adamx.core.mask import mask as mask_field
 from adamx.core.observer import Observer
 from adamx.core.slot import Slot
 from adamx.core.transformation import Params, State, Updates
+
+P = TypeVar("P", bound=Params)
 
 
 class EmaParamsState(NamedTuple):
@@ -49,6 +53,10 @@ class EmaParamsState(NamedTuple):
 class _Scalars(NamedTuple):
     decay: Number
     rest: Number
+
+
+def _mixed(s: _Scalars, old: chex.Array, new: chex.Array) -> chex.Array:
+    return s.decay * old + s.rest * new
 
 
 class RunningMeanDecay(Schedule):
@@ -127,7 +135,7 @@ class EmaParams(Observer):
     debias: bool = fields.switch(default=False)
     start_step: int = fields.count(0, default=0, kw_only=True)
     every: int = fields.count(1, default=1, kw_only=True)
-    overwrite_every: int | None = fields.limit(default=None, kw_only=True)
+    overwrite_every: int | None = fields.limit(1, default=None, kw_only=True)
     mask: MaskLike = mask_field(default=None, kw_only=True)
     only_updated: bool = fields.switch(default=False, kw_only=True)
 
@@ -176,7 +184,7 @@ class EmaParams(Observer):
     def rule(
         self, s: _Scalars, u: chex.Array, p: chex.Array, ema: chex.Array
     ) -> tuple[chex.Array, chex.Array]:
-        return u, s.decay * ema + s.rest * p
+        return u, _mixed(s, ema, p)
 
     def observe(self, params: Params, state: State, updates: Updates) -> State:
         # Over the parameters, not the updates: one without an update (`None`) is averaged too.
@@ -211,6 +219,44 @@ running_mean_decay = RunningMeanDecay
 
 
 ema_params = EmaParams
+
+
+def incremental_update(new_tensors: P, old_tensors: P, step_size: Number) -> P:
+    """One step of an average by hand: `step_size * new + (1 - step_size) * old`.
+
+    In a training loop `ema_params` does it, and `eval_params` reads the average.
+
+    Args:
+      new_tensors: the latest parameters, or the parameters of a network that is followed.
+      old_tensors: their average so far.
+      step_size: the share of the new ones, a number or a scalar array.
+
+    Returns:
+      A tree like `old_tensors` in its dtypes, computed in at least float32; what is not trained is
+      that of `new_tensors`.
+
+    Raises:
+      ValueError: trees or shapes that do not match; an array that is no scalar.
+      TypeError: `step_size` is no number; integers, reals and complex numbers mixed up.
+
+    Example:
+      >>> import adamx, jax.numpy as jnp
+      >>> adamx.incremental_update(jnp.array(1.0), jnp.array(0.0), step_size=0.25)
+      Array(0.25, dtype=float32)
+    """
+    owner = "incremental_update"
+    given = fields.check_number(Where(owner, "step_size"), step_size, fields.REAL)
+    share = scalar(given, f"{owner}: step_size")
+    tree.check_match(owner, "new tensors", new_tensors, "old tensors", old_tensors)
+
+    def mix(new: Any, old: Any) -> chex.Array:
+        wide = numerics.widen(jnp.asarray(old))
+        s = in_precision(_Scalars(1.0 - share, share), numerics.real_dtype(wide))
+        mixed = _mixed(s, wide, numerics.widen(jnp.asarray(new)))
+        return mixed.astype(jax.dtypes.result_type(old))
+
+    result: P = tree.map_leaves(mix, new_tensors, old_tensors)
+    return result
 
 
 def mean_params(start_step: int = 0, every: int = 1, *, mask: MaskLike = None) -> EmaParams:

@@ -122,7 +122,7 @@ class Clip(Clipping):
     element becomes max_delta, a NaN stays one.
 
     Args:
-      max_delta: the largest size, > 0; a number, a scalar array or a schedule.
+      max_delta: the largest size, >= 0; a number, a scalar array or a schedule.
       axis_name: see `clip_by_global_norm`; only the report needs it here.
       report: see `clip_by_global_norm`; the fraction is that of the elements.
 
@@ -131,7 +131,7 @@ class Clip(Clipping):
       `ClipReport`.
 
     Raises:
-      ValueError: `max_delta` not positive.
+      ValueError: `max_delta` negative.
       TypeError: not a number, array or schedule; an axis name that is no string.
 
     Example:
@@ -141,7 +141,7 @@ class Clip(Clipping):
       Array([-1. ,  0.5], dtype=float32)
     """
 
-    max_delta: ScalarOrSchedule = fields.hyperparameter(fields.POSITIVE)
+    max_delta: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)
 
     elementwise = True
     limit = "max_delta"
@@ -223,7 +223,7 @@ class ClipByNorm(Clipping):
         u <- u * min(1, max_norm / sqrt(sum of |u|**2))        per leaf
 
     Args:
-      max_norm: the largest norm, > 0; a number, a scalar array or a schedule.
+      max_norm: the largest norm, >= 0; a number, a scalar array or a schedule.
       axis_name: see `clip_by_global_norm`.
       report: see `clip_by_global_norm`; the fraction is that of the leaves.
 
@@ -232,7 +232,7 @@ class ClipByNorm(Clipping):
       `ClipReport`.
 
     Raises:
-      ValueError: `max_norm` not positive.
+      ValueError: `max_norm` negative.
       TypeError: not a number, array or schedule; an axis name that is no string.
 
     Reference:
@@ -245,7 +245,7 @@ class ClipByNorm(Clipping):
       {'b': Array([0.5], dtype=float32), 'w': Array([0.6, 0.8], dtype=float32)}
     """
 
-    max_norm: ScalarOrSchedule = fields.hyperparameter(fields.POSITIVE)
+    max_norm: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)
 
     limit = "max_norm"
     report_type = ClipByNormReport
@@ -267,7 +267,7 @@ class ClipByBlockRms(Clipping):
         u <- u * min(1, threshold / sqrt(mean of |u|**2))        per leaf
 
     Args:
-      threshold: the largest root mean square, > 0; a number, a scalar array or a schedule.
+      threshold: the largest root mean square, >= 0; a number, a scalar array or a schedule.
       axis_name: see `clip_by_global_norm`.
       report: see `clip_by_global_norm`; the fraction is that of the leaves.
 
@@ -276,7 +276,7 @@ class ClipByBlockRms(Clipping):
       `ClipReport`.
 
     Raises:
-      ValueError: `threshold` not positive.
+      ValueError: `threshold` negative.
       TypeError: not a number, array or schedule; an axis name that is no string.
 
     Reference:
@@ -289,7 +289,7 @@ class ClipByBlockRms(Clipping):
       Array([ 1., -1.], dtype=float32)
     """
 
-    threshold: ScalarOrSchedule = fields.hyperparameter(fields.POSITIVE)
+    threshold: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)
 
     limit = "threshold"
     report_type = ClipByBlockRmsReport
@@ -320,7 +320,7 @@ class ClipByGlobalNorm(Clipping):
     gradient itself is infinite.
 
     Args:
-      max_norm: the largest norm, > 0; a number, a scalar array or a schedule.
+      max_norm: the largest norm, >= 0; a number, a scalar array or a schedule.
       axis_name: named axes of `shard_map`, `pmap` or `vmap` over which leaves are cut: the norm
         is then that of the whole leaves, and all devices clip alike.  A leaf that `shard_map`
         knows to be replicated counts once; where that is not tracked (`pmap`,
@@ -334,7 +334,7 @@ class ClipByGlobalNorm(Clipping):
       `ClipReport`.
 
     Raises:
-      ValueError: `max_norm` not positive; at `update`, an axis that is not mapped over.
+      ValueError: `max_norm` negative; at `update`, an axis that is not mapped over.
       TypeError: not a number, array or schedule; an axis name that is no string.
 
     Reference:
@@ -350,7 +350,7 @@ class ClipByGlobalNorm(Clipping):
       5.0
     """
 
-    max_norm: ScalarOrSchedule = fields.hyperparameter(fields.POSITIVE)
+    max_norm: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)
 
     limit = "max_norm"
     report_type = ClipByGlobalNormReport

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
+from adamx.core.fields import Where
+from adamx.core.foreign import EXTRA_UNDER_OPTAX
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import Params, State, Updates
 from adamx.core.wrapper import Wrapper
@@ -49,9 +51,13 @@ class Conditional(Wrapper, abstract=True):
 
     def decide(self, step: chex.Array, extra: dict[str, Any]) -> chex.Array:
         """The condition at this step, as a boolean scalar."""
-        taken = jnp.asarray(
-            self.should_transform_fn(step, **(extra if self.forward_extra_args else {}))
-        )
+        extra = extra if self.forward_extra_args else {}
+        where, wanted = Where(self.public_name, "should_transform_fn"), _CONDITION
+        if self.forward_extra_args:
+            got = ", ".join(extra) or "none"
+            wanted += f" and of the extra arguments of `update`, of which there are {got}"
+            wanted += EXTRA_UNDER_OPTAX if not extra else ""
+        taken = jnp.asarray(fields.call(where, wanted, self.should_transform_fn, step, **extra))
         if taken.shape or taken.dtype != bool:
             raise TypeError(
                 f"{self.public_name}: `should_transform_fn` must return one boolean, got "
@@ -66,7 +72,8 @@ class ConditionallyTransform(Conditional):
     Args:
       inner: the transformation.
       should_transform_fn: a function of the 0-based step (int32[]) that returns one boolean.
-      forward_extra_args: pass the further arguments of `update` on to it, by name.
+      forward_extra_args: pass the further arguments of `update` on to it, by name; see
+        `apply_if_finite` about optax's wrappers.
 
     Returns:
       A transformation with state `ConditionallyTransformState(inner_state, step)`; `step` counts
@@ -74,7 +81,7 @@ class ConditionallyTransform(Conditional):
 
     Raises:
       TypeError: `inner` is no transformation, `should_transform_fn` no function; at `update`, a
-        condition that is not one boolean.
+        condition that is not one boolean, or that takes other arguments than there are.
 
     Example:
       >>> import adamx

@@ -40,6 +40,21 @@ class GuardState(NamedTuple):
     statistics: Any  # what the guard itself remembers; () if nothing
     inner_state: State
 
+    @property
+    def notfinite_count(self) -> chex.Array:
+        """optax's name of `skipped_in_a_row`."""
+        return self.skipped_in_a_row
+
+    @property
+    def total_notfinite(self) -> chex.Array:
+        """optax's name of `skipped_steps`."""
+        return self.skipped_steps
+
+    @property
+    def last_finite(self) -> chex.Array:
+        """Whether the last step was taken; optax's name."""
+        return self.skipped_in_a_row == 0
+
     def metrics(self) -> dict[str, chex.Array]:
         """The counters, for a logger."""
         return {"skipped_steps": self.skipped_steps, "skipped_in_a_row": self.skipped_in_a_row}
@@ -93,6 +108,7 @@ class Guard(Wrapper, abstract=True):
             "statistics": jax.eval_shape(self.start),
         }
         tree.check_state(self.public_name, state, GuardState, numbers)
+        tree.check_arrays(self.public_name, "updates", grads)
         grads = tree.coalesced(grads)
         prepare = functools.partial(self.prepare, grads, state.statistics)
         accepted = on_all_devices(self.judge(grads, state.statistics, extra), self.axis_name)
@@ -218,13 +234,17 @@ class ApplyIfFinite(Guard):
     (a NaN, an infinity, or finite elements whose squares overflow) or the loss, passed to `update`
     as `value=loss`, is not.  Then nothing changes: parameters, moments, counts, averages.
 
+    Inside of optax's own wrappers `value=` does not arrive, as `optax.chain`, `optax.masked` and
+    their like pass extra arguments on to optax's classes only: give them
+    `interop.optax.to_optax(tx)`, or use `adamx.chain`.
+
     Put everything that must stand still inside: `apply_if_finite(chain(clip, adamw, ema_params))`.
     `tx.step` runs the whole step under one conditional and needs no temporary.
 
     Args:
       inner: the transformation to guard.
-      max_consecutive_errors: raise past so many skipped steps in a row; None never raises.  In
-        a compiled step of your own call `check_guards(tx, state, params)` after it.
+      max_consecutive_errors: raise past so many skipped steps in a row, 0 at the first; None never
+        raises.  In a compiled step of your own call `check_guards(tx, state, params)` after it.
       axis_name: named axes of `shard_map` or `pmap` over which every device must agree: if one
         skips, all do.  Under `jit` with shardings nothing needs to be said.
 
@@ -234,7 +254,7 @@ class ApplyIfFinite(Guard):
 
     Raises:
       TypeError: `inner` is no transformation; a limit that is not a whole number.
-      ValueError: a limit below 1.
+      ValueError: a negative limit.
       DivergedError: past the limit, with parameters and state of the last accepted step.
 
     Example:
@@ -246,7 +266,7 @@ class ApplyIfFinite(Guard):
       (1.0, 1, 0)
     """
 
-    max_consecutive_errors: int | None = fields.limit(default=None)
+    max_consecutive_errors: int | None = fields.limit(0, default=None)
 
     def judge(self, grads: Updates, statistics: Any, extra: dict[str, Any]) -> chex.Array:
         return is_finite(grads, extra)
@@ -258,9 +278,9 @@ class SkipSpikes(Guard):
         skip where ||g|| > mean + num_std * std
 
     with mean and standard deviation of the norms of the accepted steps, exponentially weighted.
-    A skipped step changes nothing, as with `apply_if_finite`; to shorten the gradient instead, use
-    `clip_spikes`.  Norms that stay large are skipped for ever: say with `max_consecutive_errors`
-    when that is no longer a spike.
+    A skipped step changes nothing, and the loss is passed as with `apply_if_finite`; to shorten the
+    gradient instead, use `clip_spikes`.  Norms that stay large are skipped for ever: say with
+    `max_consecutive_errors` when that is no longer a spike.
 
     Args:
       inner: the transformation to guard.
@@ -292,7 +312,7 @@ class SkipSpikes(Guard):
     num_std: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=6.0)
     decay: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.99)
     warmup_steps: int = fields.count(1, default=100)
-    max_consecutive_errors: int | None = fields.limit(default=None)
+    max_consecutive_errors: int | None = fields.limit(0, default=None)
 
     def start(self) -> NormStatistics:
         return init_statistics()

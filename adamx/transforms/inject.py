@@ -338,6 +338,7 @@ def get_hyperparam(state: State, name: str) -> jax.Array:
       >>> float(adamx.get_hyperparam(state, "learning_rate"))
       0.5
     """
+    state = tree.unboxed(state)
     node = _find("get_hyperparam", state, name)
     number = {**node.scheduled, **node.hyperparams}[name]
     own: jax.Array = tree.unshared(number, state)  # It outlives the donation of the state.
@@ -368,6 +369,8 @@ def set_hyperparams(state: State, /, **values: Number) -> State:
       >>> print(adamx.get_hyperparam(state, "learning_rate"))
       0.01
     """
+    given, state = state, tree.unboxed(state)
+    structure: Any = jax.tree.structure(given)
     changes: dict[int, dict[str, chex.Array]] = {}
     for name, value in values.items():
         node = _find("set_hyperparams", state, name)
@@ -387,4 +390,4 @@ def set_hyperparams(state: State, /, **values: Number) -> State:
     def changed(part: State) -> State:
         return jax.tree.map(change, part, is_leaf=_is_injected)
 
-    return changed(state)
+    return structure.unflatten(jax.tree.leaves(changed(state)))

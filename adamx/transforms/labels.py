@@ -16,6 +16,8 @@ from adamx.core.paths import by_path, check_pairs, check_patterns, leaf_paths, s
 from adamx.core.transformation import Params
 from adamx.core.value import Value
 
+_OF_PARAMS = "a tree of labels, or a function (params) -> tree of labels"
+
 
 def check_strings(where: Where, value: Any) -> tuple[str, ...]:
     """Strings, as a tuple."""
@@ -88,6 +90,7 @@ def _check_param_labels(where: Where, value: Any) -> ParamLabels:
         labels: Callable[[chex.ArrayTree], Any] = value
         return labels
     contents = value.thaw() if isinstance(value, FrozenTree) else value
+    tree.check_depth(f"{where.owner}: `{where.argument}`", contents)
     for path, leaf in tree.flatten_with_paths(contents):
         if leaf is not None and as_label(leaf) is None:
             raise where.error(TypeError, f"a label (a string or a whole number) at {path}", leaf)
@@ -131,7 +134,13 @@ def resolve_labels(
       ValueError: the labels are not a prefix of the structure; a trained leaf without a label.
       TypeError: a label is neither a string nor a whole number.
     """
-    given = wanted.thaw() if isinstance(wanted, FrozenTree) else wanted(like)
+    tree.check_depth(f"{owner}: the {what}", like)
+    if not tree.flatten(like)[0]:
+        return []  # As in `resolve_mask`.
+    if isinstance(wanted, FrozenTree):
+        given = wanted.thaw()
+    else:
+        given = fields.call(Where(owner, "param_labels"), _OF_PARAMS, wanted, like)
     labels, prefix = tree.flatten(given)
     try:
         subtrees = prefix.flatten_up_to(like)

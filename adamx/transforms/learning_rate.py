@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from adamx.core import tree
 from adamx.core.hyperparameter import Hyperparameter, Schedule, resolve, scalar
 from adamx.core.transformation import GradientTransformation, State
 from adamx.transforms.inject import InjectHyperparams
@@ -91,7 +92,7 @@ def get_learning_rate(tx: GradientTransformation, state: State) -> jax.Array:
     """
     if not isinstance(tx, GradientTransformation):
         raise TypeError(f"get_learning_rate: expected an adamx transformation, got {tx!r}")
-    found = learning_rates(tx, state)
+    found = learning_rates(tx, tree.unboxed(state))
     if len(found) != 1:
         raise ValueError(
             "get_learning_rate: the transformation must have exactly one "

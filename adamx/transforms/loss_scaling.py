@@ -63,7 +63,7 @@ class DynamicLossScale(Guard):
     growth_factor: Number = fields.number(fields.POSITIVE, default=2.0)
     backoff_factor: Number = fields.number(fields.POSITIVE, default=0.5)
     growth_interval: int = fields.count(1, default=2000)
-    max_consecutive_errors: int | None = fields.limit(default=None)
+    max_consecutive_errors: int | None = fields.limit(0, default=None)
 
     def start(self) -> LossScale:
         return LossScale(
@@ -112,6 +112,7 @@ def loss_scale(state: State) -> jax.Array:
       >>> float(adamx.loss_scale(adamx.adam(0.1).init(1.0)))
       1.0
     """
+    state = tree.unboxed(state)
     nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, LossScale))
     found = [node for node in nodes if isinstance(node, LossScale)]
     if len(found) > 1:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from adamx.core import fields, tree
 from adamx.core.fields import AxisName, Where
+from adamx.core.foreign import EXTRA_UNDER_OPTAX
 from adamx.core.hyperparameter import scalar
 from adamx.core.paths import near_misses, path_string
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
@@ -99,7 +100,7 @@ class RecordMetrics(Wrapper):
             if extra.get("value") is None:
                 raise ValueError(
                     f"{self.public_name} records the loss as 'value': call "
-                    "`tx.update(grads, state, params, value=loss)`"
+                    f"`tx.update(grads, state, params, value=loss)`{EXTRA_UNDER_OPTAX}"
                 )
             found["value"] = scalar(extra["value"], f"{self.public_name}: `value`")
         return {name: jnp.array(x, jnp.float32) for name, x in found.items()}
@@ -228,6 +229,7 @@ def metrics(state: State) -> dict[str, jax.Array]:
       0 {'grad_norm': 4.0, 'learning_rate': 1.0, 'value': 4.0}
       1 {'grad_norm': 2.0, 'learning_rate': 0.75, 'value': 1.0}
     """
+    state = tree.unboxed(state)
     reports = [*_reports(state)]
     times = Counter(name for _, name, _ in reports)
     found = {

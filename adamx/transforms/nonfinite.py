@@ -64,6 +64,7 @@ class ZeroNans(Link):
         return ZeroNansState
 
     def init(self, params: Params) -> State:
+        tree.check_arrays(self.public_name, "parameters", params)
         return ZeroNansState(
             found_nan=_flags(
                 params, lambda p: jnp.zeros((), bool) if numerics.is_inexact(p) else None

@@ -192,6 +192,14 @@ CASES = (
         keeps_rows=True,
     ),
     Case(
+        "sparse.adam-counted",
+        lambda: adamx.sparse.adam(FALL, "counted", b1=RISE),
+        needs_params=True,
+        updates_in="wider",
+        rows_as_dense=False,
+        keeps_rows=True,
+    ),
+    Case(
         "sparse.amsgrad",
         lambda: adamx.sparse.amsgrad(LR, {"w": "lazy", "b": "dense"}),
         needs_params=True,

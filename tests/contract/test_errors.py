@@ -4,8 +4,9 @@ A gradient that broadcasts, a stale checkpoint or a forgotten argument would oth
 wrongly.
 """
 
+import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -127,3 +128,38 @@ def test_no_count_is_negative(case: Case) -> None:
         bad = structure.unflatten([*leaves[:i], negative, *leaves[i + 1 :]])
         with pytest.raises(ValueError, match=r"of the state counts .*, got -1"):
             tx.update(params, bad, params)
+
+
+class Model(NamedTuple):
+    """What an equinox model is: arrays, and functions beside them."""
+
+    b: Any
+    w: Any
+    activation: Any = jax.nn.relu
+
+
+# Those that take another library's transformation as it is.
+FOREIGN = ("chain-foreign",)
+
+
+@every_case
+def test_functions_among_the_parameters_are_named(case: Case) -> None:
+    """Both calls end in an error that says where, or do without asking about the leaf."""
+    tx, model, arrays = case.make(), Model(**tree()), Model(**tree(), activation=None)
+    if not case.any_container or case.id in FOREIGN:
+        return
+    message = r"at \.activation, expected arrays, got relu .*eqx\.filter\(model"
+    refused: list[Exception] = []
+    state = tx.init(arrays)
+    for call, given in (
+        (tx.init, (model,)),
+        (tx.update, (model, state, model)),
+        (tx.step, (model, state, model)),
+    ):
+        try:
+            call(*given)
+        except (TypeError, ValueError) as error:
+            refused.append(error)
+    # A state that was made without it has another structure.
+    wrong = [str(e) for e in refused if "activation" not in str(e) or isinstance(e, TypeError)]
+    assert all(re.search(message, text) for text in wrong), wrong

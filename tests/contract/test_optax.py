@@ -13,8 +13,9 @@ import optax
 import pytest
 
 import adamx
-from tests.contract.support import abstract, tree
-from tests.contract.table import Case, cases
+from adamx.core.ownership import NOBODY, owners
+from tests.contract.support import SHAPES, abstract, tree
+from tests.contract.table import Case, cases, every_case
 
 
 def times_value() -> optax.GradientTransformation:
@@ -98,3 +99,18 @@ def test_wrapped_step_keeps_the_type_of_its_state(case: Case, wrapper: str) -> N
         lambda *args: tx.update(*args, value=4.0), params, state, params
     )
     assert (updates, after) == (params, state)
+
+
+@every_case
+def test_tree_map_params(case: Case) -> None:
+    """optax finds the arrays that the transformation declares a parameter's own, and no count."""
+    tx, params = case.make(), tree()
+    state = tx.init(params)
+    owned = [owner != NOBODY for owner in jax.tree.leaves(owners(tx, state, params))]
+    found = optax.tree_utils.tree_map_params(
+        tx, lambda _: True, state, transform_non_params=lambda _: False
+    )
+    flat, _ = jax.tree_util.tree_flatten_with_path(found)
+    for (path, is_found), is_owned in zip(flat, owned, strict=True):
+        beside_one = any(getattr(key, "key", None) in SHAPES for key in path)
+        assert is_found == (is_owned or beside_one), jax.tree_util.keystr(path)

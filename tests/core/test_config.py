@@ -22,7 +22,7 @@ import adamx
         ({"name": "scale"}, TypeError, "missing argument 'step_size'"),
         ({"name": "scale", "step_size": 1.0, "x": 1}, TypeError, "unknown argument 'x'"),
         ({"name": "scale", "step_size": "1.0"}, TypeError, "`step_size` must be a number"),
-        ({"name": "clip_by_global_norm", "max_norm": -1.0}, ValueError, r"in \(0, inf\)"),
+        ({"name": "clip_by_global_norm", "max_norm": -1.0}, ValueError, r"in \[0, inf\)"),
         ({"name": "chain", "links": [{"name": "scale", "step_size": []}]}, TypeError, "step_size"),
         (
             {"name": "chain", "links": [{"name": "constant_schedule", "value": 1.0}]},
@@ -62,7 +62,7 @@ def test_a_bad_configuration_is_refused(config: Any, error: Any, message: str) -
         (0.5, "float31", TypeError, "no array of a dtype"),
         (0.5, 32, TypeError, "no array of a dtype"),
         ([[1.0], 2.0], "float32", TypeError, "no array of a dtype"),
-        (-1.0, "float32", ValueError, r"`max_norm` must be in \(0, inf\), got array\(-1."),
+        (-1.0, "float32", ValueError, r"`max_norm` must be in \[0, inf\), got array\(-1."),
     ],
 )
 def test_an_array_that_its_dtype_cannot_hold_is_refused(

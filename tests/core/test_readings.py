@@ -217,8 +217,8 @@ def test_what_it_returns_must_be_one_number() -> None:
         (lambda f: adamx.adam(0.1, b1=f), 1.0, r"scale_by_adam: `b1=Dial` must be in \[0, 1\)"),
         (
             adamx.clip_by_global_norm,
-            0,
-            r"clip_by_global_norm: `max_norm=Dial` .* \(0, inf\), got 0",
+            -1,
+            r"clip_by_global_norm: `max_norm=Dial` .* \[0, inf\), got -1",
         ),
         (
             lambda f: keras.Adam(f, gradient_accumulation_steps=2),

@@ -69,8 +69,8 @@ def test_a_learning_rate_is_not_negative(value: float) -> None:
 
 
 def test_a_positive_number_is_not_zero() -> None:
-    with pytest.raises(ValueError, match=r"`max_norm` must be in \(0, inf\), got 0"):
-        adamx.clip_by_global_norm(0)
+    with pytest.raises(ValueError, match=r"`decay_rate` must be in \(0, inf\), got 0"):
+        adamx.exponential_decay(0.1, 2, 0)
 
 
 @pytest.mark.parametrize("value", [0, 1, np.int8(0), np.float16(0.5)], ids=repr)

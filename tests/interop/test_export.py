@@ -20,7 +20,8 @@ import pytest
 import safetensors.numpy
 
 import adamx
-from adamx.interop import export, flat_files, leaves
+from adamx.core.tree import check_depth
+from adamx.interop import export, flat_files
 from tests.versions import enable_x64
 
 SUFFIXES = (".npz", ".safetensors")
@@ -510,7 +511,7 @@ def test_endless_nesting_is_refused_and_breaks_nothing(kind: Any, tmp_path: Path
     twice: Any = 1.0
     for _ in range(40):  # 2**40 leaves, but 40 lists
         twice = [twice, twice]
-    leaves.check_depth("here", twice)
+    check_depth("here", twice)
 
 
 @pytest.mark.parametrize(

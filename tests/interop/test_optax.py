@@ -125,6 +125,10 @@ RECIPES: dict[str, Callable[[Any], Any]] = {
     "inject_scheduled": injected("adamw", b2=0.9, weight_decay=0.1),
     "inject_numbers": injected("adam", b2=0.9, learning_rate=0.1),
     "nested": nested,
+    # The key moves, too; the noise itself is drawn otherwise.
+    "add_noise": (
+        lambda lib: lib.chain(lib.add_noise(0.0, 0.5, jax.random.key(3)), lib.adam(0.1, b2=0.9))
+    ),
     "conditionally": (
         lambda lib: lib.conditionally_transform(lib.adam(0.1, b2=0.9), lambda step: step % 2 == 0)
     ),

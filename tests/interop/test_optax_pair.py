@@ -1,6 +1,7 @@
 """`to_optax(tx)` is optax's own pair: for `isinstance`, extra arguments, look-ups by class."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -127,3 +128,27 @@ def test_arguments_are_checked() -> None:
         to_optax(tx, optax_states="False")  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="`state` and `template` go together"):
         to_optax(tx, tx.init(PARAMS))  # type: ignore[call-overload]
+
+
+NAMES = [name for name in adamx.__all__ if name.endswith("State")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_states_have_optaxs_fields(name: str) -> None:
+    """Those that differ, and those of another name, are in the departures."""
+    theirs = [getattr(library, name, None) for library in (optax, optax.transforms, optax.contrib)]
+    found = {cls._fields for cls in theirs if cls is not None}
+    listed = (Path(__file__).parents[2] / "docs" / "departures.md").read_text()
+    if found and found != {getattr(adamx, name)._fields}:
+        assert name in listed
+
+
+def test_optaxs_names_of_a_guards_counters() -> None:
+    tx, theirs = adamx.apply_if_finite(adamx.adam(0.1)), optax.apply_if_finite(optax.adam(0.1), 9)
+    state, wanted = tx.init(PARAMS), theirs.init(PARAMS)
+    for factor in (1.0, np.nan, np.nan, 1.0, np.nan):
+        grads = jax.tree.map(lambda p, factor=factor: factor * p, PARAMS)
+        _, state = tx.update(grads, state, PARAMS)
+        _, wanted = theirs.update(grads, wanted, PARAMS)
+        for field in ("notfinite_count", "last_finite", "total_notfinite"):
+            assert getattr(state, field) == getattr(wanted, field), field

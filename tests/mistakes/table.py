@@ -177,8 +177,8 @@ MISTAKES = (
     Mistake(
         "averages of the parameters",
         "adamx/transforms/averaging.py",
-        "return u, s.decay * ema + s.rest * p",
-        "return u, s.rest * ema + s.decay * p",
+        "return s.decay * old + s.rest * new",
+        "return s.rest * old + s.decay * new",
         "tests/transforms/test_averaging.py",
     ),
     Mistake(

@@ -54,15 +54,20 @@ def _touched_rows_only(
     b2: float,
     eps: float,
     second_moment: Callable[[np.ndarray], np.ndarray],
+    by_row: bool = False,
 ) -> np.ndarray:
-    """Adam on the rows that a step touches; the count in the bias corrections is the global one."""
+    """Adam on the rows that a step touches; the count in the bias corrections is the global one,
+    or with `by_row` that of each row's own steps."""
     table = np.array(table, np.float64)
     m, v = np.zeros_like(table), second_moment(np.zeros_like(table))
     trajectory = [table.copy()]
+    taken = np.zeros((len(table),) + (1,) * (table.ndim - 1))
     for count, step in enumerate(steps):
-        ids, t = step[0], count + 1
+        ids = step[0]
         rows = np.unique(ids[(ids >= 0) & (ids < len(table))])
         g = dense_gradient(table, step)[rows]
+        taken[rows] += 1
+        t = taken[rows] if by_row else count + 1
         # the moments of rows that are not touched stay what they were
         m[rows] = ema(m[rows], g, np.float64(b1))
         v[rows] = ema(v[rows], second_moment(square(g)), np.float64(b2))
@@ -87,6 +92,20 @@ def lazy(
     return _touched_rows_only(
         table, steps, learning_rate, weight_decay, b1, b2, eps, lambda squares: squares
     )
+
+
+def counted(
+    table: np.ndarray,
+    steps: Sequence[Step],
+    learning_rate: Scalar,
+    weight_decay: Scalar = 0.0,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+) -> np.ndarray:
+    """``lazy`` with a step count of its own for every row."""
+    hyper = learning_rate, weight_decay, b1, b2, eps
+    return _touched_rows_only(table, steps, *hyper, lambda squares: squares, by_row=True)
 
 
 def rowwise(

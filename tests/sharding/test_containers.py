@@ -18,6 +18,7 @@ TX: dict[str, Callable[[], adamx.GradientTransformation]] = {
     "exact amsgrad": lambda: adamx.sparse.amsgrad(0.1, "exact"),
     "lazy amsgrad": lambda: adamx.sparse.amsgrad(0.1, "lazy"),
     "rowwise": lambda: adamx.sparse.adam(0.1, "rowwise"),
+    "counted": lambda: adamx.sparse.adam(0.1, "counted"),
     "averaged": lambda: adamx.sparse.ema_params(adamx.sparse.adam(0.1, "lazy"), 0.9),
     "exact, averaged": lambda: adamx.sparse.ema_params(adamx.sparse.adam(0.1, "exact"), 0.9),
     "in a group": lambda: adamx.multi_transform(

@@ -11,7 +11,7 @@ import pytest
 import adamx
 
 TABLE = jnp.ones((4, 2))
-MODES = ["dense", "lazy", "exact", "rowwise"]
+MODES = ["dense", "lazy", "exact", "rowwise", "counted"]
 AVERAGED = [
     adamx.sparse.ema_params(adamx.sparse.adam(0.1, "lazy"), 0.5),
     adamx.sparse.ema_params(adamx.sparse.adam(0.1, "exact"), 0.5),

@@ -20,6 +20,7 @@ SMALL = 3 * D
 TX = {
     "lazy": adamx.sparse.adam(0.1, "lazy"),
     "rowwise": adamx.sparse.adam(0.1, "rowwise"),
+    "counted": adamx.sparse.adamw(0.1, "counted", weight_decay=0.1),
     "decaying": adamx.sparse.adamw(0.1, "lazy", weight_decay=0.1),
     "amsgrad": adamx.sparse.amsgrad(0.1, "lazy"),
     "exact": adamx.sparse.adamw(0.1, "exact", weight_decay=0.1),

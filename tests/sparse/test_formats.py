@@ -81,6 +81,14 @@ def test_one_second_moment_for_a_row_in_bfloat16() -> None:
     assert state.nu["table"].dtype == state.mu["table"].dtype == jnp.bfloat16
 
 
+def test_rows_with_counts_of_their_own_in_bfloat16() -> None:
+    def moved(form: Any) -> Any:
+        tx = adamx.sparse.rows(adamx.adam(1e-2, state_format=form), {"table": "counted"})
+        return np.asarray(trained(tx, batches())[0]["table"]) - 1.0
+
+    assert np.abs(moved("bfloat16") - moved(None)).max() < 0.1 * np.abs(moved(None)).max()
+
+
 def test_in_chunks_the_random_bits_are_those_of_the_rows() -> None:
     big_v, big_d, n = 4096, 512, 1024
     chain = adamx.adam(1e-2, state_format="pair")
@@ -100,6 +108,7 @@ def test_in_chunks_the_random_bits_are_those_of_the_rows() -> None:
         ("exact", "pair", "mode `exact` makes up for steps that were never stored"),
         ("rowwise", "pair", "mode `rowwise` keeps one second moment for a row"),
         ("exact", {"table": "pair"}, "mode `exact` makes up for steps that were never stored"),
+        ("counted", "pair", "mode `counted` corrects every row by itself"),
         ("lazy", {"tabel": "pair"}, "'tabel' is found in none"),
     ],
 )

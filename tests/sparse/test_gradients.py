@@ -336,7 +336,7 @@ def test_rows_that_are_behind_are_read_as_they_are_by_now() -> None:
     assert abs(loss - losses["dense"][-1]) > 1e-3
 
 
-@pytest.mark.parametrize("mode", ["dense", "lazy", "exact", "rowwise"])
+@pytest.mark.parametrize("mode", ["dense", "lazy", "exact", "rowwise", "counted"])
 def test_make_step_trains_tables(mode: str) -> None:
     """Clipped, guarded and scaled like any other model."""
     tx = adamx.dynamic_loss_scale(

@@ -72,7 +72,7 @@ STEPS = pairs(
 LONG_STEPS = pairs(["adamw", "guarded", "averaged"], {("adamw", "lazy"), ("averaged", "exact")})
 
 
-@pytest.mark.parametrize(("name", "mode"), STEPS)
+@pytest.mark.parametrize(("name", "mode"), [*STEPS, ("adamw", "counted")])
 def test_a_step_makes_nothing_of_the_size_of_the_table(name: str, mode: str) -> None:
     program = compiled(recipe(name, mode))
     memory = program.memory_analysis()
@@ -98,7 +98,7 @@ def test_dense_does() -> None:
     assert program.memory_analysis().temp_size_in_bytes >= TABLE_BYTES
 
 
-@pytest.mark.parametrize("mode", ["lazy", "rowwise"])
+@pytest.mark.parametrize("mode", ["lazy", "rowwise", "counted"])
 def test_the_program_does_not_depend_on_the_number_of_rows(mode: str) -> None:
     """The temporaries of a table with 50 times as many rows are the same."""
 

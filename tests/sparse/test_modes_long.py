@@ -199,8 +199,8 @@ def test_amsgrad(mode: str, corrected: bool) -> None:
 @pytest.mark.parametrize("b2", [0.999, 0.95])
 @pytest.mark.parametrize(
     ("mode", "oracle"),
-    [("lazy", oracles.lazy), ("rowwise", oracles.rowwise)],
-    ids=["lazy", "rowwise"],
+    [("lazy", oracles.lazy), ("rowwise", oracles.rowwise), ("counted", oracles.counted)],
+    ids=["lazy", "rowwise", "counted"],
 )
 def test_touched_rows_only(
     mode: str, oracle: Callable[..., np.ndarray], b2: float, weight_decay: float

@@ -33,7 +33,7 @@ def lowered(mode: str, platform: str) -> str:
     return traced.lower(lowering_platforms=(platform,)).as_text()
 
 
-@pytest.mark.parametrize("mode", ["lazy", "rowwise", "exact"])
+@pytest.mark.parametrize("mode", ["lazy", "rowwise", "exact", "counted"])
 def test_no_loop_on_a_gpu(mode: str) -> None:
     assert "stablehlo.while" not in lowered(mode, "cuda")
 

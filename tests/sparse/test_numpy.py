@@ -14,7 +14,8 @@ import adamx
 IDS = [1, 3, 3, 200]
 INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
 TABLE = np.ones((5, 2), np.float32)
-ADAM = {mode: adamx.sparse.adam(0.1, mode) for mode in ("dense", "lazy", "exact", "rowwise")}
+MODES = ("dense", "lazy", "exact", "rowwise", "counted")
+ADAM = {mode: adamx.sparse.adam(0.1, mode) for mode in MODES}
 TRANSFORMATIONS = {
     **ADAM,
     "amsgrad": adamx.sparse.amsgrad(0.1, "exact"),

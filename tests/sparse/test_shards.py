@@ -20,7 +20,7 @@ TABLE = np.random.default_rng(0).normal(size=(V, D)).astype(np.float32)
 IDS = np.random.default_rng(1).integers(-2, V + 2, (4, N)).astype(np.int32)
 IDS[:, : N // 2] %= 7  # Some rows again and again.
 AXES = {"rows": PartitionSpec("cut", None), "columns": PartitionSpec(None, "cut")}
-MODES = ("lazy", "rowwise", "exact")
+MODES = ("lazy", "rowwise", "exact", "counted")
 
 
 def loss(params: Any, ids: jax.Array) -> jax.Array:

@@ -485,8 +485,12 @@ def test_needs_parameters_only_to_compare_with_them() -> None:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: adamx.clip(0.0), ValueError, r"clip: `max_delta` must be in \(0, inf\), got 0.0"),
-        (lambda: adamx.clip_by_norm(-1.0), ValueError, r"`max_norm` must be in \(0, inf\)"),
+        (
+            lambda: adamx.clip(-1.0),
+            ValueError,
+            r"clip: `max_delta` must be in \[0, inf\), got",
+        ),
+        (lambda: adamx.clip_by_norm(-1.0), ValueError, r"`max_norm` must be in \[0, inf\)"),
         (lambda: adamx.clip_by_block_rms("1"), TypeError, r"`threshold` must be a number"),
         (lambda: adamx.clip_by_global_norm(float("nan")), ValueError, r"`max_norm`.*got nan"),
         (lambda: adamx.clip_by_global_norm(1.0, report=1), TypeError, "`report` must be True or"),

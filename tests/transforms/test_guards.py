@@ -206,7 +206,7 @@ def test_the_unscaled_gradient_is_what_inner_sees():
     ("make", "error", "text"),
     [
         (lambda: adamx.apply_if_finite(3), TypeError, "inner"),
-        (lambda: adamx.apply_if_finite(adamx.adam(0.1), 0), ValueError, "at least 1"),
+        (lambda: adamx.apply_if_finite(adamx.adam(0.1), -1), ValueError, "at least 0"),
         (lambda: adamx.apply_if_finite(adamx.adam(0.1), 1.5), TypeError, "whole number"),
         (lambda: adamx.apply_if_finite(adamx.adam(0.1), axis_name=3), TypeError, "axis name"),
         (lambda: adamx.dynamic_loss_scale(adamx.adam(0.1), 0.0), ValueError, "initial_scale"),

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from adamx.core import tree
 from adamx.family.amsgrad import ScaleByAmsgrad
 from adamx.interop.arguments import check_switch
 from adamx.interop.keras.adam import Adam, AdamW
@@ -20,7 +21,6 @@ from adamx.interop.keras.loss_scale import LossScaleOptimizer
 from adamx.interop.keras.nadam import Nadam
 from adamx.interop.keras.optimizer import KerasOptimizer, Part, check_optimizer, parts_of
 from adamx.interop.keras.rates import KerasSchedule, decomposed, schedule_to_config
-from adamx.interop.leaves import check_depth
 
 _FACTORIES: dict[str, Callable[..., KerasOptimizer]] = {
     factory.__name__: factory for factory in (Adam, AdamW, Nadam, Adamax, Lamb, LossScaleOptimizer)
@@ -279,7 +279,7 @@ def from_config(
       True
     """
     owner = "from_config"
-    check_depth(owner, config)
+    tree.check_depth(owner, config)
     if isinstance(config, Mapping) and "class_name" in config:
         serialised, config = config["class_name"], config.get("config", {})
         if not isinstance(serialised, str):

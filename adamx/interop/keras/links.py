@@ -46,11 +46,13 @@ def check_pairs(owner: str, given: Any) -> Pairs:
     return [(gradient, variable) for gradient, variable in pairs]
 
 
+_OF_PAIRS = "functions of a list of (gradient, variable) pairs"
+
+
 def _check_functions(where: Where, value: Any) -> tuple[PairFunction, ...]:
-    wanted = "functions of a list of (gradient, variable) pairs"
     if callable(value) or not isinstance(value, Sequence):
-        raise where.error(TypeError, f"a list of {wanted}", value)
-    return tuple(fields.check_callable(where, f, wanted) for f in value)
+        raise where.error(TypeError, f"a list of {_OF_PAIRS}", value)
+    return tuple(fields.check_callable(where, f, _OF_PAIRS) for f in value)
 
 
 class TransformPairs(GradientTransformation):
@@ -69,7 +71,9 @@ class TransformPairs(GradientTransformation):
         variables = tree.flatten(params)[0]
         pairs = [(gradients[i], variables[i]) for i in places]
         for function in self.functions:
-            changed = check_pairs(self.public_name, function(list(pairs)))
+            where = Where(self.public_name, "functions")
+            returned = fields.call(where, _OF_PAIRS, function, list(pairs))
+            changed = check_pairs(self.public_name, returned)
             if [id(v) for _, v in changed] != [id(v) for _, v in pairs]:
                 raise ValueError(
                     f"{self.public_name}: {getattr(function, '__qualname__', function)} must "

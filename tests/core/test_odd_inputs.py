@@ -1,0 +1,254 @@
+"""Trees without end, arrays that JAX has not, patterns that take for ever: errors of ours."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import adamx
+from adamx.interop import export, keras
+from adamx.interop.optax import from_optax
+
+PARAMS = {"w": jnp.ones(2)}
+ADAM = adamx.adam(0.1)
+IDENTITY = {"name": "identity"}
+
+
+def deep(depth: int, leaf: Any, kind: str = "list") -> Any:
+    """So many containers inside one another."""
+    for _ in range(depth):
+        leaf = [leaf] if kind == "list" else {"a": leaf}
+    return leaf
+
+
+TREES: dict[str, Callable[[Callable[[Any], Any]], Any]] = {
+    "freeze": lambda nest: adamx.freeze(nest(True)),
+    "masked": lambda nest: adamx.masked(ADAM, nest(True)),
+    "multi_transform": lambda nest: adamx.multi_transform({"a": ADAM}, nest("a")),
+    "masked_init": lambda nest: adamx.masked(ADAM, adamx.mask_by_path("a")).init(nest(1.0)),
+    "labelled_init": lambda nest: adamx.multi_transform({"a": ADAM}, lambda p: "a").init(nest(1.0)),
+    "init": lambda nest: ADAM.init(nest(1.0)),
+    "update": lambda nest: ADAM.update(nest(1.0), ADAM.init(PARAMS)),
+    "step": lambda nest: adamx.chain(adamx.clip(1.0)).step(nest(1.0), ((),), nest(1.0)),
+    "guarded": lambda nest: adamx.apply_if_finite(ADAM).update(nest(1.0), _guarded()),
+    "apply_updates": lambda nest: adamx.apply_updates(nest(1.0), nest(1.0)),
+    "global_norm": lambda nest: adamx.global_norm(nest(1.0)),
+    "leaf_paths": lambda nest: adamx.leaf_paths(nest(1.0)),
+    "eval_params": lambda nest: adamx.eval_params(nest(1.0), PARAMS),
+    "eval_params_of": lambda nest: adamx.eval_params(_averaged(), nest(1.0)),
+    "metrics": lambda nest: adamx.metrics(nest(1.0)),
+    "flush": lambda nest: adamx.sparse.flush(nest(1.0), nest(1.0)),
+    "from_config": lambda nest: adamx.from_config(nest(IDENTITY)),
+    "from_config_mask": lambda nest: adamx.from_config(
+        {"name": "freeze", "mask": {"tree": nest(True)}}
+    ),
+    "from_optax": lambda nest: from_optax(ADAM, nest(1.0), PARAMS),
+    "to_flat": lambda nest: export.to_flat(nest(1.0)),
+    "keras": lambda nest: keras.from_config({"class_name": "Adam", "config": nest(1.0)}),
+}
+
+
+def _guarded() -> Any:
+    return adamx.apply_if_finite(ADAM).init(PARAMS)
+
+
+def _averaged() -> Any:
+    return adamx.ema_params(0.9).init(PARAMS)
+
+
+@pytest.mark.parametrize("kind", ["list", "dict"])
+@pytest.mark.parametrize("name", TREES)
+def test_trees_without_end_are_refused(name: str, kind: str) -> None:
+    """And nothing recursed on the way: JAX would not work any more afterwards."""
+    with pytest.raises(ValueError, match="nested more than 256 levels deep"):
+        TREES[name](functools.partial(deep, 10_000, kind=kind))
+    ADAM.init(PARAMS)
+
+
+def test_deep_trees_are_trained() -> None:
+    params = deep(150, jnp.ones(2))
+    _, state = ADAM.step(params, ADAM.init(params), params)
+    assert int(state[0].count) == 1
+
+
+def test_transformations_without_end_are_refused() -> None:
+    def nested(depth: int) -> Any:
+        return functools.reduce(lambda tx, _: adamx.chain(tx), range(depth), ADAM)
+
+    with pytest.raises(ValueError, match=r"inside one another; write `chain\(\*links\)`"):
+        nested(10_000)
+    schedule = adamx.constant_schedule(0.1)
+    with pytest.raises(ValueError, match="inside one another"):
+        functools.reduce(lambda s, _: adamx.shift_schedule(s, 1), range(10_000), schedule)
+    tx = nested(80)
+    assert adamx.from_config(json.loads(json.dumps(adamx.get_config(tx)))) == tx
+    jax.jit(tx.step)(PARAMS, tx.init(PARAMS), PARAMS)
+
+
+LEAVES: dict[str, tuple[Any, str]] = {
+    "longdouble": (np.ones(2, np.longdouble), r"float128|longdouble"),
+    "clongdouble": (np.ones(2, np.clongdouble), r"complex256|clongdouble"),
+    "big-endian": (np.ones(2, ">f4"), ">f4"),
+    "big-endian integers": (np.ones(2, ">i4"), ">i4"),
+    "float8": (jnp.ones(2, jnp.float8_e4m3fn), "float8_e4m3fn"),
+    "masked": (np.ma.array([1.0, 2.0]), r"masked array of NumPy; write `x.filled\(0\)`"),
+    "objects": (np.array([1.0, None]), "object"),
+    "text": (np.array(["a"]), "<U1"),
+    "dates": (np.array(["2020-01-01"], "datetime64[D]"), "datetime64"),
+    "records": (np.zeros(2, [("a", "f4")]), "f4"),
+    "string": ("abc", r"'abc' \(str\)"),
+    "function": (jax.nn.relu, "relu"),
+}
+# A value of every kind of protocol that they reach.
+USERS: dict[str, Any] = {
+    "moments": adamx.adam(0.1),
+    "no state": adamx.clip_by_global_norm(1.0),
+    "rows": adamx.sparse.adam(0.1),
+    "guard": adamx.apply_if_finite(adamx.scale(1.0)),
+    "average": adamx.ema_params(0.9),
+}
+if np.dtype(np.longdouble) == np.float64:  # As on some machines.
+    del LEAVES["longdouble"], LEAVES["clongdouble"]
+
+
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("name", LEAVES)
+def test_leaves_that_jax_has_not_are_named(name: str, user: str) -> None:
+    leaf, said = LEAVES[name]
+    tx = USERS[user]
+    state, given = tx.init(PARAMS), {"w": leaf}
+    for call in (lambda: tx.step(given, state, given), lambda: tx.update(given, state, given)):
+        with pytest.raises(TypeError, match=rf"in the \w+ at \['w'\], expected arrays.*({said})"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "leaf",
+    [jnp.ones(2, jnp.int4), jax.random.key(0), np.ones(2, bool), None, np.ones(2, np.uint16)],
+)
+def test_other_leaves_stay_as_they_are(leaf: Any) -> None:
+    params = {"w": jnp.ones(2), "n": leaf}
+    after, _ = ADAM.step(params, ADAM.init(params), params)
+    assert after["n"] is leaf
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, "longdouble", ("f4", 2), [], "O", "complex64"])
+def test_dtypes_that_moments_cannot_have(dtype: Any) -> None:
+    if np.dtype(np.longdouble) == np.float64 and "long" in str(dtype):
+        return
+    with pytest.raises((TypeError, ValueError), match="`mu_dtype` must be a floating dtype"):
+        adamx.adam(0.1, mu_dtype=dtype)
+
+
+@pytest.mark.parametrize("count", [None, 3, 1.5, "x", True, np.float32(1), np.ma.array(3), object])
+def test_counts_that_are_no_integer_arrays(count: Any) -> None:
+    state = ADAM.init(PARAMS)
+    with pytest.raises(TypeError, match="`count` of the state must be an integer array, got"):
+        ADAM.update(PARAMS, (state[0]._replace(count=count), state[1]))
+
+
+def test_a_count_of_numpy_is_one() -> None:
+    state = ADAM.init(PARAMS)
+    _, after = ADAM.update(PARAMS, (state[0]._replace(count=np.int64(3)), state[1]))
+    assert (int(after[0].count), after[0].count.dtype) == (4, jnp.int32)
+
+
+@pytest.mark.parametrize(
+    "number", [np.ma.array(0.1), np.ma.masked, np.array(0.1, ">f4"), jnp.float8_e5m2(0.1)]
+)
+def test_numbers_that_jax_has_not(number: Any) -> None:
+    with pytest.raises(TypeError, match="`learning_rate` must be a number"):
+        adamx.adam(number)
+
+
+BAD_PATTERNS = [
+    "(a+)+$",
+    "(a|aa)+$",
+    "(?:a*)*b",
+    "(.*)*x",
+    "(x+x+)+y",
+    "((ab)*c)*",
+    "(a{1,99}){9,}",
+]
+GOOD_PATTERNS = [
+    r"(^|/)bias$",
+    r"layers/\d+/.*kernel",
+    r"(enc|dec)oder",
+    r"(ab)+",
+    r"[a-z]+\d{1,3}",
+]
+
+
+@pytest.mark.parametrize("pattern", BAD_PATTERNS)
+def test_patterns_that_may_take_for_ever_are_refused(pattern: str) -> None:
+    started = time.monotonic()
+    for make in (
+        lambda: adamx.mask_by_path(pattern),
+        lambda: adamx.label_by_path((pattern, "x")),
+        lambda: adamx.sparse.adam(0.1, {pattern: "lazy"}),
+        lambda: adamx.from_config({"name": "mask_by_path", "patterns": [pattern]}),
+    ):
+        with pytest.raises(ValueError, match="without repeats or choices inside of a repeat"):
+            make()
+    assert time.monotonic() - started < 5.0
+
+
+@pytest.mark.parametrize("pattern", GOOD_PATTERNS)
+def test_patterns_as_people_write_them_are_taken(pattern: str) -> None:
+    assert adamx.mask_by_path(pattern).patterns == (pattern,)
+
+
+def test_patterns_have_a_length() -> None:
+    with pytest.raises(ValueError, match="of at most 1000 letters"):
+        adamx.mask_by_path("a" * 100_000)
+
+
+ROWS = adamx.SparseRows(jnp.array([0]), jnp.ones((1, 2)), 3)
+WRONG_ROWS: dict[str, Callable[[], Any]] = {
+    "+": lambda: ROWS + "a",
+    "*": lambda: ROWS * "a",
+    "* None": lambda: ROWS * None,
+    "astype": lambda: ROWS.astype("zz"),
+    "concatenate": lambda: adamx.SparseRows.concatenate("ab"),  # type: ignore[arg-type]
+    "replace": lambda: ROWS.replace(foo=1),
+    "num_rows": lambda: ROWS.replace(num_rows="a"),
+    "fraction": lambda: ROWS.replace(num_rows=2.5),
+    "values": lambda: adamx.SparseRows(jnp.array([0]), "a", 3),  # type: ignore[arg-type]
+    "indices": lambda: adamx.SparseRows("a", jnp.ones((1, 2)), 3),  # type: ignore[arg-type]
+    "from_dense": lambda: adamx.SparseRows.from_dense("a", jnp.ones(2, bool)),  # type: ignore[arg-type]
+    "from_bcoo": lambda: adamx.SparseRows.from_bcoo("a"),
+    "from_segments": lambda: adamx.SparseRows.from_segments("a", "b", "c", 3),  # type: ignore[arg-type]
+    "add_to": lambda: ROWS.add_to("a"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ROWS)
+def test_sparse_rows_of_something_else(name: str) -> None:
+    with pytest.raises(TypeError, match=r"^SparseRows"):
+        WRONG_ROWS[name]()
+
+
+@pytest.mark.full("a process of its own")
+def test_the_process_works_on() -> None:
+    code = """
+import adamx, jax.numpy as jnp
+deep = 1.0
+for _ in range(10_000):
+    deep = [deep]
+try:
+    adamx.adam(0.1).init(deep)
+except ValueError:
+    print(adamx.adam(0.1).init(jnp.ones(2))[0].count)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
