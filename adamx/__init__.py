@@ -11,6 +11,7 @@ from adamx.core.config import from_config, get_config
 from adamx.core.evaluation import eval_params
 from adamx.core.format import Float, Format, Joint, Stochastic
 from adamx.core.hyperparameter import Schedule
+from adamx.core.kept import kept_bytes
 from adamx.core.link import Link, PerLeaf, ScaleByScheduleState, View
 from adamx.core.norms import global_norm
 from adamx.core.observer import Observer
@@ -200,6 +201,7 @@ __all__ = [
     "pair_format",
     "bfloat16_params",
     "Bfloat16ParamsState",
+    "kept_bytes",
     # Around the core.
     "clip",
     "clip_by_norm",
