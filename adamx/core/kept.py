@@ -11,6 +11,7 @@ from adamx.core.foreign import as_transformation
 from adamx.core.transformation import GradientTransformation, Params, walk
 
 _OTHER = "other"
+_LEAST = 0.001  # bytes of a parameter that are worth a word
 
 
 def _size(tree: Any) -> int:
@@ -51,3 +52,10 @@ def kept_bytes(tx: GradientTransformation, params: Params) -> dict[str, int]:
                 kinds[slot.name] = kinds.get(slot.name, 0) + size
     kinds[_OTHER] = _size((params, state)) - sum(kinds.values())
     return kinds
+
+
+def per_parameter(kept: dict[str, int], parameters: int) -> str:
+    """What `kept_bytes` says as a line to read, for each of so many parameters."""
+    each = {name: size / parameters for name, size in kept.items()}
+    kinds = ", ".join(f"{name} {size:.3g}" for name, size in each.items() if size >= _LEAST)
+    return f"{sum(each.values()):.3g}: {kinds}"

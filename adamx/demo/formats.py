@@ -11,7 +11,6 @@ import adamx
 from adamx.demo.arguments import Parser, one_of
 
 FLOAT32 = "float32"
-_SHOWN = 0.001  # bytes
 # What `state_format` is.
 STATE_FORMATS: dict[str, str | None] = {FLOAT32: None, "bfloat16": "bfloat16", "pair": "pair"}
 # The `extra_bits` beside a parameter in bfloat16.
@@ -56,10 +55,3 @@ def stored(name: str, params: Any) -> Any:
     if PARAM_FORMATS[name] is None:
         return params
     return jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
-
-
-def per_parameter(kept: dict[str, int], parameters: int) -> str:
-    """What `adamx.kept_bytes` says, in bytes of one parameter; without counts and the like."""
-    each = {name: size / parameters for name, size in kept.items()}
-    kinds = ", ".join(f"{name} {size:.3g}" for name, size in each.items() if size >= _SHOWN)
-    return f"{sum(each.values()):.3g}: {kinds}"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from adamx.demo.formats import per_parameter
+from adamx.core.kept import per_parameter
 from adamx.demo.result import Result
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from adamx.demo.formats import per_parameter
+from adamx.core.kept import per_parameter
 from adamx.demo.tokens import model
 from adamx.demo.tokens.result import Result
 
