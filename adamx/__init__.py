@@ -6,6 +6,7 @@ In reading order: composing, the family, what goes around it, schedules, and val
 from adamx import sharding as sharding
 from adamx import sparse as sparse
 from adamx import typing as typing
+from adamx.conversion import convert_state
 from adamx.core.chain import chain, named_chain
 from adamx.core.config import from_config, get_config
 from adamx.core.evaluation import eval_params
@@ -201,6 +202,7 @@ __all__ = [
     "pair_format",
     "bfloat16_params",
     "Bfloat16ParamsState",
+    "convert_state",
     "kept_bytes",
     # Around the core.
     "clip",

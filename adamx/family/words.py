@@ -10,12 +10,16 @@ from typing import Any, NamedTuple
 
 import chex
 import jax.numpy as jnp
+import numpy as np
 
 from adamx.core import hyperparameter, numerics, tree
 from adamx.core.format import Place
 from adamx.core.link import PerLeaf, View, in_precision
 from adamx.formats.bits import key_of, random_bits
 from adamx.formats.pair import Denominator, PairFormat, decode, encode
+
+# Random bits that round to nearest: half of what `encode` drops of v, and half of a level of m.
+_NEAREST = np.uint32((1 << 31) | (1 << 11))
 
 
 class WordScalars(NamedTuple):
@@ -32,7 +36,7 @@ def with_words(core: Any, s: Any, view: View, state: Any) -> Any:
     pair = core.state_format
     if not isinstance(pair, PairFormat):
         return s
-    before = _denominator(core, jnp.maximum(state.count, 1))
+    before = _stored_with(core, state.count)
     now = _denominator(core, numerics.safe_increment(state.count))
     paths = [path for path, _ in tree.flatten_with_paths(view.updates)]
 
@@ -45,6 +49,11 @@ def with_words(core: Any, s: Any, view: View, state: Any) -> Any:
 
     # A state of another structure is refused where the leaves are gone through.
     return PerLeaf([*map(own, paths, tree.flatten(state.mu)[0])])
+
+
+def _stored_with(core: Any, count: chex.Array) -> Denominator:
+    """D of the step that stored the words, after `count` steps; before the first they are 0."""
+    return _denominator(core, jnp.maximum(count, 1))
 
 
 def _denominator(core: Any, count: chex.Array) -> Denominator:
@@ -65,3 +74,15 @@ def step_words(core: Any, s: WordScalars, g: chex.Array, word: chex.Array) -> An
     m, v = core.remember(s.core, g, numerics.squared_magnitude, *decode(word, s.before))
     word = encode(m, v, s.now, random_bits(s.key, g.shape))
     return core.direction(s.core, g, *decode(word, s.now)), word, None
+
+
+def unpack(core: Any, count: chex.Array, word: chex.Array) -> tuple[chex.Array, chex.Array]:
+    """Both moments in float32, of the words that a core stored after `count` steps."""
+    return decode(word, in_precision(_stored_with(core, count), jnp.dtype(jnp.float32)))
+
+
+def pack(core: Any, count: chex.Array, m: chex.Array, v: chex.Array) -> chex.Array:
+    """The nearest words; of what `unpack` returned, the same ones."""
+    denominator = in_precision(_stored_with(core, count), jnp.dtype(jnp.float32))
+    bits = jnp.full(m.shape, _NEAREST)
+    return encode(m.astype(jnp.float32), v.astype(jnp.float32), denominator, bits)
