@@ -10,12 +10,14 @@ from adamx import sharding as sharding
 from adamx import sparse as sparse
 from adamx import transforms as transforms
 from adamx import typing as typing
+from adamx.conversion import convert_state
 from adamx.core import elsewhere as _elsewhere
 from adamx.core.chain import chain, named_chain
 from adamx.core.config import from_config, get_config
 from adamx.core.evaluation import eval_params
 from adamx.core.format import Float, Format, Joint, Stochastic
 from adamx.core.hyperparameter import Schedule
+from adamx.core.kept import kept_bytes
 from adamx.core.link import Link, PerLeaf, ScaleByScheduleState, View
 from adamx.core.norms import global_norm
 from adamx.core.numerics import safe_increment
@@ -213,6 +215,8 @@ __all__ = [
     "pair_format",
     "bfloat16_params",
     "Bfloat16ParamsState",
+    "convert_state",
+    "kept_bytes",
     # Around the core.
     "clip",
     "clip_by_norm",

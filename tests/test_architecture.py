@@ -25,7 +25,7 @@ LAYERS = [
     {"transforms"},
     {"family"},
     {"sparse", "sharding"},
-    {"interop", "training", "typing"},
+    {"interop", "training", "typing", "conversion"},
     {"demo"},
     {"__main__"},
 ]

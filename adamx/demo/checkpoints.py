@@ -31,7 +31,16 @@ _KEPT = 2
 _NAME = re.compile(r"([1-9]\d*)\.([0-9a-f]{16})\.npz")
 _UNFINISHED = "unfinished.npz"
 # What must be the same for a run to go on as it began; the devices may be others.
-_FIXED = ("optimizer", "learning_rate", "steps", "batch", "seed", "checkpoint_every")
+_FIXED = (
+    "optimizer",
+    "learning_rate",
+    "steps",
+    "batch",
+    "seed",
+    "state_format",
+    "param_format",
+    "checkpoint_every",
+)
 _ANEW = "leave --resume out to start anew"
 
 

@@ -33,6 +33,8 @@ def collect(result: Result) -> dict[str, Any]:
             "learning_rate": options.learning_rate,
             "steps": options.steps,
             "batch": options.batch,
+            "state_format": options.state_format,
+            "param_format": options.param_format,
         },
         "seed": options.seed,
         "optimizer": adamx.get_config(result.recipe.tx),
@@ -43,6 +45,7 @@ def collect(result: Result) -> dict[str, Any]:
             "parameters": result.parameters,
             "parameter_bytes": result.parameter_bytes,
             "state_bytes": result.state_bytes,
+            "kept_bytes": result.kept,
             "state_bytes_per_device": result.state_bytes_per_device,
         },
         "timing": {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adamx.demo import exits
+from adamx.demo import exits, formats
 from adamx.demo.arguments import Parser, learning_rate, one_of, whole_number
 from adamx.demo.exits import UsageError
 from adamx.demo.recipes import CHOICES
@@ -29,6 +29,8 @@ class Options:
     steps: int = 1120
     batch: int = 128
     seed: int = 0
+    state_format: str = formats.FLOAT32
+    param_format: str = formats.FLOAT32
     output: Path = Path("runs/digits")
     checkpoint_every: int | None = None
     resume: bool = False
@@ -118,6 +120,7 @@ def parser() -> Parser:
         help="fixes the initial weights and the order of the images: the same seed gives the "
         "same numbers (default: %(default)s)",
     )
+    formats.add_options(result)
     result.add_argument(
         "--output",
         metavar="FOLDER",
@@ -168,6 +171,12 @@ def parser() -> Parser:
 
 
 def _check_together(chosen: argparse.Namespace) -> None:
+    fitting = CHOICES[chosen.optimizer].state_formats
+    if chosen.state_format not in fitting:
+        raise wrong_option(
+            f"--state-format {chosen.state_format} does not fit --optimizer {chosen.optimizer}, "
+            f"which takes {', '.join(fitting)}"
+        )
     if chosen.resume and chosen.checkpoint_every is None:
         raise wrong_option("--resume needs the --checkpoint-every of the run that is to go on")
     if (chosen.coordinator is None) != (chosen.process_id is None):

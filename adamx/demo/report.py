@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from adamx.core.kept import per_parameter
 from adamx.demo.result import Result
 
 
@@ -72,10 +73,10 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
     yield "compile time", f"{result.compile_seconds:.2f} s"
     yield "parameters", f"{result.parameters:,}"
     yield "parameter memory", f"{result.parameter_bytes:,} bytes"
-    ratio = result.state_bytes / result.parameter_bytes
-    yield "optimizer state memory", f"{result.state_bytes:,} bytes ({ratio:.3g} x parameters)"
+    yield "optimizer state memory", f"{result.state_bytes:,} bytes"
     if result.devices > 1:
         yield "... on each device", f"{result.state_bytes_per_device:,} bytes"
+    yield "bytes per parameter", per_parameter(result.kept, result.parameters)
 
 
 def table(result: Result) -> Table:

@@ -23,13 +23,22 @@ class Result(NamedTuple):
     correct: int  # test images read correctly with the trained parameters
     correct_averaged: int  # and with their average
     parameters: int
-    parameter_bytes: int
-    state_bytes: int
+    kept: dict[str, int]  # bytes by what they are for, `adamx.kept_bytes`
     state_bytes_per_device: int
     compile_seconds: float
     train_seconds: float  # without compiling
     device: str  # what kind
     devices: int  # how many shared each batch
+
+    @property
+    def parameter_bytes(self) -> int:
+        """What the parameters take."""
+        return self.kept["params"]
+
+    @property
+    def state_bytes(self) -> int:
+        """What the state of the optimizer takes, on all devices together."""
+        return sum(self.kept.values()) - self.parameter_bytes
 
     @property
     def accuracy(self) -> float:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import adamx
-from adamx.demo import digits, metrics, network, plot, processes, report, training
+from adamx.demo import digits, formats, metrics, network, plot, processes, report, training
 from adamx.demo.checkpoints import Checkpoints
 from adamx.demo.devices import Placement, bytes_on_one, is_first, join, placement, put
 from adamx.demo.exits import Exit
@@ -30,10 +29,6 @@ def _check_batch(batch: int, images: int) -> None:
         )
 
 
-def _size(tree: Any) -> int:
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
-
-
 def _train(
     options: Options, made: Recipe, data: digits.Digits, place: Placement
 ) -> training.Trained:
@@ -41,7 +36,8 @@ def _train(
     images, labels = put((data.train_images, data.train_labels), place.whole)
     sizes = (digits.PIXELS, *HIDDEN, digits.CLASSES)
     rng = np.random.default_rng(options.seed)
-    params = put(network.init(rng, sizes), place.whole)
+    begin = formats.stored(options.param_format, network.init(rng, sizes))
+    params = put(begin, place.whole)
     where = place.state(made.tx, params)
     state = adamx.sharding.init(made.tx, params, where)
     begun = training.start(params, state)
@@ -89,8 +85,7 @@ def _train_and_test(
         correct=int(correct(trained.params, data.test_images, data.test_labels)),
         correct_averaged=int(correct(averaged, data.test_images, data.test_labels)),
         parameters=sum(leaf.size for leaf in jax.tree.leaves(trained.params)),
-        parameter_bytes=_size(trained.params),
-        state_bytes=_size(trained.state),
+        kept=adamx.kept_bytes(made.tx, trained.params),
         state_bytes_per_device=bytes_on_one(trained.state),
         compile_seconds=trained.compile_seconds,
         train_seconds=trained.train_seconds,
@@ -115,7 +110,13 @@ def run(options: Options) -> int:
     join(options)
     place = placement(options)
     make_folder(options.output, PROG)
-    made = recipe(options.optimizer, options.learning_rate, options.steps)
+    made = recipe(
+        options.optimizer,
+        options.learning_rate,
+        options.steps,
+        options.state_format,
+        options.param_format,
+    )
     result = _train_and_test(options, made, data, place)
     if not is_first(options):
         return Exit.DONE if result.first_bad_step is None else Exit.DIVERGED

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from adamx.core import hyperparameter, numerics, tree
 from adamx.core.format import Joint, Place
@@ -29,6 +30,9 @@ from adamx.formats.pair import (
     largest_v,
 )
 
+# Random bits that round to nearest: half of what `encode` drops of v, and half of a level of m.
+_NEAREST = np.uint32((1 << 31) | (1 << 11))
+
 
 class WordScalars(NamedTuple):
     """The numbers of one step for a leaf that is stored in words."""
@@ -45,7 +49,7 @@ def with_words(core: Any, s: Any, view: View, state: Any) -> Any:
     form = as_format(core.state_format)
     if not isinstance(form, Joint):
         return s
-    before = _denominator(core, jnp.maximum(state.count, 1))
+    before = _stored_with(core, state.count)
     now = _denominator(core, numerics.safe_increment(state.count))
     paths = [path for path, _ in tree.flatten_with_paths(view.updates)]
     slots = Slot("mu", format=form).by_leaf(view.updates)
@@ -59,6 +63,11 @@ def with_words(core: Any, s: Any, view: View, state: Any) -> Any:
 
     # A state of another structure is refused where the leaves are gone through.
     return PerLeaf([*map(own, paths, slots, tree.flatten(state.mu)[0])])
+
+
+def _stored_with(core: Any, count: chex.Array) -> Denominator:
+    """D of the step that stored the words, after `count` steps; before the first they are 0."""
+    return _denominator(core, jnp.maximum(count, 1))
 
 
 def _denominator(core: Any, count: chex.Array) -> Denominator:
@@ -101,13 +110,24 @@ def step_words(
     if blocks is None:
         u, word = _step(core, s, g, word, bits)
         return u, word, None
-    base = base.astype(jnp.int32)
-    apart = (*blocks, s.block)
-    new = block_base(_bound(core, s, g, word, base))
-    # In the shape of the leaf: words in another one would be read before they are stored.
-    old, own = (jnp.broadcast_to(x[..., None], apart).reshape(word.shape) for x in (base, new))
-    u, word = _step(core, s, g, word, bits, ((BLOCK, old), (BLOCK, own)))
+    new = block_base(_bound(core, s, g, word, base.astype(jnp.int32)))
+    codes = [(BLOCK, _spread(x, word)) for x in (base, new)]
+    u, word = _step(core, s, g, word, bits, (codes[0], codes[1]))
     return u, word, new
+
+
+def _spread(base: chex.Array, word: chex.Array) -> chex.Array:
+    """The base of every word, int32.
+
+    In the shape of the leaf: words in another one would be read before they are stored.
+    """
+    apart = (*base.shape, word.shape[-1] // base.shape[-1])
+    return jnp.broadcast_to(base.astype(jnp.int32)[..., None], apart).reshape(word.shape)
+
+
+def _bits_of_finite(x: chex.Array) -> chex.Array:
+    """The words of numbers of at least 0, which have their order; 0 for what is none."""
+    return jnp.where(jnp.isfinite(x), jax.lax.bitcast_convert_type(x, jnp.int32), 0)
 
 
 def _bound(
@@ -116,8 +136,7 @@ def _bound(
     """What no v of a block exceeds after this gradient, those that are no numbers apart."""
     assert s.block is not None
     v = largest_v(block_max(word.astype(jnp.int32), s.block), base)
-    size = jax.lax.bitcast_convert_type(jnp.abs(g), jnp.int32)
-    largest = block_max(jnp.where(jnp.isfinite(g), size, 0), s.block)
+    largest = block_max(_bits_of_finite(jnp.abs(g)), s.block)
     largest = jax.lax.bitcast_convert_type(largest, jnp.float32)
     _, bound = core.remember(s.core, largest, numerics.squared_magnitude, jnp.zeros_like(v), v)
     return bound
@@ -135,3 +154,29 @@ def _step(
     m, v = core.remember(s.core, g, numerics.squared_magnitude, *decode(word, s.before, *before))
     word = encode(m, v, s.now, bits, *now)
     return core.direction(s.core, g, *decode(word, s.now, *now)), word
+
+
+def unpack(
+    core: Any, count: chex.Array, word: chex.Array, base: Any
+) -> tuple[chex.Array, chex.Array]:
+    """Both moments in float32, of what a core stored after `count` steps."""
+    denominator = in_precision(_stored_with(core, count), jnp.dtype(jnp.float32))
+    code = () if base is None else (BLOCK, _spread(base, word))
+    return decode(word, denominator, *code)
+
+
+def pack(
+    core: Any, count: chex.Array, m: chex.Array, v: chex.Array, like: Any
+) -> tuple[chex.Array, chex.Array | None]:
+    """The nearest words, and bases of blocks if they are wanted in `like`.
+
+    Of what `unpack` returned it is what stands for the same numbers.
+    """
+    m, v = m.astype(jnp.float32), v.astype(jnp.float32)
+    denominator = in_precision(_stored_with(core, count), jnp.dtype(jnp.float32))
+    bits = jnp.full(m.shape, _NEAREST)
+    if like is None:
+        return encode(m, v, denominator, bits), None
+    largest = block_max(_bits_of_finite(v), m.shape[-1] // like.shape[-1])
+    base = block_base(jax.lax.bitcast_convert_type(largest, jnp.float32))
+    return encode(m, v, denominator, bits, BLOCK, _spread(base, m)), base.astype(like.dtype)

@@ -304,7 +304,10 @@ def _like(array: np.ndarray, leaf: Any) -> Any:
 
 
 def _difference(saved: Any, given: Any, path: str = "config") -> str | None:
-    """The first entry in which two JSON values differ."""
+    """The first entry in which two JSON values differ; of two kinds of values, their names."""
+    names = [x.get("name") if isinstance(x, dict) else None for x in (saved, given)]
+    if None not in names and names[0] != names[1]:
+        return f"{path} was {names[0]}, now {names[1]}"
     if isinstance(saved, dict) and isinstance(given, dict) and set(saved) == set(given):
         pairs = [(saved[key], given[key], f"{path}.{key}") for key in given]
     elif isinstance(saved, list) and isinstance(given, list) and len(saved) == len(given):

@@ -50,7 +50,7 @@ def join(p: chex.Array, rest: chex.Array | None) -> chex.Array:
     return jax.lax.bitcast_convert_type(high + low - _HALF, jnp.float32)
 
 
-def split(x: chex.Array, rest: chex.Array) -> tuple[chex.Array, chex.Array]:
+def split(x: chex.Array, rest: Any) -> tuple[chex.Array, chex.Array]:
     """The nearest bfloat16 (ties away from zero) of a float32, and what is left as `rest` is."""
     if rest.dtype == jnp.float32:
         return x.astype(jnp.bfloat16), x
@@ -154,6 +154,28 @@ class Bfloat16Params(Wrapper):
         rest = slot.init(params)
         wide = _wide(params, None)
         return Bfloat16ParamsState(jnp.zeros((), jnp.int32), rest, self.inner.init(wide))
+
+    def stored(self, params: Params, narrow: Any) -> tuple[Params, Any]:
+        """Parameters in the bits that there are, rounded to nearest, and what is left of them.
+
+        Args:
+          params: as the recipe inside sees them.
+          narrow: which ones are to be bfloat16, as a tree of booleans.
+        """
+        kept = _Rest(self.extra_bits)
+
+        def leaf(p: Any, chosen: bool) -> tuple[Any, Any]:
+            if not chosen:
+                return p, None
+            like = kept.dtype(jax.ShapeDtypeStruct(p.shape, jnp.bfloat16), "signed")
+            x = numerics.widen(p)
+            if like is None:
+                return x.astype(jnp.bfloat16), None
+            return split(x, jax.ShapeDtypeStruct(p.shape, like))
+
+        leaves, structure = tree.flatten(params)
+        pairs = [leaf(*each) for each in zip(leaves, tree.flatten(narrow)[0], strict=True)]
+        return tuple(structure.unflatten([pair[i] for pair in pairs]) for i in (0, 1))
 
     def _check(self, params: Params) -> None:
         for path, leaf in tree.flatten_with_paths(params):

@@ -184,6 +184,8 @@ def test_arrays_of_another_version_are_no_damage(copy: Path) -> None:
         ({"batch": 64}, "of a run with --batch 128; got 64"),
         ({"optimizer": "lamb"}, "of a run with --optimizer adamw; got lamb"),
         ({"learning_rate": 0.5}, "of a run with --learning-rate 0.005; got 0.5"),
+        ({"state_format": "pair"}, "of a run with --state-format float32; got pair; leave"),
+        ({"param_format": "bfloat16"}, "of a run with --param-format float32; got bfloat16"),
         ({"steps": 2000}, "--steps 1120, which its learning rates follow; got 2000"),
     ],
 )

@@ -34,6 +34,9 @@ WRONG = {
     "--checkpoint-every 0": "--checkpoint-every must be a whole number, at least 1; got '0'",
     "--resume": "--resume needs the --checkpoint-every of the run that is to go on",
     "--seed -1": "--seed must be a whole number, from 0 to 4294967295; got '-1'",
+    "--state-format half": "--state-format must be one of float32, bfloat16, pair; got 'half'",
+    "--param-format bfloat16+7": "--param-format must be one of float32, bfloat16, bfloat16+8,",
+    "--state-format pair --optimizer yogi": "does not fit --optimizer yogi, which takes float32",
     "--opt adam": "unrecognized arguments: --opt adam",
     "digits": "unrecognized arguments: digits",
 }

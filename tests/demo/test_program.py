@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import adamx
-from tests.demo.support import checkpoint, has_checkpoint, metrics
+from tests.demo.support import checkpoint, final_arrays, has_checkpoint, metrics
 
 # Also from another folder it is the adamx of this one that is run.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(adamx.__file__).parents[1])}
@@ -98,6 +98,45 @@ def test_a_signal_and_what_it_leaves(number: signal.Signals, tmp_path: Path) -> 
     assert (done.returncode, done.stderr) == (0, "")
     kept = {checkpoint(folder, step) for step in (2184, 2240)}
     assert {*(folder / "checkpoints").iterdir()} == kept
+
+
+@pytest.mark.parametrize(
+    ("state", "params"),
+    [
+        ("pair", "bfloat16"),
+        *(
+            pytest.param(*both, marks=pytest.mark.full("whole runs of the program"))
+            for both in (
+                ("float32", "float32"),
+                ("bfloat16", "bfloat16+8"),
+                ("pair", "bfloat16+16"),
+                ("bfloat16", "bfloat16+32"),
+            )
+        ),
+    ],
+)
+def test_in_every_format_a_killed_run_goes_on_bit_for_bit(
+    state: str, params: str, tmp_path: Path
+) -> None:
+    words = ["-m", "adamx", "--steps", "560", "--checkpoint-every", "56"]
+    words += ["--state-format", state, "--param-format", params, "--output"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert python(*words, str(whole)).returncode == 0
+    with subprocess.Popen([sys.executable, *words, str(killed)], env=ENVIRONMENT) as process:
+        while not has_checkpoint(killed, 112):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    assert not (killed / "metrics.json").exists()
+    if state != "float32":
+        refused = python(*words, str(killed), "--resume", "--state-format", "float32")
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert f"is of a run with --state-format {state}; got float32" in refused.stderr
+    done = python(*words, str(killed), "--resume")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert metrics(killed)["curves"] == metrics(whole)["curves"]
+    assert metrics(killed)["results"] == metrics(whole)["results"]
+    assert final_arrays(killed, 560) == final_arrays(whole, 560)
 
 
 @pytest.mark.full("whole runs of the program")

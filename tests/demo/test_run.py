@@ -15,6 +15,7 @@ import adamx
 from adamx.__main__ import main
 from adamx.demo import report, training
 from adamx.demo import run as demo
+from adamx.demo.formats import STATE_FORMATS
 from adamx.demo.recipes import CHOICES, recipe
 from tests.demo import support
 from tests.demo.support import run
@@ -108,6 +109,52 @@ def test_files_and_table(little: Any) -> None:
     assert 3 * results["parameter_bytes"] < results["state_bytes"] < 3.01 * 4 * 1210
     for shown in ("test accuracy", "EMA", "steps/s", "compile time", "1,210", "training.png"):
         assert shown in out
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_every_optimizer_is_offered_the_formats_that_it_takes(name: str) -> None:
+    for state in STATE_FORMATS:
+        fits = True
+        try:
+            recipe(name, 0.02, 224, state)
+        except (TypeError, ValueError):
+            fits = False
+        assert (state in CHOICES[name].state_formats) == fits
+
+
+# Bytes of one parameter in each of the formats: of itself with its rest, and of its moments.
+PARAMS = {"float32": 4, "bfloat16": 2, "bfloat16+8": 3, "bfloat16+16": 4, "bfloat16+32": 6}
+MOMENTS = {"float32": 8, "bfloat16": 4, "pair": 2}
+EVERY = [(state, params) for state in MOMENTS for params in PARAMS]
+
+
+@pytest.mark.parametrize(
+    ("state", "params"),
+    [
+        pytest.param(*both, marks=[] if both == ("pair", "bfloat16") else pytest.mark.full("cases"))
+        for both in EVERY
+    ],
+)
+def test_fewer_bits(
+    state: str,
+    params: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(demo, "HIDDEN", HIDDEN)
+    metrics = run(tmp_path, "--steps", "224", "--state-format", state, "--param-format", params)
+    results, kept = metrics["results"], metrics["results"]["kept_bytes"]
+    own = kept["params"] + kept.get("rest", 0)
+    assert own == PARAMS[params] * results["parameters"]
+    moments = (kept["mu"] + kept["nu"]) / results["parameters"]
+    # The last matrix and the biases are small leaves.
+    assert moments == pytest.approx(MOMENTS[state], abs=0.22 if state == "pair" else 0)
+    assert results["test_accuracy"] >= 0.95
+    assert results["test_accuracy_averaged"] >= 0.95
+    assert f"params {4 if params == 'float32' else 2}," in capsys.readouterr().out
+    tx = recipe("adamw", 0.005, 224, state, params).tx
+    assert adamx.from_config(metrics["optimizer"]) == tx
 
 
 def test_a_forced_colour_is_no_terminal(

@@ -23,6 +23,9 @@ WRONG = {
     "--batch many": "--batch must be a whole number, from 1 to 1048576; got 'many'",
     "--learning-rate nan": "--learning-rate must be a positive number",
     "--seed -1": "--seed must be a whole number",
+    "--state-format half": "--state-format must be one of float32, bfloat16, pair; got 'half'",
+    "--state-format pair": "--state-format pair needs --mode dense; got all",
+    "--param-format bfloat16 --mode exact": "needs --mode dense or lazy or rowwise; got exact",
     "--optimizer adam": "unrecognized arguments: --optimizer adam",
 }
 
@@ -122,12 +125,42 @@ def test_wrong_options(
     assert not list(tmp_path.iterdir())
 
 
+FORMATS = [
+    ("pair", "bfloat16", "dense", {"params": 2.0, "mu": 2.0}),
+    ("bfloat16", "bfloat16+8", "dense", {"params": 2.0, "rest": 1.0, "mu": 2.0, "nu": 2.0}),
+    ("float32", "bfloat16+16", "lazy", {"params": 2.0, "rest": 2.0, "mu": 4.0, "nu": 4.0}),
+]
+
+
+@pytest.mark.parametrize(
+    ("state", "params", "mode", "each"),
+    [FORMATS[0], *(pytest.param(*row, marks=pytest.mark.full("cases")) for row in FORMATS[1:])],
+)
+def test_fewer_bits(
+    state: str, params: str, mode: str, each: dict[str, float], short: Any, tmp_path: Path
+) -> None:
+    options = ("--mode", mode, "--state-format", state, "--param-format", params)
+    metrics = run(tmp_path, *SHORT, *options)
+    _, float32, _ = short
+    kept = metrics["results"][mode]["kept_bytes"]
+    parameters = kept["params"] // 2
+    for kind, size in each.items():
+        assert kept[kind] == pytest.approx(size * parameters, rel=0.01)
+    # Biases of 1,152 elements in two moments of float32.
+    assert sum(kept.values()) <= sum(each.values()) * parameters + 9000
+    wanted = float32["results"][mode]["test_loss"]
+    assert metrics["results"][mode]["test_loss"] == pytest.approx(wanted, abs=0.15)
+    config = metrics["optimizers"][mode]
+    assert adamx.from_config(config) == training.recipe(mode, 0.02, 60, state, params)
+
+
 def test_divergence_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def explode(mode: str, *_: Any) -> training.Trained:
         tx = training.recipe(mode, 0.1, 2)
-        return training.Trained(mode, tx, np.array([2.0, np.inf], np.float32), 1.0, 1.0, 1)
+        kept = {"params": 4, "other": 1}
+        return training.Trained(mode, tx, np.array([2.0, np.inf], np.float32), 1.0, 1.0, 1, kept)
 
     monkeypatch.setattr(training, "train", explode)
     assert main(["tokens", "--output", str(tmp_path), "--mode", "lazy", "--steps", "2"]) == 1

@@ -30,6 +30,7 @@ def collect(result: Result) -> dict[str, Any]:
                 "final_loss": numbers(each.loss)[-1],
                 "test_loss": numbers([each.test_loss])[0],
                 "state_bytes": each.state_bytes,
+                "kept_bytes": each.kept,
             }
             for each in result.trained
         },

@@ -45,7 +45,8 @@ def loss(params: Any, contexts: jax.Array, targets: jax.Array) -> jax.Array:
     x = read.reshape(len(contexts), -1)
     # Smooth: a kink would turn differences in rounding into different curves.
     x = jnp.tanh(x @ params["hidden"]["w"] + params["hidden"]["b"])
-    log_probabilities = jax.nn.log_softmax(x @ params["output"]["w"] + params["output"]["b"])
+    logits = x @ params["output"]["w"] + params["output"]["b"]
+    log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
     told_apart = jnp.where(targets < OUTPUTS, targets, RARE)
     return -jnp.mean(jnp.take_along_axis(log_probabilities, told_apart[:, None], axis=1))
 

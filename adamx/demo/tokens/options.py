@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adamx.demo import exits
+from adamx.demo import exits, formats
 from adamx.demo.arguments import Parser, learning_rate, one_of, whole_number
+from adamx.demo.exits import UsageError
 
 PROG = "python -m adamx tokens"
 MODES = ("dense", "exact", "lazy", "rowwise")
+# A table in the other modes keeps its moments as they are; mode `exact` also its parameters.
+_WITH_STATE_FORMAT = ("dense",)
+_WITH_PARAM_FORMAT = ("dense", "lazy", "rowwise")
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Options:
     steps: int = 1000
     batch: int = 64
     seed: int = 0
+    state_format: str = formats.FLOAT32
+    param_format: str = formats.FLOAT32
     output: Path = Path("runs/tokens")
 
     @property
@@ -105,6 +111,11 @@ def parser() -> Parser:
         help="fixes the initial weights and the order of the tokens: the same seed gives the "
         "same numbers (default: %(default)s)",
     )
+    formats.add_options(
+        result,
+        state=f"; with --mode {' or '.join(_WITH_STATE_FORMAT)}",
+        params=f"; with --mode {' or '.join(_WITH_PARAM_FORMAT)}",
+    )
     result.add_argument(
         "--output",
         metavar="FOLDER",
@@ -122,4 +133,14 @@ def parse(argv: Sequence[str]) -> Options:
       UsageError: an unknown option, or a value that is not allowed.
       SystemExit: after printing the help that was asked for.
     """
-    return Options(**vars(parser().parse_args(argv)))
+    chosen = Options(**vars(parser().parse_args(argv)))
+    _check_format("--state-format", chosen.state_format, chosen.mode, _WITH_STATE_FORMAT)
+    _check_format("--param-format", chosen.param_format, chosen.mode, _WITH_PARAM_FORMAT)
+    return chosen
+
+
+def _check_format(option: str, name: str, mode: str, allowed: tuple[str, ...]) -> None:
+    if name != formats.FLOAT32 and mode not in allowed:
+        raise UsageError(
+            f"{option} {name} needs --mode {' or '.join(allowed)}; got {mode}; see {PROG} --help"
+        )

@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from adamx.core.kept import per_parameter
 from adamx.demo.tokens import model
 from adamx.demo.tokens.result import Result
 
@@ -65,6 +66,9 @@ def show(result: Result, files: list[Path]) -> None:
         f"{corpus.vocabulary:,} of them told apart, on {result.device}",
         highlight=False,
     )
+    for each in result.trained:
+        shown = per_parameter(each.kept, each.parameters)
+        console.print(f"bytes per parameter of {each.mode}: {shown}", highlight=False)
     rows = min(result.options.batch * model.CONTEXT, corpus.vocabulary)
     console.print(
         f"a step reads at most {rows:,} rows of the table, "

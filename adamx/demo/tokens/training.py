@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import adamx
+from adamx.demo import formats
 from adamx.demo.tokens import model
 from adamx.demo.tokens.corpus import Corpus
 from adamx.demo.tokens.options import Options
@@ -32,7 +33,13 @@ class Trained(NamedTuple):
     loss: np.ndarray  # float32[steps], before each update, on its batch
     test_loss: float  # of files that were not trained on, with the trained parameters
     step_seconds: float  # the median, without compiling
-    state_bytes: int
+    parameters: int
+    kept: dict[str, int]  # bytes by what they are for, `adamx.kept_bytes`
+
+    @property
+    def state_bytes(self) -> int:
+        """What the state of the optimizer takes."""
+        return sum(self.kept.values()) - self.kept["params"]
 
     @property
     def first_bad_step(self) -> int | None:
@@ -41,12 +48,26 @@ class Trained(NamedTuple):
         return int(np.argmax(bad)) if bad.any() else None
 
 
-def recipe(mode: str, learning_rate: float, steps: int) -> adamx.GradientTransformation:
-    """AdamW with the embeddings in one of the modes, after clipping."""
+def recipe(
+    mode: str,
+    learning_rate: float,
+    steps: int,
+    state_format: str = formats.FLOAT32,
+    param_format: str = formats.FLOAT32,
+) -> adamx.GradientTransformation:
+    """AdamW with the embeddings in one of the modes, after clipping.
+
+    With moments in another format the table is as any other parameter.
+    """
     rate = adamx.warmup_cosine_decay_schedule(0.0, learning_rate, steps // 10, steps)
-    return adamx.chain(
-        adamx.clip_by_global_norm(MAX_NORM),
-        adamx.sparse.adamw(rate, {EMBEDDINGS: mode}, weight_decay=WEIGHT_DECAY),
+    adamw: adamx.GradientTransformation
+    if state_format == formats.FLOAT32:
+        adamw = adamx.sparse.adamw(rate, {EMBEDDINGS: mode}, weight_decay=WEIGHT_DECAY)
+    else:
+        stored = formats.STATE_FORMATS[state_format]
+        adamw = adamx.adamw(rate, weight_decay=WEIGHT_DECAY, state_format=stored)
+    return formats.with_params(
+        param_format, adamx.chain(adamx.clip_by_global_norm(MAX_NORM), adamw)
     )
 
 
@@ -89,9 +110,15 @@ def train(
       advance: told the number of steps just made, and the last loss.
     """
     rng = np.random.default_rng(options.seed)
-    params = model.init(rng, corpus.vocabulary)
+    params = formats.stored(options.param_format, model.init(rng, corpus.vocabulary))
     chosen = places(rng, len(corpus.train), options.steps, options.batch)
-    tx = recipe(mode, options.learning_rate, options.steps)
+    tx = recipe(
+        mode,
+        options.learning_rate,
+        options.steps,
+        options.state_format,
+        options.param_format,
+    )
     state = tx.init(params)
     tokens = jnp.asarray(corpus.train)
     run = jax.jit(functools.partial(_run, tx), donate_argnums=(0, 1))
@@ -107,12 +134,13 @@ def train(
         seconds.append((time.perf_counter() - started) / len(rows))
         advance(len(rows), float(losses[-1][-1]))
     # A table in mode `exact` is behind: this pays what it owes.
-    current = jax.jit(adamx.eval_params)(state, params)
+    current = jax.jit(adamx.eval_params)(state, params) if mode == "exact" else params
     return Trained(
         mode=mode,
         tx=tx,
         loss=np.concatenate(losses),
         test_loss=float(_test_loss(current, jnp.asarray(corpus.test))),
         step_seconds=float(np.median(seconds)),
-        state_bytes=sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        kept=adamx.kept_bytes(tx, params),
     )
