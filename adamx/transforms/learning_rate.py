@@ -64,7 +64,7 @@ def learning_rate_names(tx: GradientTransformation) -> list[str]:
     return [*named([*enumerate(_rates(tx, None))])]
 
 
-def get_learning_rate(tx: GradientTransformation, state: State) -> jax.Array:
+def get_learning_rate(state: State, tx: GradientTransformation) -> jax.Array:
     """The learning rate that the next step will use, whatever it is made of.
 
     Finds the `scale_by_learning_rate` in `tx` (every optimizer of the family ends with one) and
@@ -72,8 +72,8 @@ def get_learning_rate(tx: GradientTransformation, state: State) -> jax.Array:
     there.  Nothing needs to be wrapped.
 
     Args:
-      tx: any transformation of adamx.
-      state: its state, after any number of steps.
+      state: the state after any number of steps.
+      tx: the transformation of adamx that it belongs to.
 
     Returns:
       A floating-point scalar.
@@ -87,11 +87,13 @@ def get_learning_rate(tx: GradientTransformation, state: State) -> jax.Array:
       >>> tx = adamx.chain(adamx.adamw(adamx.linear_schedule(1.0, 0.0, 4)))
       >>> state = tx.init(2.0)
       >>> _, state = tx.update(1.0, state, 2.0)
-      >>> float(adamx.get_learning_rate(tx, state))
+      >>> float(adamx.get_learning_rate(state, tx))
       0.75
     """
     if not isinstance(tx, GradientTransformation):
-        raise TypeError(f"get_learning_rate: expected an adamx transformation, got {tx!r}")
+        raise TypeError(
+            f"get_learning_rate: expected `(state, tx)` with an adamx transformation, got {tx!r}"
+        )
     found = learning_rates(tx, tree.unboxed(state))
     if len(found) != 1:
         raise ValueError(

@@ -76,7 +76,7 @@ READERS: dict[str, Any] = {
     "eval_params": adamx.eval_params,
     "metrics": lambda state, params: adamx.metrics(state),
     "get_hyperparam": lambda state, params: adamx.get_hyperparam(state, "learning_rate"),
-    "get_learning_rate": lambda state, params: adamx.get_learning_rate(READ, state),
+    "get_learning_rate": lambda state, params: adamx.get_learning_rate(state, READ),
     "loss_scale": lambda state, params: adamx.loss_scale(state),
     "set_hyperparams": lambda state, params: adamx.set_hyperparams(state, learning_rate=0.2),
 }

@@ -102,7 +102,7 @@ def test_it_is_read_directly_outside_of_jit() -> None:
     dial.number = 0.25
     w, state = tx.step(jnp.array(1.0), state, w)
     assert float(w) == pytest.approx(1.25)
-    assert float(adamx.get_learning_rate(tx, state)) == 0.25
+    assert float(adamx.get_learning_rate(state, tx)) == 0.25
 
 
 @pytest.mark.parametrize("transform", [jax.jit, lambda f: functools.partial(scanned, f)])

@@ -105,7 +105,7 @@ def test_rows_decay_when_they_step() -> None:
 def test_its_learning_rate_is_found() -> None:
     tx = adamx.chain(adamx.clip_by_global_norm(1.0), adamx.sparse.adam(SCHEDULE, "lazy"))
     state = train(tx, GRADIENTS)[1]
-    np.testing.assert_allclose(adamx.get_learning_rate(tx, state), SCHEDULE(3), rtol=1e-6)
+    np.testing.assert_allclose(adamx.get_learning_rate(state, tx), SCHEDULE(3), rtol=1e-6)
     recorded = adamx.record_metrics(tx, "learning_rate", "grad_norm", "update_norm")
     _, state = train(recorded, GRADIENTS)
     measured = adamx.metrics(state)

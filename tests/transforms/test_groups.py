@@ -537,7 +537,7 @@ def test_labels_are_strings_numbers_or_truth_values(kinds: Any, wrap: Any) -> No
     new, state = jax.jit(tx.step)(params, tx.init(params), params)
     assert float(new["u"][0]) < 1.0 == float(new["v"][0])
     assert {*state.inner_states} == {first, second}
-    assert float(adamx.get_learning_rate(tx, state)) == np.float32(0.1)
+    assert float(adamx.get_learning_rate(state, tx)) == np.float32(0.1)
     assert eval(repr(adamx.multi_transform(transforms, {"u": first})), dict(vars(adamx)))
 
 

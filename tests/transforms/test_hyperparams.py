@@ -417,7 +417,7 @@ def test_what_cannot_be_injected_is_refused() -> None:
 
 
 def rate(tx: Any, state: Any) -> float:
-    return float(adamx.get_learning_rate(tx, state))
+    return float(adamx.get_learning_rate(state, tx))
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -425,7 +425,7 @@ def test_the_learning_rate_is_read_without_wrapping(place: str) -> None:
     tx = anywhere(adamx.adam(FALL))[place]
     if place == "optax":
         with pytest.raises(TypeError, match="expected an adamx transformation"):
-            adamx.get_learning_rate(tx, tx.init(PARAMS))
+            adamx.get_learning_rate(tx.init(PARAMS), tx)
         return
     _, state = train(tx, 4)
     assert rate(tx, state) == pytest.approx(FALL(2 if place == "guarded" else 4))
@@ -445,16 +445,16 @@ def test_none_or_several_learning_rates_are_refused() -> None:
     groups = adamx.multi_transform({"x": full(), "y": full(FALL)}, {"b": "x", "w": "y"})
     state = groups.init(PARAMS)
     with pytest.raises(ValueError, match="found x/1/2/learning_rate, y/1/2/learning_rate; for one"):
-        adamx.get_learning_rate(groups, state)
+        adamx.get_learning_rate(state, groups)
     assert rate(groups.transforms[1], state.inner_states["y"]) == pytest.approx(FALL(0))
     with pytest.raises(ValueError, match="found none"):
-        adamx.get_learning_rate(adamx.scale(1.0), ())
+        adamx.get_learning_rate((), adamx.scale(1.0))
 
 
 def test_the_learning_rate_of_another_state_is_refused() -> None:
     with pytest.raises(TypeError, match="the state has no step count"):
-        adamx.get_learning_rate(full(FALL), full().init(PARAMS))
+        adamx.get_learning_rate(full().init(PARAMS), full(FALL))
     groups = adamx.multi_transform({"x": full(FALL)}, "x")
     for tx in (full(FALL), groups, adamx.inject_hyperparams(full(FALL))):
         with pytest.raises(TypeError, match=r"state must be the .* that `init` returned"):
-            adamx.get_learning_rate(tx, adamx.scale(1.0).init(PARAMS))
+            adamx.get_learning_rate(adamx.scale(1.0).init(PARAMS), tx)

@@ -39,7 +39,7 @@ def learning_rate(tx: KerasOptimizer, state: KerasOptimizerState) -> chex.Array:
       >>> print(keras.learning_rate(tx, tx.init(1.0)))
       0.5
     """
-    return get_learning_rate(check_optimizer("learning_rate", tx), state)
+    return get_learning_rate(state, check_optimizer("learning_rate", tx))
 
 
 def set_learning_rate(tx: KerasOptimizer, learning_rate: Any) -> KerasOptimizer:
