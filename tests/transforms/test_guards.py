@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import chex
 import jax
@@ -228,3 +229,23 @@ def test_two_loss_scales_are_refused():
     tx = adamx.dynamic_loss_scale(adamx.dynamic_loss_scale(adamx.adam(0.1)))
     with pytest.raises(ValueError, match="2 loss scales"):
         adamx.loss_scale(tx.init(PARAMS))
+
+
+def conditionals(tx: adamx.GradientTransformation, platform: str) -> list[str]:
+    """What the conditionals of a step ask, lowered for a platform that need not be there.
+
+    One that asks for the platform, a constant, is gone when the program is compiled.
+    """
+    params = {"w": jax.ShapeDtypeStruct((64, 64), jnp.float32)}
+    traced = jax.jit(tx.step).trace(params, jax.eval_shape(tx.init, params), params)
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    made = dict(re.findall(r'(%\w+)(?::\d+)? = "?(?:stablehlo|call)\.?(\w+)', text))
+    return [made[asked] for asked in re.findall(r'"stablehlo\.case"\((%\w+)\)', text)]
+
+
+@pytest.mark.parametrize("platform", ["cuda", "rocm"])
+def test_on_a_gpu_a_guarded_step_waits_for_no_conditional(platform: str) -> None:
+    clipped = adamx.chain(adamx.clip_by_global_norm(1.0), adamx.adamw(1e-3))
+    guarded = adamx.apply_if_finite(clipped)
+    assert set(conditionals(guarded, platform)) <= {"constant", "case"}
+    assert "convert" in conditionals(guarded, "cpu")
