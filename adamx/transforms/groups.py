@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import chex
 import jax
-import jax.numpy as jnp
 
 from adamx.core import compat, fields, tree
 from adamx.core.fields import Where
