@@ -46,7 +46,7 @@ def vary(x: Any, axes: tuple[str, ...]) -> Any:
 
 def searchsorted(ordered: Any, x: Any, **method: Any) -> chex.Array:
     """The place of each element among ordered ones."""
-    if not hasattr(jax.sharding, "reshard") and varying_axes(x):
+    if not hasattr(jax.sharding, "reshard") and varying_axes(x) | varying_axes(ordered):
         # Up to 0.6 its loops begin with places that do not vary, and may not end with such that do.
         method = {"method": "sort"}
     places: chex.Array = jnp.searchsorted(ordered, x, **method)
