@@ -51,4 +51,5 @@ def _known_flags() -> dict[str, tuple[Any, Any]]:
     """Those that this version of XLA has: a flag it does not know would end the process."""
     library = max(Path(jaxlib.__file__).parent.glob("*.so"), key=lambda file: file.stat().st_size)
     with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as code:
-        return {name: values for name, values in FLAGS.items() if code.find(name.encode()) >= 0}
+        # The name of one that is gone stands in the library too, but not as a text of its own.
+        return {name: of for name, of in FLAGS.items() if code.find(f"\0{name}\0".encode()) >= 0}

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import pytest
 
 import adamx
+from tests.versions import in_place
 
 # Bytes that a step may take besides; XLA:GPU takes 65 kB for the parts of a sum.
 SCRATCH = 1024 if jax.default_backend() == "cpu" else 96 * 1024
@@ -63,6 +64,7 @@ def leaf_bytes(params):
     return sum(4 * leaf.size for leaf in jax.tree.leaves(params))
 
 
+@in_place
 @pytest.mark.parametrize(
     "params", [one_leaf(), gpt2_leaves(), gpt2_leaves(48)], ids=["one", "gpt2", "narrow"]
 )
@@ -74,6 +76,7 @@ def test_clipped_adamw_needs_no_temporaries(params):
     assert memory.alias_size_in_bytes >= 3 * leaf_bytes(params)
 
 
+@in_place
 def test_an_average_of_the_parameters_needs_no_temporaries():
     tx = adamx.chain(adamx.clip_by_global_norm(1.0), adamx.adamw(1e-3), adamx.ema_params(0.999))
     memory = compile_step(tx, gpt2_leaves(48)).memory_analysis()
@@ -98,6 +101,7 @@ def test_every_link_is_named_in_the_compiled_program():
         assert f"/{name}/" in text
 
 
+@in_place
 def test_a_full_recipe_needs_no_temporaries():
     """clip -> guard -> adamw -> groups -> ema on 148 leaves, under 1 % of the parameters' bytes."""
     groups = adamx.multi_transform(

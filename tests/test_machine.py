@@ -9,9 +9,13 @@ import pytest
 from tests.machine import missing
 
 
-def item(*marks: str, docstring: str | None = None) -> Any:
+def item(*marks: str, docstring: str | None = None, needs: Any = None) -> Any:
     example = None if docstring is None else SimpleNamespace(docstring=docstring)
-    return SimpleNamespace(get_closest_marker=lambda name: name in marks or None, dtest=example)
+    return SimpleNamespace(
+        get_closest_marker=lambda name: name in marks or None,
+        iter_markers=lambda name: [needs.mark] if needs and name == "needs_jax" else [],
+        dtest=example,
+    )
 
 
 ITEMS = {
@@ -45,3 +49,30 @@ def test_what_is_left_out_says_why(
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     monkeypatch.setattr(jax, "device_count", lambda: devices)
     assert {name: reason for name, one in ITEMS.items() if (reason := missing(one))} == reasons
+
+
+@pytest.mark.parametrize(
+    ("version", "left_out"),
+    [((0, 9, 2), True), ((0, 10, 1), True), ((0, 10, 2), False), ((0, 12, 0, 1), False)],
+)
+def test_a_guarantee_is_tested_from_its_version_on(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], left_out: bool
+) -> None:
+    text = ".".join(map(str, version))
+    monkeypatch.setattr(jax, "__version_info__", version)
+    monkeypatch.setattr(jax, "__version__", text)
+    wanted = f"before jax 0.10.2: it is so (this is {text})" if left_out else None
+    assert missing(item(needs=pytest.mark.needs_jax("0.10.2", "it is so"))) == wanted
+
+
+def test_an_example_with_the_memory_of_the_host_needs_its_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jax, "__version_info__", (0, 10, 1))
+    assert (missing(item(docstring=">>> 'pinned_host'")) or "").startswith("before jax 0.10.2: ")
+
+
+@pytest.mark.parametrize("wrong", [pytest.mark.needs_jax("0.7"), pytest.mark.needs_jax(0.7, "so")])
+def test_a_version_comes_with_a_reason(wrong: Any) -> None:
+    with pytest.raises(pytest.UsageError, match="takes a version and a reason"):
+        missing(item(needs=wrong))

@@ -18,7 +18,10 @@ enable_x64: Any = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experime
 in_place = pytest.mark.needs_jax(
     "0.10.2", "XLA stores a gradient that two loops read (so it does for optax)"
 )
-host_memory = pytest.mark.needs_jax("0.7.1", "a CPU has no memory `pinned_host`")
+# State in the memory of the host, on a CPU.
+host_memory = pytest.mark.needs_jax(
+    "0.10.2", "a CPU has no memory `pinned_host` (up to 0.7.0), or XLA cannot place constants there"
+)
 
 
 def too_old(mark: pytest.Mark) -> str | None:

@@ -6,6 +6,8 @@ up to which version that is, and with it when the line can go.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -17,16 +19,38 @@ from jax.sharding import NamedSharding
 def varying_axes(x: Any) -> frozenset[str]:
     """The mapped axes over which JAX knows that `x` differs."""
     kind: Any = jax.typeof(x)
-    # Up to 0.9 it is called `vma`.
-    tracked = kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
-    return frozenset(tracked)
+    if hasattr(kind, "manual_axis_type"):
+        return frozenset(kind.manual_axis_type.varying)
+    # Up to 0.9 it is called `vma`, and up to 0.6 the type of a `ShapeDtypeStruct` has lost it.
+    holder: Any = x if isinstance(x, jax.ShapeDtypeStruct) else kind
+    return frozenset(holder.vma or ())
+
+
+def eval_shape(f: Callable[..., Any], *arguments: Any) -> Any:
+    """The shapes, dtypes and varying axes of what `f` returns."""
+    if hasattr(jax.sharding, "reshard"):
+        return jax.eval_shape(f, *arguments)
+    # Up to 0.6 it forgets the axes.
+    program, shapes = jax.make_jaxpr(f, return_shape=True)(*arguments)
+    kind: Any = jax.ShapeDtypeStruct
+    kinds = [kind(x.shape, x.dtype, vma=x.vma) for x in program.out_avals]
+    return jax.tree.unflatten(jax.tree.structure(shapes), kinds)
 
 
 def vary(x: Any, axes: tuple[str, ...]) -> Any:
     """The same values as such that may differ along mapped axes along which they are alike."""
     if not hasattr(jax.lax, "pcast"):  # Up to 0.7.
-        return jax.lax.pvary(x, axes)
+        return jax.lax.pvary(x, axes)  # type: ignore[attr-defined]
     return jax.lax.pcast(x, axes, to="varying")
+
+
+def searchsorted(ordered: Any, x: Any, **method: Any) -> chex.Array:
+    """The place of each element among ordered ones."""
+    if not hasattr(jax.sharding, "reshard") and varying_axes(x) | varying_axes(ordered):
+        # Up to 0.6 its loops begin with places that do not vary, and may not end with such that do.
+        method = {"method": "sort"}
+    places: chex.Array = jnp.searchsorted(ordered, x, **method)
+    return places
 
 
 def all_gather_invariant(x: Any, axis_name: Any) -> chex.Array:
@@ -60,8 +84,8 @@ def out_sharding(sharding: NamedSharding | None) -> dict[str, NamedSharding]:
     if jax.__version_info__ < (0, 7, 1):
         raise NotImplementedError(
             f"jax {jax.__version__} cannot write rows of a table that is cut over axes of kind "
-            "`AxisType.Explicit`; jax 0.7.1 can, and `jax.make_mesh(..., axis_types=(AxisType.Auto,)"
-            " * n)` makes a mesh that needs neither"
+            "`AxisType.Explicit`; take jax 0.7.1 or newer, or make the mesh with "
+            "`axis_types=(AxisType.Auto,) * number_of_axes`"
         )
     return {"out_sharding": sharding}
 
@@ -81,3 +105,10 @@ def reshard(x: chex.Array, sharding: Any) -> chex.Array:
         return move(x, sharding)
     moved: chex.Array = jax.sharding.reshard(x, sharding)
     return moved
+
+
+def heartbeat_timeout(seconds: int) -> dict[str, Any]:
+    """The argument of `jax.distributed.initialize` after which a silent process counts as lost."""
+    # Up to 0.6 there is none: it takes 100 seconds.
+    known = "heartbeat_timeout_seconds" in inspect.signature(jax.distributed.initialize).parameters
+    return {"heartbeat_timeout_seconds": seconds} if known else {}

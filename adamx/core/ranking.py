@@ -19,6 +19,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from adamx.core import compat
 from adamx.core.indexing import like_ids, replicated
 
 
@@ -47,7 +48,7 @@ def rank(ids: chex.Array, num_rows: int) -> tuple[chex.Array, chex.Array]:
 def sort_and_look_up(ids: chex.Array, *, num_rows: int) -> tuple[chex.Array, chex.Array]:
     """`rank` as suits a CPU."""
     unique = distinct(ids, num_rows)
-    return unique, jnp.where(ids < num_rows, jnp.searchsorted(unique, ids), len(unique))
+    return unique, jnp.where(ids < num_rows, compat.searchsorted(unique, ids), len(unique))
 
 
 def sort_with_places(ids: chex.Array, *, num_rows: int) -> tuple[chex.Array, chex.Array]:
@@ -72,7 +73,7 @@ def find(ordered: chex.Array, ids: chex.Array) -> chex.Array:
 
     Off the CPU the search is unrolled, as `jax.numpy.searchsorted` advises for GPU.
     """
-    search: Any = jnp.searchsorted
+    search: Any = compat.searchsorted
     place: chex.Array = jax.lax.platform_dependent(
         ordered, replicated(ids), cpu=search, default=partial(search, method="scan_unrolled")
     )

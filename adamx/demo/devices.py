@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import adamx
+from adamx.core.compat import heartbeat_timeout
 from adamx.demo.exits import raise_at_sigterm
 from adamx.demo.options import Options, wrong_option
 
@@ -37,7 +38,7 @@ def join(options: Options) -> None:
         options.processes,
         options.process_id,
         initialization_timeout=_SECONDS_TO_MEET,
-        heartbeat_timeout_seconds=_SECONDS_TO_SPEAK_UP,
+        **heartbeat_timeout(_SECONDS_TO_SPEAK_UP),
     )
     # JAX has begun to listen to the signal instead, to tell of preemptions.
     raise_at_sigterm()

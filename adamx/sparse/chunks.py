@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import numerics
+from adamx.core import compat, numerics
 from adamx.core.indexing import gather, scatter
 from adamx.core.rows import SparseRows
 from adamx.transforms.named_axes import vary_like
@@ -83,14 +83,14 @@ def _move_chunks(
             return _move(move, fills, rows, take(g, places, 0), table, arrays)
 
         def not_needed() -> Any:
-            return jax.tree.map(jnp.zeros_like, jax.eval_shape(needed))
+            return jax.tree.map(lambda x: compat.full_like(x, 0), compat.eval_shape(needed))
 
         change, moved = jax.lax.cond(ids[begin] < gradient.num_rows, needed, not_needed)
         # The change of a row takes the place of its gradient; it is 0 where that is not needed.
         return put(g, places, change), _store(rows, moved, arrays)
 
     carry = (gradient.values, arrays)
-    carry = vary_like(carry, jax.eval_shape(partial(change_chunk, 0), carry))
+    carry = vary_like(carry, compat.eval_shape(partial(change_chunk, 0), carry))
     changed: tuple[chex.Array, RowArrays] = jax.lax.fori_loop(0, -(-n // size), change_chunk, carry)
     return changed
 

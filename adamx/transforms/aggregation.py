@@ -158,7 +158,8 @@ def _check_varying(owner: str, updates: Updates, axis_name: AxisName) -> None:
                 f"{owner}: the gradient at {path} is the same on all devices of axis {axis!r} "
                 "already. In `shard_map`, `jax.grad` adds up the gradients of all devices by "
                 f"itself if the parameters do not vary over {axis!r}. Differentiate with respect "
-                f"to `jax.lax.pcast(params, {axis!r}, to='varying')`, as `make_step` does; or take "
+                f"to `jax.lax.pcast(params, {axis!r}, to='varying')` (before jax 0.8 "
+                f"`jax.lax.pvary(params, {axis!r})`), as `make_step` does; or take "
                 f"the mean of the loss over {axis!r} in the loss function and leave out this link; "
                 "with `make_step`, give it `axis_name=` and leave this link out"
             )

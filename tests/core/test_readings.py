@@ -170,7 +170,16 @@ def test_a_function_of_another_number_of_arguments_is_refused(wrong: Any) -> Non
 
 @pytest.mark.parametrize(
     "result",
-    [0.1 + 1j, True, None, "0.1", np.complex64(1), np.array(False), object(), np.timedelta64(1)],
+    [
+        0.1 + 1j,
+        True,
+        None,
+        "0.1",
+        np.complex64(1),
+        np.array(False),
+        object(),
+        np.timedelta64(1, "s"),
+    ],
     ids=lambda result: type(result).__name__,
 )
 def test_a_schedule_returns_real_numbers(result: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import adamx
 from adamx.core import norms, xla
+from tests.versions import in_place
 
 pytestmark = pytest.mark.cpu_program
 N = 100_000
@@ -33,6 +34,7 @@ def test_a_comparison_is_not_written_out_to_be_counted() -> None:
     assert temporaries(both) < 1024 < N < temporaries(one)
 
 
+@in_place
 def test_the_squares_of_a_small_leaf_are_not_written_out() -> None:
     padded = program(lambda x: xla.sum_of_squares([x]), like(3000))
     plain = program(lambda x: jnp.sum(x * x), like(3000))
@@ -51,6 +53,7 @@ def step(tx: adamx.GradientTransformation, params: Any, grads: Any) -> Any:
     return program(lambda p, s, g: tx.step(g, s, p), params, state, grads, donate=(0, 1))
 
 
+@in_place
 def test_a_second_reading_of_the_gradient_does_not_store_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -61,6 +64,7 @@ def test_a_second_reading_of_the_gradient_does_not_store_it(
     assert temporaries(step(tx, params, params)) > 4 * N
 
 
+@in_place
 @pytest.mark.parametrize("outer", [lambda tx: tx, adamx.bfloat16_params])
 def test_the_norm_of_a_bfloat16_gradient_does_not_store_it_in_float32(
     outer: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
@@ -72,6 +76,7 @@ def test_the_norm_of_a_bfloat16_gradient_does_not_store_it_in_float32(
     assert temporaries(step(tx, params, params)) >= 4 * N
 
 
+@in_place
 def test_sums_that_several_read_are_formed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     tx = adamx.chain(adamx.adaptive_grad_clip(0.1, report=True), adamx.adam(1e-3))
     params = [like(500, 200)] * 2

@@ -12,6 +12,7 @@ import pytest
 import adamx
 from adamx.sharding import host_sharding, init, keep_placement, state_sharding, zero1_sharding
 from tests.sharding.support import batch, loss, mesh, on, params, specs
+from tests.versions import host_memory
 
 pytestmark = pytest.mark.eight_devices
 
@@ -119,6 +120,7 @@ def test_it_takes_functions_only() -> None:
         keep_placement(3)
 
 
+@host_memory
 @pytest.mark.parametrize("zero", [False, True])
 def test_a_state_in_the_memory_of_the_host(zero: bool) -> None:
     w = whole()

@@ -13,6 +13,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 import adamx
 from adamx import SparseRows
+from adamx.core.compat import vary
 
 pytestmark = pytest.mark.eight_devices
 
@@ -117,7 +118,7 @@ def test_a_gradient_that_jax_has_summed_already_is_refused(link: Any) -> None:
         mapped(step, "tracked", (WHOLE, CUT))(jnp.ones(4), X)
 
     def varying_copies(w: jax.Array, x: jax.Array) -> Any:
-        return step(jax.lax.pcast(w, "data", to="varying"), x)
+        return step(vary(w, ("data",)), x)
 
     oracle = X.sum(0) if link.public_name == "psum" else X.mean(0)
     for how, f in (("tracked", varying_copies), ("untracked", step)):

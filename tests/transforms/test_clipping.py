@@ -19,6 +19,7 @@ import adamx
 from adamx.transforms.norm_statistics import init_statistics, threshold, update_statistics
 from tests.oracles import links
 from tests.test_compiled import SCRATCH, compile_step
+from tests.versions import in_place
 
 SHAPES = ((), (1,), (5,), (4, 3), (2, 3, 2), (3, 1, 2, 4), (2, 2, 1, 3, 2))
 EPS = 1e-3
@@ -467,6 +468,7 @@ MAKERS = {
 }
 
 
+@in_place
 @pytest.mark.parametrize("report", [False, True])
 @pytest.mark.parametrize("name", MAKERS)
 def test_needs_no_temporary_of_the_size_of_the_gradient(name: str, report: bool) -> None:

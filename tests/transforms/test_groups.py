@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 import adamx
 from adamx import GradientTransformation
+from tests.versions import in_place
 
 
 class Layer(NamedTuple):
@@ -237,6 +238,7 @@ def test_labels_are_computed_while_tracing_only() -> None:
     assert len(calls) == 2  # `init` and one trace
 
 
+@in_place
 def test_groups_need_no_temporaries() -> None:
     leaf = {"kernel": jax.ShapeDtypeStruct((64, 256), jnp.float32)}
     params = {f"layer_{i}": leaf for i in range(4)}

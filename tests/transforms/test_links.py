@@ -12,6 +12,7 @@ import pytest
 import adamx
 from tests.oracles import family, links
 from tests.test_compiled import SCRATCH, compile_step
+from tests.versions import in_place
 
 SHAPES = ((), (5,), (4, 3), (2, 3, 2))
 PARAMS = [np.zeros(shape, np.float32) for shape in SHAPES]
@@ -410,6 +411,7 @@ FREE = {
 }
 
 
+@in_place
 @pytest.mark.parametrize("name", FREE)
 def test_needs_no_temporary_of_the_size_of_the_gradient(name: str) -> None:
     shapes = {"vector": (1 << 20,), "matrix": (1024, 512), "bias": (512,)}

@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 import adamx
 from tests.contract.support import Compiled, precision
+from tests.versions import in_place
 
 PARAMS = {"b": jnp.array([1.0, -2.0]), "w": jnp.array([[0.5, 3.0]])}
 GRADS = {"b": jnp.array([0.3, 4.0]), "w": jnp.array([[-1.0, 0.2]])}
@@ -225,6 +226,7 @@ def temporary(tx: Any) -> int:
     return int(step.lower(params, state, params).compile().memory_analysis().temp_size_in_bytes)
 
 
+@in_place
 def test_memory_is_what_the_documentation_says() -> None:
     leaf, all_leaves = 64 * 256 * 4, 4 * 64 * 256 * 4
     assert temporary(adamx.record_metrics(CHAIN, "grad_norm", "learning_rate", "value")) < 1024
