@@ -164,7 +164,7 @@ arrays = st.sampled_from(
 things = st.sampled_from(
     [
         *(None, True, False, "", "a", "0.1", "float32", b"a", (), [], {}, set(), object()),
-        *(ADAM, SCHEDULE, adamx.adam, _function, lambda: 0.1, lambda a, b, c: a, int, float, jnp),
+        *(ADAM, SCHEDULE, adamx.adam, _function, lambda: 0.1, lambda a, b, c: a, jnp),
         *(decimal.Decimal("0.1"), range(3), slice(3), Ellipsis, NotImplemented, np.float32),
         *(tree(), adamx.EmptyState(), adamx.SparseRows(jnp.array([0]), jnp.ones((1, 2)), 3)),
     ]
@@ -233,7 +233,7 @@ def test_whatever_is_given(name: str, request: pytest.FixtureRequest) -> None:
         return
 
     @hypothesis.settings(
-        max_examples=100 if request.config.getoption("full") else 12,
+        max_examples=250 if request.config.getoption("full") else 12,
         phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
         suppress_health_check=list(hypothesis.HealthCheck),
         database=None,
@@ -257,6 +257,7 @@ def test_whatever_is_given(name: str, request: pytest.FixtureRequest) -> None:
             try:
                 use(made)
             except Exception as error:
-                check_ours(error, known | names_in(made))
+                # Where a schedule is called it does not know which of its lengths it was.
+                check_ours(error, known | names_in(made) | {"a number of steps"})
 
     call()
