@@ -19,12 +19,13 @@ from adamx.core.writer import write
 
 def _check_links(where: Where, value: Any) -> tuple[GradientTransformation, ...]:
     return tuple(
-        as_transformation(Where(where.owner, f"link {i}"), link) for i, link in enumerate(value)
+        as_transformation(Where(where.owner, f"link {i}"), link)
+        for i, link in enumerate(fields.items(where, "a list of transformations", value))
     )
 
 
 def _check_names(where: Where, value: Any) -> tuple[str, ...]:
-    names = tuple(value)
+    names = fields.items(where, "strings", value)
     for name in names:
         if not isinstance(name, str):
             raise where.error(TypeError, "strings", name)

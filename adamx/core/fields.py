@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, NamedTuple, TypeAlias
 
 import chex
@@ -85,6 +85,8 @@ def is_number(value: Any) -> bool:
 
 def is_real(dtype: np.dtype) -> bool:
     """Whether arrays of this dtype hold real numbers."""
+    if not isinstance(dtype, np.dtype):  # Of keys, which only JAX knows.
+        return False
     floating = dtype.name in ("float16", "bfloat16", "float32", "float64")
     return dtype.isnative and (dtype.kind in "iu" or floating)
 
@@ -119,6 +121,16 @@ def _check_range(where: Where, number: float, interval: Interval, given: Any) ->
         raise where.error(ValueError, f"in {interval}", given)
     if abs(number) >= _LARGEST:
         raise where.error(ValueError, "a number that float32 can hold", given)
+
+
+def items(where: Where, wanted: str, value: Any) -> tuple[Any, ...]:
+    """What a list, a tuple or the like holds; raises TypeError for anything else, text included."""
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        try:
+            return tuple(value)
+        except TypeError:
+            pass  # An array without axes.
+    raise where.error(TypeError, wanted, value)
 
 
 def check_callable(where: Where, value: Any, wanted: str) -> Callable[..., Any]:
@@ -230,7 +242,7 @@ def dtype(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
         try:
             name: str = jax.numpy.dtype(value).name
             floating = jax.numpy.issubdtype(name, np.floating) and name not in _EXTENDED
-        except TypeError:
+        except (TypeError, ValueError):
             raise where.error(TypeError, "a floating dtype or None", value) from None
         if not floating:
             wanted = "a floating dtype or None (a complex parameter gets the complex one)"

@@ -78,10 +78,10 @@ class CallableNumber(Schedule):
             return jnp.asarray(self.value)
         if isinstance(jnp.zeros(()), jax.core.Tracer):
             raise TypeError(
-                f"{self!r} takes no arguments, so it must be called anew at every step, but a "
-                "compiled function would call it once and keep the number: use the step of "
-                "`adamx.make_step(loss_fn, tx)`, or pass `adamx.read_callables(tx)` to your "
-                "compiled function as an argument"
+                f"{self.place.owner}: `{self.place.argument}`, {self!r}, takes no arguments, so it "
+                "must be called anew at every step, but a compiled function would call it once and "
+                "keep the number: use the step of `adamx.make_step(loss_fn, tx)`, or pass "
+                "`adamx.read_callables(tx)` to your compiled function as an argument"
             )
         return jnp.asarray(self.read().value)
 

@@ -70,12 +70,13 @@ def _repeats_choices(parsed: Any, inside: bool = False) -> bool:
 
 def check_patterns(where: Where, value: Any) -> tuple[str, ...]:
     """Regular expressions, at least one, as a tuple of strings."""
-    patterns = (value,) if isinstance(value, str) else tuple(value)
+    wanted = "regular expressions (strings)"
+    patterns = (value,) if isinstance(value, str) else fields.items(where, wanted, value)
     if not patterns:
         raise where.error(ValueError, "at least one regular expression", patterns)
     for pattern in patterns:
         if not isinstance(pattern, str):
-            raise where.error(TypeError, "regular expressions (strings)", pattern)
+            raise where.error(TypeError, wanted, pattern)
         if len(pattern) > _LONGEST:
             raise where.error(
                 ValueError,

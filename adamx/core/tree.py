@@ -7,6 +7,7 @@ array (`map_leaves`, `update_leaves`) unless it is known to leave rows of zeros 
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -36,13 +37,28 @@ def dense(x: Any) -> Any:
 _DEEPEST = 256
 
 
+def _check_keys(owner: str, x: Any) -> None:
+    if type(x) is not dict or len({type(key) for key in x}) < 2:
+        return
+    try:
+        sorted(x)
+    except TypeError:
+        raise ValueError(
+            f"{owner}: a dictionary has keys that JAX cannot sort, {reprlib.repr([*x])}; use keys "
+            "of one type"
+        ) from None
+
+
 def check_depth(owner: str, given: Any) -> None:
-    """Raises a `ValueError` for dictionaries and lists that are nested without end, or nearly.
+    """Raises a `ValueError` for dictionaries and lists that are nested without end, or nearly, and
+    for keys without an order.
 
     JAX goes through them by recursion, and counts wrongly for ever after it went too deep.
     """
     level = [given]
     for _ in range(_DEEPEST):
+        for x in level:
+            _check_keys(owner, x)
         inner = [
             y
             for x in level

@@ -83,7 +83,7 @@ class ScaleByRms(Link):
         return ScaleByRmsWithCountState if self.bias_correction else ScaleByRmsState
 
     def slots(self) -> tuple[Slot, ...]:
-        return (Slot("nu", "magnitude", Float(self.nu_dtype), self.initial_scale),)
+        return (Slot("nu", "magnitude", Float(self.nu_dtype), self.at("initial_scale", 0)),)
 
     def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
         decay, eps = self.now(state, "decay", "eps")

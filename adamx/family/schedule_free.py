@@ -10,11 +10,13 @@ import jax.numpy as jnp
 
 from adamx.core import fields, numerics, tree
 from adamx.core.chain import chain
+from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.format import Float
 from adamx.core.hyperparameter import (
     Number,
     ScalarOrSchedule,
+    check_hyperparameter,
     resolve,
     scalar,
 )
@@ -220,8 +222,9 @@ def schedule_free_adamw(
                 "a schedule brings its own warm-up"
             )
         learning_rate = warmup_constant_schedule(0.0, learning_rate, warmup_steps)
+    decay = check_hyperparameter(Where("schedule_free_adamw", "b2"), b2, fields.DECAY_RATE)
     base = chain(
-        scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True, nu_dtype=nu_dtype),
+        scale_by_rms(decay, eps, eps_in_sqrt=False, bias_correction=True, nu_dtype=nu_dtype),
         add_decayed_weights(weight_decay),
         scale_by_learning_rate(learning_rate),
     )

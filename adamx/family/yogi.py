@@ -59,7 +59,7 @@ class ScaleByYogi(Core):
     state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
     def slots(self) -> tuple[Slot, ...]:
-        start = self.initial_accumulator_value
+        start = self.at("initial_accumulator_value", 0)
         return first_moment(self, start=start), second_moment(self, start=start)
 
     def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:

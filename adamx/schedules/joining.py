@@ -23,15 +23,8 @@ from adamx.schedules.shapes import check_length, fit, largest, step_count, steps
 _FARTHEST = 2**31 - 1  # as an int32 on every device
 
 
-def _items(where: Where, value: Any, wanted: str) -> list[Any]:
-    try:
-        return list(value)
-    except TypeError:
-        raise where.error(TypeError, wanted, value) from None
-
-
 def _check_schedules(where: Where, value: Any) -> tuple[Schedule, ...]:
-    given = _items(where, value, "schedules, one at least")
+    given = fields.items(where, "schedules, one at least", value)
     if not given:
         raise where.error(ValueError, "schedules, one at least", value)
     return tuple(
@@ -43,7 +36,7 @@ def _check_schedules(where: Where, value: Any) -> tuple[Schedule, ...]:
 def _check_boundaries(where: Where, value: Any) -> tuple[float, ...]:
     boundaries = tuple(
         check_length(Where(where.owner, f"{where.argument}[{i}]"), boundary, 0)
-        for i, boundary in enumerate(_items(where, value, "numbers of steps"))
+        for i, boundary in enumerate(fields.items(where, "numbers of steps", value))
     )
     for before, after in pairwise(boundaries):
         if fields.is_number(before) and fields.is_number(after) and after < before:

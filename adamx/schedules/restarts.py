@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
@@ -150,15 +151,16 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> JoinSchedules:
     """
     where = Where("sgdr_schedule", "cosine_kwargs")
     wanted = "dicts with the arguments of `warmup_cosine_decay_schedule`"
-    try:
-        given = list(cosine_kwargs)
-    except TypeError:
-        raise where.error(TypeError, wanted, cosine_kwargs) from None
+    given = fields.items(where, wanted, cosine_kwargs)
     if not given:
         raise where.error(ValueError, "one dict at least", cosine_kwargs)
     for kwargs in given:
         if not isinstance(kwargs, Mapping):
             raise where.error(TypeError, wanted, kwargs)
+        try:
+            inspect.signature(WarmupCosineDecaySchedule).bind(**kwargs)
+        except TypeError as error:
+            raise TypeError(f"{where.error(TypeError, wanted, kwargs)}: {error}") from None
     cycles = [WarmupCosineDecaySchedule(**kwargs) for kwargs in given]
     *boundaries, _ = accumulate(cycle.decay_steps for cycle in cycles)
     return JoinSchedules(cycles, boundaries)

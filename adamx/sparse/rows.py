@@ -53,6 +53,9 @@ def check_modes(where: Where, value: Any) -> Modes:
     if not isinstance(value, (Mapping, tuple, list)):
         raise where.error(TypeError, "the name of a mode, or a dict from patterns to them", value)
     rules = [*(value.items() if isinstance(value, Mapping) else value)]
+    for rule in rules:
+        if not (isinstance(rule, (tuple, list)) and len(rule) == 2):
+            raise where.error(TypeError, "pairs of a pattern and the name of a mode", rule)
     patterns = check_patterns(where, [pattern for pattern, _ in rules])
     return tuple(zip(patterns, (_check_mode(where, mode) for _, mode in rules), strict=True))
 

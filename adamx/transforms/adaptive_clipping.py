@@ -38,7 +38,8 @@ def _unit_axes(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     ndim = len(shape)
     if axis is not None:
         axes = axis if isinstance(axis, tuple) else (axis,)
-        if not all(-ndim <= a < ndim for a in axes):
+        within = all(-ndim <= a < ndim for a in axes)
+        if not within or len({a % ndim for a in axes}) < len(axes):
             raise ValueError(f"`axis`={axis} does not fit the shape {shape}")
         return axes
     if sum(size != 1 for size in shape) <= 1:

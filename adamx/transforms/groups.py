@@ -172,7 +172,7 @@ class PartitionState(NamedTuple):
 def _check_transforms(where: Where, value: Any) -> tuple[GradientTransformation, ...]:
     return tuple(
         as_transformation(Where(where.owner, f"{where.argument}[{i}]"), transform)
-        for i, transform in enumerate(value)
+        for i, transform in enumerate(fields.items(where, "transformations", value))
     )
 
 

@@ -64,10 +64,11 @@ def _check_inner(where: Where, value: Any) -> GradientTransformation:
 def _check_names(where: Where, value: Any) -> tuple[str, ...] | None:
     if value is None:
         return None
-    names = (value,) if isinstance(value, str) else tuple(value)
+    wanted = "names of hyperparameters or None"
+    names = (value,) if isinstance(value, str) else fields.items(where, wanted, value)
     for name in names:
         if not isinstance(name, str):
-            raise where.error(TypeError, "names of hyperparameters or None", value)
+            raise where.error(TypeError, wanted, value)
     return names
 
 

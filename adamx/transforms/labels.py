@@ -21,7 +21,7 @@ _OF_PARAMS = "a tree of labels, or a function (params) -> tree of labels"
 
 def check_strings(where: Where, value: Any) -> tuple[str, ...]:
     """Strings, as a tuple."""
-    strings = tuple(value)
+    strings = fields.items(where, "strings", value)
     for string in strings:
         if not isinstance(string, str):
             raise where.error(TypeError, "a string", string)
@@ -40,8 +40,9 @@ def as_label(value: Any) -> Label | None:
 
 def check_labels(where: Where, value: Any) -> tuple[Label, ...]:
     """Labels of one type, as a tuple: a state is a dict of them, whose keys JAX sorts."""
-    labels = [as_label(label) for label in value]
-    for given, label in zip(value, labels, strict=True):
+    given_labels = fields.items(where, "labels", value)
+    labels = [as_label(label) for label in given_labels]
+    for given, label in zip(given_labels, labels, strict=True):
         if label is None:
             raise where.error(TypeError, "a string or a whole number", given)
     found = tuple(label for label in labels if label is not None)

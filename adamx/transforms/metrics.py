@@ -37,7 +37,7 @@ class RecordMetricsState(NamedTuple):
 
 
 def _check_names(where: Where, value: Any) -> tuple[str, ...]:
-    names = tuple(value)
+    names = fields.items(where, "names of metrics", value)
     if not names:
         raise ValueError(f"{where.owner}: say what to record: {', '.join(_KNOWN)}")
     for name in names:

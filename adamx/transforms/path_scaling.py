@@ -23,7 +23,7 @@ _check_multiplier = fields.hyperparameter(fields.NONNEGATIVE).metadata[fields.KI
 def _check_multipliers(where: Where, value: Any) -> tuple[Hyperparameter, ...]:
     return tuple(
         _check_multiplier(Where(where.owner, f"{where.argument}[{i}]"), multiplier)
-        for i, multiplier in enumerate(value)
+        for i, multiplier in enumerate(fields.items(where, "numbers or schedules", value))
     )
 
 

@@ -310,7 +310,7 @@ RANGES = [
     ("learning_rate", float("nan"), r"\[0, inf\)"),
     ("learning_rate", np.float64(-1.0), r"\[0, inf\)"),
     ("b1", 1.0, r"\[0, 1\)"),
-    ("max_norm", 0, r"\(0, inf\)"),
+    ("max_norm", -1, r"\[0, inf\)"),
     ("weight_decay", float("inf"), r"\[0, inf\)"),
 ]
 

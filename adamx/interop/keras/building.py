@@ -17,6 +17,7 @@ from adamx.interop.keras.links import (
     FixedLossScale,
     PairFunction,
     TransformPairs,
+    check_functions,
 )
 from adamx.interop.keras.optimizer import KerasOptimizer
 from adamx.interop.keras.presets import PRESETS, Preset
@@ -118,10 +119,11 @@ def check_name(kind: str, name: Any) -> None:
 def check_numbers(kind: str, values: Mapping[str, Any]) -> None:
     """Raises for a number outside its range, and for what is neither a number nor a schedule."""
     for name in filter(values.__contains__, _RANGES):
-        value = as_hyperparameter(values[name])
+        where = Where(kind, name)
+        value = as_hyperparameter(values[name], where)
         if not (callable(value) or (value is None and name in _MAY_BE_NONE)):
             wanted = "a number, a scalar array, a schedule or a function of no arguments"
-            fields.check_number(Where(kind, name), value, _RANGES[name], wanted)
+            fields.check_number(where, value, _RANGES[name], wanted)
 
 
 def _hyperparameters(rules: Preset, beta_1: Any, beta_2: Any, epsilon: Any) -> list[Any]:
@@ -165,8 +167,10 @@ def _aggregation(kind: str, around: Around) -> Iterator[tuple[str, Any]]:
         wanted = "a function of (gradient, variable) pairs or a transformation"
         fields.check_callable(where, aggregator, wanted)
         yield "aggregate", TransformPairs(functions=[aggregator])
-    if around.gradient_transformers:
-        yield "transform", TransformPairs(functions=around.gradient_transformers)
+    if around.gradient_transformers is not None:
+        where = Where(kind, "gradient_transformers")
+        if functions := check_functions(where, around.gradient_transformers):
+            yield "transform", TransformPairs(functions=functions)
 
 
 def _average(kind: str, around: Around, rules: Preset, every: int) -> Iterator[tuple[str, Any]]:

@@ -49,7 +49,8 @@ def check_pairs(owner: str, given: Any) -> Pairs:
 _OF_PAIRS = "functions of a list of (gradient, variable) pairs"
 
 
-def _check_functions(where: Where, value: Any) -> tuple[PairFunction, ...]:
+def check_functions(where: Where, value: Any) -> tuple[PairFunction, ...]:
+    """Functions of pairs, as a tuple."""
     if callable(value) or not isinstance(value, Sequence):
         raise where.error(TypeError, f"a list of {_OF_PAIRS}", value)
     return tuple(fields.check_callable(where, f, _OF_PAIRS) for f in value)
@@ -58,7 +59,7 @@ def _check_functions(where: Where, value: Any) -> tuple[PairFunction, ...]:
 class TransformPairs(GradientTransformation):
     """Functions from a list of (gradient, parameter) pairs to another, one after the other."""
 
-    functions: Sequence[PairFunction] = fields.static(_check_functions)
+    functions: Sequence[PairFunction] = fields.static(check_functions)
 
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any

@@ -205,13 +205,16 @@ def schedule(class_name: str, **config: Any) -> KerasSchedule:
     return KerasSchedule(class_name=class_name, config=config)
 
 
-def schedule_from_config(config: Mapping[str, Any]) -> KerasSchedule:
+_RATE = Where("schedule", "learning_rate")
+
+
+def schedule_from_config(config: Mapping[str, Any], where: Where = _RATE) -> KerasSchedule:
     """The schedule that Keras's `serialize` described."""
     unknown = set(config) - {"module", "class_name", "config", "registered_name", "build_config"}
     if unknown or not isinstance(config.get("class_name"), str):
         raise ValueError(
-            "a learning rate schedule is written {'class_name': ..., 'config': {...}}, got the "
-            f"keys {', '.join(map(repr, config))}"
+            f"{where.owner}: `{where.argument}` as a schedule is written {{'class_name': ..., "
+            f"'config': {{...}}}}, got the keys {', '.join(map(repr, config))}"
         )
     return KerasSchedule(class_name=config["class_name"], config=config.get("config"))
 
@@ -226,13 +229,13 @@ def schedule_to_config(schedule: KerasSchedule) -> dict[str, Any]:
     }
 
 
-def as_hyperparameter(value: Any) -> Any:
+def as_hyperparameter(value: Any, where: Where = _RATE) -> Any:
     """A schedule of Keras, as an object or as its configuration, as a schedule; the rest as it is.
 
     Also a variable of Keras, which holds an array.
     """
     if isinstance(value, Mapping):
-        return schedule_from_config(value)
+        return schedule_from_config(value, where)
     if type(value).__name__ in _MADE_BY and hasattr(value, "get_config"):
         return schedule_from_config(
             {"class_name": type(value).__name__, "config": value.get_config()}

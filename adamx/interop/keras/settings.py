@@ -8,6 +8,7 @@ from typing import Any
 
 import chex
 
+from adamx.core.fields import Where
 from adamx.core.hyperparameter import Schedule
 from adamx.core.paths import mask_by_path, near_misses
 from adamx.interop.arguments import check_names
@@ -125,7 +126,7 @@ def _changed(owner: str, tx: KerasOptimizer, values: dict[str, Any]) -> KerasOpt
                 f"{'switched off' if old is not None else f'added to {tx.kind}'}; make a new "
                 "optimizer, whose state is another one"
             )
-        if isinstance(old, Schedule) or callable(as_hyperparameter(new)):
+        if isinstance(old, Schedule) or callable(as_hyperparameter(new, Where(owner, name))):
             raise TypeError(
                 f"{owner}: only a number can be replaced by a number, got {new!r} for `{name}`; "
                 "the state of a schedule or a function is another one, so make a new optimizer"

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from adamx.core import fields
 from adamx.core.chain import Chain, chain
-from adamx.core.hyperparameter import ScalarOrSchedule
+from adamx.core.fields import Where
+from adamx.core.hyperparameter import ScalarOrSchedule, check_hyperparameter
 from adamx.core.transformation import GradientTransformation
 from adamx.family.adam import scale_by_adam
 from adamx.family.adamax import scale_by_adamax
@@ -30,7 +32,11 @@ def _pair(owner: str, betas: Any) -> Betas:
     """The two decay rates."""
     if not isinstance(betas, (tuple, list)) or len(betas) != 2:
         raise TypeError(f"{owner}: `betas` must be a pair of decay rates, got {betas!r}")
-    return betas[0], betas[1]
+    b1, b2 = (
+        check_hyperparameter(Where(owner, f"betas[{i}]"), b, fields.DECAY_RATE)
+        for i, b in enumerate(betas)
+    )
+    return b1, b2
 
 
 def _uphill(owner: str, maximize: Any) -> list[GradientTransformation]:
@@ -55,7 +61,7 @@ def _recipe(
         *([] if decoupled else decay),
         core,
         *(decay if decoupled else []),
-        scale_by_learning_rate(lr),
+        scale_by_learning_rate(check_hyperparameter(Where(owner, "lr"), lr, fields.NONNEGATIVE)),
     )
 
 
@@ -263,5 +269,6 @@ def SparseAdam(
       >>> torch.SparseAdam().links[0].modes
       'lazy'
     """
+    lr = check_hyperparameter(Where("SparseAdam", "lr"), lr, fields.NONNEGATIVE)
     core = sparse_adam(lr, "lazy", *_pair("SparseAdam", betas), eps, eps_hat=True)
     return chain(*_uphill("SparseAdam", maximize), core)
