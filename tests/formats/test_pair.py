@@ -20,6 +20,7 @@ from adamx.formats.pair import (
     decode,
     encode,
 )
+from tests.versions import in_place
 
 WORDS = jnp.arange(1 << 16, dtype=jnp.uint32).astype(jnp.uint16)
 PLAIN = Denominator(np.float32(1e-8), 0.0)
@@ -328,6 +329,7 @@ def test_where_it_cannot_be_the_factory_says_so(name: str) -> None:
 SCRATCH = 1024 if jax.default_backend() == "cpu" else 96 * 1024
 
 
+@in_place
 def test_a_step_with_blocks_needs_temporaries_of_blocks_only() -> None:
     params = jax.ShapeDtypeStruct((1024, 1024), "float32")
     tx = adamx.adamw(1e-3, state_format=BLOCKS)
@@ -338,6 +340,7 @@ def test_a_step_with_blocks_needs_temporaries_of_blocks_only() -> None:
     assert memory.alias_size_in_bytes >= params.size * 6 + params.size // 128
 
 
+@in_place
 @pytest.mark.parametrize("name", ["adamw", "adam-eps_root", "nadam", "radam"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_step_needs_no_temporaries(name: str, dtype: str) -> None:

@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import adamx
 from adamx.transforms.bfloat16_params import join, split
+from tests.versions import in_place
 
 SIZE = 1 << 14
 ALL_BITS = pytest.mark.parametrize("extra_bits", [0, 8, 16, 32])
@@ -130,6 +131,7 @@ def test_the_loop_of_optax_writes_the_same_parameters(extra_bits: int) -> None:
     )
 
 
+@in_place
 @pytest.mark.parametrize(("extra_bits", "kept"), [(0, 4), (8, 5), (16, 6), (32, 8)])
 def test_bytes_for_each_parameter_and_temporaries(extra_bits: int, kept: int) -> None:
     tx = adamx.bfloat16_params(adamx.adamw(1e-3, state_format="pair"), extra_bits)
