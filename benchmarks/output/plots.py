@@ -14,7 +14,17 @@ from benchmarks.rows import Row
 from benchmarks.suites import SUITES
 
 _WIDTH, _HEIGHT = 5.4, 4.0
-_COLOURS = ("#0b6e99", "#d9730d", "#6b9b37", "#9b51a0", "#7f7f7f", "#c23b3b", "#3bb3c2", "#8a6d3b")
+_COLOURS = (
+    "#0b6e99",
+    "#d9730d",
+    "#6b9b37",
+    "#9b51a0",
+    "#7f7f7f",
+    "#c23b3b",
+    "#3bb3c2",
+    "#8a6d3b",
+    "#444444",
+)
 
 
 class _Measure(NamedTuple):
@@ -87,7 +97,8 @@ def _draw_limit(axes: Any, panel: list[Row], result: Result) -> None:
     """The time that the least traffic takes at the copy bandwidth."""
     least = {row.size: row.bytes_moved for row in panel if row.bytes_moved is not None}
     sizes = sorted(least)
-    if len(sizes) > 1:
+    same = all(row.bytes_moved in (None, least[row.size]) for row in panel)
+    if same and len(sizes) > 1:
         limit = [1e3 * least[size] / result.limit for size in sizes]
         axes.plot(sizes, limit, "--", color="black", linewidth=1, label="limit (copy bandwidth)")
 
@@ -122,7 +133,8 @@ def _legend(figure: Any) -> None:
 def _draw(suite: str, rows: list[Row], result: Result) -> Any:
     from matplotlib.figure import Figure
 
-    measure = TIME if all(row.seconds for row in rows) else SPACE
+    timed = [row for row in rows if row.seconds]
+    measure, rows = (TIME, timed) if timed else (SPACE, rows)
     panels = _panels(rows)
     peers = list(dict.fromkeys(row.peer for row in rows))
     colours = {peer: _COLOURS[i % len(_COLOURS)] for i, peer in enumerate(peers)}

@@ -9,7 +9,7 @@ SUITES = {
     "compile": "lowering and compile time, against the number of leaves",
     "memory": "bytes kept, allocated and moved, as compiled, against parameters",
     "sparse": "embedding rows, against table size, touched rows and width, in each mode",
-    "precision": "moments and parameters of 16 bits",
+    "precision": "moments and parameters of fewer bits: bytes, time, and what is learnt",
     "train": "a whole training step, and the optimizer's share",
     "devices": "bytes per device, replicated and sharded, on virtual devices",
     "topology": "7 B parameters on 8, 64 and 256 chips of a TPU: bytes per chip, as compiled",
