@@ -384,4 +384,25 @@ MISTAKES = (
         "return u if is_array",
         "tests/core/test_xla.py",
     ),
+    Mistake(
+        "temporaries: words are converted last",
+        "adamx/formats/pair.py",
+        "return (c << layout.shift).astype(jnp.uint16) + code.astype(jnp.uint16)",
+        "return ((c << layout.shift).astype(jnp.uint32) + code).astype(jnp.uint16)",
+        "tests/formats/test_pair.py",
+    ),
+    Mistake(
+        "temporaries: a direction of moments that are not stored",
+        "adamx/family/words.py",
+        "return core.direction(s.core, g, *decode(word, s.now, *now)), word",
+        "return core.direction(s.core, g, m, v), word",
+        "tests/formats/test_pair.py",
+    ),
+    Mistake(
+        "temporaries: blocks in a shape of their own",
+        "adamx/formats/pair.py",
+        "return x.reshape(*shape, block // piece, piece).max(axis=-1).max(axis=-1)",
+        "return x.reshape(*shape, block).max(axis=-1)",
+        "tests/formats/test_pair.py",
+    ),
 )
