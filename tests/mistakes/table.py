@@ -335,4 +335,25 @@ MISTAKES = (
         "Arguments:",
         "tests/test_architecture.py",
     ),
+    Mistake(
+        "a row's own count",
+        "adamx/sparse/counted.py",
+        "return u, (*new, numerics.safe_increment(count))",
+        "return u, (*new, count)",
+        "tests/sparse/test_counted.py",
+    ),
+    Mistake(
+        "patterns that take for ever",
+        "adamx/transforms/paths.py",
+        "if _repeats_choices(parsed):",
+        "if False:",
+        "tests/core/test_odd_inputs.py",
+    ),
+    Mistake(
+        "a dtype that JAX has not",
+        "adamx/core/numerics.py",
+        "if _is_held(x.dtype):",
+        "if True:",
+        "tests/core/test_odd_inputs.py",
+    ),
 )
