@@ -233,7 +233,7 @@ def test_whatever_is_given(name: str, request: pytest.FixtureRequest) -> None:
         return
 
     @hypothesis.settings(
-        max_examples=250 if request.config.getoption("full") else 12,
+        max_examples=250 if request.config.getoption("full") else 25,
         phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
         suppress_health_check=list(hypothesis.HealthCheck),
         database=None,
