@@ -97,7 +97,7 @@ def _draw_limit(axes: Any, panel: list[Row], result: Result) -> None:
     """The time that the least traffic takes at the copy bandwidth."""
     least = {row.size: row.bytes_moved for row in panel if row.bytes_moved is not None}
     sizes = sorted(least)
-    same = all(row.bytes_moved in (None, least[row.size]) for row in panel)
+    same = all(row.bytes_moved in (None, least.get(row.size)) for row in panel)
     if same and len(sizes) > 1:
         limit = [1e3 * least[size] / result.limit for size in sizes]
         axes.plot(sizes, limit, "--", color="black", linewidth=1, label="limit (copy bandwidth)")

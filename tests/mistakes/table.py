@@ -308,6 +308,20 @@ MISTAKES = (
         "tests/transforms/test_guards.py tests/test_training.py",
     ),
     Mistake(
+        "a run in another format",
+        "adamx/conversion.py",
+        "widths = (jnp.bfloat16,) if was else (jnp.bfloat16, jnp.float32)",
+        "widths = (jnp.bfloat16, jnp.float32)",
+        "tests/formats/test_conversion.py",
+    ),
+    Mistake(
+        "bytes by what they are for",
+        "adamx/core/kept.py",
+        "kinds.get(slot.name, 0) + size",
+        "size",
+        "tests/core/test_kept.py",
+    ),
+    Mistake(
         "the demo goes on from its checkpoint",
         "adamx/demo/training.py",
         "if step + first >= done:",
