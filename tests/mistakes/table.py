@@ -308,20 +308,6 @@ MISTAKES = (
         "tests/transforms/test_guards.py tests/test_training.py",
     ),
     Mistake(
-        "a run in another format",
-        "adamx/conversion.py",
-        "widths = (jnp.bfloat16,) if was else (jnp.bfloat16, jnp.float32)",
-        "widths = (jnp.bfloat16, jnp.float32)",
-        "tests/formats/test_conversion.py",
-    ),
-    Mistake(
-        "bytes by what they are for",
-        "adamx/core/kept.py",
-        "kinds.get(slot.name, 0) + size",
-        "size",
-        "tests/core/test_kept.py",
-    ),
-    Mistake(
         "the demo goes on from its checkpoint",
         "adamx/demo/training.py",
         "if step + first >= done:",
@@ -418,6 +404,8 @@ MISTAKES = (
         "return x.reshape(*shape, block // piece, piece).max(axis=-1).max(axis=-1)",
         "return x.reshape(*shape, block).max(axis=-1)",
         "tests/formats/test_pair.py",
+    ),
+    Mistake(
         "a row's own count",
         "adamx/sparse/counted.py",
         "return u, (*new, numerics.safe_increment(count))",
@@ -426,7 +414,7 @@ MISTAKES = (
     ),
     Mistake(
         "patterns that take for ever",
-        "adamx/transforms/paths.py",
+        "adamx/core/paths.py",
         "if _repeats_choices(parsed):",
         "if False:",
         "tests/core/test_odd_inputs.py",
@@ -437,5 +425,19 @@ MISTAKES = (
         "if _is_held(x.dtype):",
         "if True:",
         "tests/core/test_odd_inputs.py",
+    ),
+    Mistake(
+        "a run in another format",
+        "adamx/conversion.py",
+        "widths = (jnp.bfloat16,) if was else (jnp.bfloat16, jnp.float32)",
+        "widths = (jnp.bfloat16, jnp.float32)",
+        "tests/formats/test_conversion.py",
+    ),
+    Mistake(
+        "bytes by what they are for",
+        "adamx/core/kept.py",
+        "kinds.get(slot.name, 0) + size",
+        "size",
+        "tests/core/test_kept.py",
     ),
 )
