@@ -45,11 +45,14 @@ def kept_bytes(tx: GradientTransformation, params: Params) -> dict[str, int]:
     tx = as_transformation(Where("kept_bytes", "tx"), tx)
     params, state = jax.eval_shape(lambda params: (params, tx.init(params)), params)
     kinds = {"params": _size(params)}
+    seen: set[int] = set()  # The links of `sparse.rows` share one state.
     for visit in walk(tx, state):
         for slot in visit.transformation.slots():
             if slot.name in getattr(type(visit.state), "_fields", ()):
-                size = _size(getattr(visit.state, slot.name))
-                kinds[slot.name] = kinds.get(slot.name, 0) + size
+                leaves = jax.tree.leaves(getattr(visit.state, slot.name))
+                new = [leaf for leaf in leaves if id(leaf) not in seen]
+                seen.update(map(id, new))
+                kinds[slot.name] = kinds.get(slot.name, 0) + _size(new)
     kinds[_OTHER] = _size((params, state)) - sum(kinds.values())
     return kinds
 

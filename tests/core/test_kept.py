@@ -71,3 +71,14 @@ def test_shapes_are_enough() -> None:
 def test_what_is_no_transformation_is_refused() -> None:
     with pytest.raises(TypeError, match=r"kept_bytes: `?tx`? must be a gradient transformation"):
         adamx.kept_bytes(PARAMS, PARAMS)
+
+
+def test_links_that_share_a_state_count_once() -> None:
+    params = {"table": jax.ShapeDtypeStruct((100, 64), "float32")}
+    tx = adamx.sparse.rows(adamx.adamw(1e-3, state_format="pair"), "lazy")
+    kept = adamx.kept_bytes(tx, params)
+    assert {name: kept[name] for name in ("params", "mu", "nu")} == {
+        "params": 25600,
+        "mu": 12800,
+        "nu": 0,
+    }

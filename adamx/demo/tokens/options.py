@@ -12,9 +12,9 @@ from adamx.demo.exits import UsageError
 
 PROG = "python -m adamx tokens"
 MODES = ("dense", "exact", "lazy", "rowwise")
-# A table in the other modes keeps its moments as they are; mode `exact` also its parameters.
-_WITH_STATE_FORMAT = ("dense",)
-_WITH_PARAM_FORMAT = ("dense", "lazy", "rowwise")
+# Rows that were put off cannot be rounded at random, and a pair has no second moment for a row.
+_WITH_FEWER_BITS = ("dense", "lazy", "rowwise")
+_WITH_PAIRS = ("dense", "lazy")
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ def parser() -> Parser:
     )
     formats.add_options(
         result,
-        state=f"; with --mode {' or '.join(_WITH_STATE_FORMAT)}",
-        params=f"; with --mode {' or '.join(_WITH_PARAM_FORMAT)}",
+        state=f"; with --mode {' or '.join(_WITH_PAIRS)}, bfloat16 also with rowwise",
+        params=f"; with --mode {' or '.join(_WITH_FEWER_BITS)}",
     )
     result.add_argument(
         "--output",
@@ -134,8 +134,9 @@ def parse(argv: Sequence[str]) -> Options:
       SystemExit: after printing the help that was asked for.
     """
     chosen = Options(**vars(parser().parse_args(argv)))
-    _check_format("--state-format", chosen.state_format, chosen.mode, _WITH_STATE_FORMAT)
-    _check_format("--param-format", chosen.param_format, chosen.mode, _WITH_PARAM_FORMAT)
+    modes = _WITH_PAIRS if chosen.state_format == "pair" else _WITH_FEWER_BITS
+    _check_format("--state-format", chosen.state_format, chosen.mode, modes)
+    _check_format("--param-format", chosen.param_format, chosen.mode, _WITH_FEWER_BITS)
     return chosen
 
 

@@ -55,17 +55,12 @@ def recipe(
     state_format: str = formats.FLOAT32,
     param_format: str = formats.FLOAT32,
 ) -> adamx.GradientTransformation:
-    """AdamW with the embeddings in one of the modes, after clipping.
-
-    With moments in another format the table is as any other parameter.
-    """
+    """AdamW with the embeddings in one of the modes, after clipping."""
     rate = adamx.warmup_cosine_decay_schedule(0.0, learning_rate, steps // 10, steps)
-    adamw: adamx.GradientTransformation
-    if state_format == formats.FLOAT32:
-        adamw = adamx.sparse.adamw(rate, {EMBEDDINGS: mode}, weight_decay=WEIGHT_DECAY)
-    else:
-        stored = formats.STATE_FORMATS[state_format]
-        adamw = adamx.adamw(rate, weight_decay=WEIGHT_DECAY, state_format=stored)
+    stored = formats.STATE_FORMATS[state_format]
+    adamw = adamx.sparse.rows(
+        adamx.adamw(rate, weight_decay=WEIGHT_DECAY, state_format=stored), {EMBEDDINGS: mode}
+    )
     return formats.with_params(
         param_format, adamx.chain(adamx.clip_by_global_norm(MAX_NORM), adamw)
     )
