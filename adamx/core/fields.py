@@ -205,6 +205,14 @@ def check_count(where: Where, value: Any, minimum: int) -> Any:
     return int(value)
 
 
+def check_static_count(where: Where, value: Any, minimum: int = 0) -> int:
+    """A whole number of at least `minimum` that decides which program is compiled: no array."""
+    if isinstance(value, (jax.Array, np.ndarray)):
+        raise where.error(TypeError, "a whole number", value)
+    count: int = check_count(where, value, minimum)
+    return count
+
+
 def check_steps(where: Where, value: Any, minimum: int) -> Any:
     """A count that fits beside the step count on a device, which has 32 bits, or 64 with x64."""
     count = check_count(where, value, minimum)

@@ -71,11 +71,12 @@ def _write_rows(table: chex.Array, update: SparseRows) -> chex.Array:
     return scatter(table, rows.indices, gather(table, rows.indices) + rows.values)
 
 
-def warn_of_lost_updates(params: chex.ArrayTree) -> None:
+def warn_of_lost_updates(owner: str, params: chex.ArrayTree) -> None:
     """Warns where what is written is rounded to 16 bits, in which small updates have no effect.
 
     Python shows a warning once.
     """
+    tree.check_arrays(owner, "parameters", params)
     narrow = {
         path: jax.dtypes.result_type(p).name
         for path, p in tree.flatten_with_paths(params)

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import fields, numerics
-from adamx.core.fields import Where
 from adamx.core.format import Kind, Place, Stochastic
 from adamx.core.value import Value
 from adamx.formats.bits import key_of, random_bits
-
-
-def check_seed(where: Where, value: Any) -> int:
-    """A whole number of at least 0."""
-    if isinstance(value, (jax.Array, np.ndarray)):
-        raise where.error(TypeError, "a whole number", value)
-    seed: int = fields.check_count(where, value, 0)
-    return seed
 
 
 def round_at_random(x: chex.Array, bits: chex.Array) -> chex.Array:
@@ -68,7 +57,7 @@ class Bfloat16Format(Stochastic, Value):
       Array([0, 0], dtype=bfloat16)
     """
 
-    seed: int = fields.static(check_seed, default=0)
+    seed: int = fields.static(fields.check_static_count, default=0)
 
     def dtype(self, parameter: chex.Array, kind: Kind) -> np.dtype:
         own = numerics.moment_dtype(parameter, None)

@@ -38,7 +38,6 @@ from adamx.core.fields import Where
 from adamx.core.format import Joint, Kind
 from adamx.core.hyperparameter import Number
 from adamx.core.value import Value
-from adamx.formats.bfloat16 import check_seed
 
 LARGEST_DIRECTION = 8.0  # Cauchy-Schwarz: 7.27 at b1 = 0.9, b2 = 0.999
 # What a vanishing denominator is raised to, so that 0 / 0 is 0.
@@ -160,20 +159,8 @@ def encode(
     return (c << layout.shift).astype(jnp.uint16) + code.astype(jnp.uint16)
 
 
-def _check_size(where: Where, value: Any) -> int:
-    if isinstance(value, (jax.Array, np.ndarray)):
-        raise where.error(TypeError, "a whole number", value)
-    size: int = fields.check_count(where, value, 0)
-    return size
-
-
 def _check_block(where: Where, value: Any) -> int | None:
-    if value is None:
-        return None
-    size = _check_size(where, value)
-    if size < 2:
-        raise where.error(ValueError, "at least 2, or None", value)
-    return size
+    return None if value is None else fields.check_static_count(where, value, 2)
 
 
 class PairFormat(Joint, Value):
@@ -218,8 +205,8 @@ class PairFormat(Joint, Value):
     """
 
     block: int | None = fields.static(_check_block, default=None)
-    min_size: int = fields.static(_check_size, default=4096)
-    seed: int = fields.static(check_seed, default=0)
+    min_size: int = fields.static(fields.check_static_count, default=4096)
+    seed: int = fields.static(fields.check_static_count, default=0)
 
     def dtype(self, parameter: chex.Array, kind: Kind) -> np.dtype | None:
         own = numerics.moment_dtype(parameter, None)

@@ -167,8 +167,7 @@ class RowsTransformation(GradientTransformation, abstract=True):
         return policy.init(table, own)
 
     def init(self, params: Params) -> State:
-        tree.check_arrays(self.public_name, "parameters", params)
-        warn_of_lost_updates(params)
+        warn_of_lost_updates(self.public_name, params)
         for link in self.links():
             if isinstance(link, Core):
                 check_paths(link.public_name, link.state_format, params)

@@ -20,7 +20,7 @@ from adamx.core.slot import Slot
 from adamx.core.transformation import Params, State, Updates
 from adamx.core.wrapper import Wrapper
 from adamx.core.writer import write_leaf
-from adamx.formats.bfloat16 import check_seed, round_at_random
+from adamx.formats.bfloat16 import round_at_random
 from adamx.formats.bits import key_of, random_bits
 
 _REST: dict[int, np.dtype] = {
@@ -86,7 +86,7 @@ class _Rest(Format):
 
 
 def _check_bits(where: Where, value: Any) -> int:
-    bits: int = fields.check_count(where, value, 0)
+    bits = fields.check_static_count(where, value)
     if bits not in (0, *_REST):
         raise where.error(ValueError, f"0, {', '.join(map(str, _REST))}", value)
     return bits
@@ -141,7 +141,7 @@ class Bfloat16Params(Wrapper):
     """
 
     extra_bits: int = fields.static(_check_bits, default=0)
-    seed: int = fields.static(check_seed, default=0, kw_only=True)
+    seed: int = fields.static(fields.check_static_count, default=0, kw_only=True)
 
     def slots(self) -> tuple[Slot, ...]:
         # A parameter without a rest is in the middle of what it stands for.
@@ -178,6 +178,7 @@ class Bfloat16Params(Wrapper):
         return tuple(structure.unflatten([pair[i] for pair in pairs]) for i in (0, 1))
 
     def _check(self, params: Params) -> None:
+        tree.check_arrays(self.public_name, "parameters", params)
         for path, leaf in tree.flatten_with_paths(params):
             if numerics.is_inexact(leaf) and jax.dtypes.result_type(leaf) == jnp.float16:
                 raise TypeError(

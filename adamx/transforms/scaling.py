@@ -46,7 +46,7 @@ class HasLearningRate(GradientTransformation, abstract=True):
     learning_rate: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)
 
     def init(self, params: Params) -> State:
-        warn_of_lost_updates(params)
+        warn_of_lost_updates(self.public_name, params)
         return super().init(params)
 
     def goes_downhill(self) -> bool:

@@ -104,7 +104,7 @@ OTHERS = {
     *("make_step", "apply_updates", "eval_params", "schedule_free_eval_params", "global_norm"),
     *("unitwise_norm", "get_hyperparam", "set_hyperparams", "read_callables", "get_learning_rate"),
     *("metrics", "loss_scale", "check_guards", "leaf_paths", "get_config", "from_config"),
-    *("plot_schedule", "incremental_update", "safe_increment"),
+    *("plot_schedule", "incremental_update", "safe_increment", "convert_state", "kept_bytes"),
 }
 
 

@@ -436,7 +436,7 @@ MISTAKES = (
     Mistake(
         "bytes by what they are for",
         "adamx/core/kept.py",
-        "kinds.get(slot.name, 0) + size",
+        "kinds.get(slot.name, 0) + _size(new)",
         "size",
         "tests/core/test_kept.py",
     ),
