@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.contract.support import Compiled, is_float, tree
-from tests.contract.table import Case, cases, every_case
+from tests.contract.table import Case, cases
 
 FACTORS = np.linspace(0.9, 1.0, 10).tolist()
 
@@ -44,7 +44,7 @@ def test_ten_values_are_traced_once_and_vmapped_like_the_loop(case: Case) -> Non
     chex.assert_trees_all_close(together, stacked, rtol=2e-5, atol=1e-6)
 
 
-@every_case
+@cases("compiles a step")
 def test_a_static_argument_compiles_once_for_equal_values(case: Case) -> None:
     """Equal values are one compile-cache entry, also where there is no number to trace."""
     grads = tree()
@@ -56,7 +56,7 @@ def test_a_static_argument_compiles_once_for_equal_values(case: Case) -> None:
     assert compiled.traces == 1
 
 
-@every_case
+@cases("traces a step for every number")
 def test_an_array_of_numbers_is_refused_inside_a_step(case: Case) -> None:
     """It would broadcast against the parameters; `vmap` is what was meant."""
     leaves, structure = jax.tree.flatten(case.make())

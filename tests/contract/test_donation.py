@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from tests.contract.support import tree
-from tests.contract.table import Case, cases, every_case
+from tests.contract.table import Case, cases
 
 
 def donating(tx: Any) -> Any:
@@ -17,7 +17,7 @@ def donating(tx: Any) -> Any:
     return jax.jit(tx.step, donate_argnums=(1, 2), keep_unused=True)
 
 
-@every_case
+@cases("compiles a step")
 def test_every_buffer_can_be_donated(case: Case) -> None:
     """One that cannot be used makes a warning, which is an error in tests."""
     tx = case.make()

@@ -36,19 +36,21 @@ def refuses(function: Callable[..., Any], *arguments: Any, kinds: Iterable[str] 
             jax.eval_shape(function, spoil(tree(seed=1)), *arguments)
 
 
-@every_case
+@cases("a step for every kind of mismatch")
 def test_step_refuses_mismatched_gradients(case: Case) -> None:
     tx, params = case.make(), tree()
     refuses(tx.step, jax.eval_shape(tx.init, params), params)
 
 
-@cases(checks_updates=True)
+@cases("an update for every kind of mismatch", checks_updates=True)
 def test_update_refuses_mismatched_gradients(case: Case) -> None:
     tx, params = case.make(), tree()
     refuses(tx.update, jax.eval_shape(tx.init, params), params)
 
 
-@cases(checks_updates=True, needs_params=False, stateful=True)
+@cases(
+    "an update for every kind of mismatch", checks_updates=True, needs_params=False, stateful=True
+)
 def test_moments_alone_refuse_mismatched_gradients(case: Case) -> None:
     tx = case.make()
     of_complex = jax.eval_shape(tx.init, tree("complex64"))
@@ -58,7 +60,7 @@ def test_moments_alone_refuse_mismatched_gradients(case: Case) -> None:
     refuses(tx.update, jax.eval_shape(tx.init, tree()), kinds=kinds)
 
 
-@every_case
+@cases("a step before and after")
 def test_a_refused_step_leaves_everything_as_it_was(case: Case) -> None:
     tx, params = case.make(), tree()
     state = tx.init(params)
@@ -89,7 +91,7 @@ def test_missing_parameters_are_asked_for(case: Case) -> None:
         tx.update(tree(seed=1), tx.init(tree()))
 
 
-@cases(needs_params=False)
+@cases("an update with and without", needs_params=False)
 def test_parameters_may_be_left_out(case: Case) -> None:
     """Updates then keep the gradients' dtype, which is the parameters' here."""
     tx, params, grads = case.make(), tree(), tree(seed=1)

@@ -31,7 +31,7 @@ def looped(case: Case, params: Any, grads: list[Any]) -> Any:
     return carry
 
 
-@every_case
+@cases("compiles a scan")
 def test_scan_equals_the_loop(case: Case) -> None:
     tx, params = case.make(), tree()
 

@@ -13,7 +13,7 @@ import numpy as np
 
 import adamx
 from tests.contract.support import tree
-from tests.contract.table import Case, every_case
+from tests.contract.table import Case, cases, every_case
 
 
 def float0(*shape: int) -> np.ndarray:
@@ -47,7 +47,7 @@ def train(tx: Any, params: Any, *gradients: Any) -> Any:
     return params, state
 
 
-@every_case
+@cases("steps of two trees, one by one")
 def test_odd_leaves_stay_and_the_others_do_not_notice(case: Case) -> None:
     tx = case.make()
     odd, odd_grads = ({kind: pair[i] for kind, pair in ODD.items()} for i in (0, 1))
@@ -74,7 +74,7 @@ def test_empty_tree(case: Case) -> None:
     assert train(tx, empty, empty, empty)[0] == empty
 
 
-@every_case
+@cases("steps of two trees, one by one")
 def test_python_numbers_are_scalars(case: Case) -> None:
     tx = case.make()
     numbers = [{"b": 0.5, "w": -1.5}, {"b": 0.25, "w": 3.0}, {"b": -1.0, "w": 0.0}]

@@ -40,7 +40,7 @@ def assert_close(got: Any, wanted: Any) -> None:
         np.testing.assert_allclose(np.float64(x), np.float64(y), rtol=2e-6, atol=1e-7)
 
 
-@cases(rows_as_dense=True)
+@cases("compiles both", rows_as_dense=True)
 def test_update_and_step_are_those_of_the_dense_array(case: Case) -> None:
     tx = case.make()
     states = {kind: tx.init(PARAMS) for kind in ("update", "step", "dense")}

@@ -103,10 +103,10 @@ def test_a_signal_and_what_it_leaves(number: signal.Signals, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("state", "params"),
     [
-        ("pair", "bfloat16"),
         *(
             pytest.param(*both, marks=pytest.mark.full("whole runs of the program"))
             for both in (
+                ("pair", "bfloat16"),
                 ("float32", "float32"),
                 ("bfloat16", "bfloat16+8"),
                 ("pair", "bfloat16+16"),

@@ -30,6 +30,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     assert got["results"] == whole["results"]
 
 
+@pytest.mark.full("three processes that start JAX")
 def test_two_processes_train(tmp_path: Path) -> None:
     words = ["--steps", "2", "--devices", "2", "--processes", "2", "--output", str(tmp_path)]
     done = subprocess.run(

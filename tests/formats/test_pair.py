@@ -211,7 +211,7 @@ MEMBERS: dict[str, Callable[..., adamx.GradientTransformation]] = {
 }
 
 
-@pytest.mark.parametrize("block", [None, 256])
+@pytest.mark.parametrize("block", [None, pytest.param(256, marks=pytest.mark.full("the same"))])
 @pytest.mark.parametrize("name", MEMBERS)
 def test_members_follow_their_float32_selves(name: str, block: int | None) -> None:
     """On a mean over many elements: the rounding is exact in the mean."""

@@ -80,12 +80,20 @@ def assert_same(results: tuple[Any, Any]) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", TX)
+FULL = pytest.mark.full("compiles a step twice")
+
+
+def some(names: Any, every: int) -> list[Any]:
+    """One name of so many by default."""
+    return [n if i % every == 0 else pytest.param(n, marks=FULL) for i, n in enumerate(names)]
+
+
+@pytest.mark.parametrize("name", some(TX, 3))
 def test_in_every_mode(both: Any, name: str) -> None:
     assert_same(both(lambda: steps(TX[name], IDS["one more"])))
 
 
-@pytest.mark.parametrize("ids", IDS)
+@pytest.mark.parametrize("ids", some(IDS, 2))
 def test_whatever_the_rows(both: Any, ids: str) -> None:
     assert_same(both(lambda: steps(TX["decaying"], IDS[ids])))
     assert_same(both(lambda: steps(TX["exact"], IDS[ids])))
