@@ -101,7 +101,7 @@ class Bfloat16Params(Wrapper):
 
         extra_bits   bytes of a parameter     p + u is
         0            2                        rounded up or down at random, exact in the mean
-        8            3                        kept to 1/131,072 of the parameter
+        8            3                        kept to 1/65,536 of the parameter
         16           4                        float32, to the last bit
         32           6                        float32, with the bfloat16 copy of it beside
 

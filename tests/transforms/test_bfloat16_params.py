@@ -64,7 +64,7 @@ def test_with_all_bits_it_is_float32(extra_bits: int) -> None:
         np.testing.assert_allclose(state.float32_params(params), wide, rtol)
 
 
-def test_eight_bits_are_float32_to_one_in_131072() -> None:
+def test_eight_bits_are_float32_to_one_in_65536() -> None:
     start = jnp.asarray(np.random.default_rng(0).normal(size=SIZE), jnp.bfloat16)
     params, state = train(adamx.bfloat16_params(adamx.adam(1e-3), 8), start, 1)
     wide, _ = train(adamx.adam(1e-3), start.astype(jnp.float32), 1)
