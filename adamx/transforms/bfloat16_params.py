@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from adamx.core import fields, numerics, tree
 from adamx.core.chain import run_links
 from adamx.core.fields import Where
-from adamx.core.format import Format, Kind, Place
+from adamx.core.format import Place
 from adamx.core.indexing import gather, scatter
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
@@ -22,44 +20,7 @@ from adamx.core.wrapper import Wrapper
 from adamx.core.writer import write_leaf
 from adamx.formats.bfloat16 import round_at_random
 from adamx.formats.bits import key_of, random_bits
-
-_REST: dict[int, np.dtype] = {
-    8: np.dtype(np.uint8),
-    16: np.dtype(np.uint16),
-    32: np.dtype(np.float32),
-}
-_HALF = np.uint32(0x8000)  # half of the last digit of bfloat16, in the words of float32
-_NAN = np.uint32(0x7FC00000)
-
-
-def join(p: chex.Array, rest: chex.Array | None) -> chex.Array:
-    """The float32 number that a bfloat16 parameter and its rest stand for.
-
-    A parameter that was changed from outside stands for itself, to half of its last digit.
-    """
-    p = jnp.asarray(p)
-    if rest is None:
-        return numerics.widen(p)
-    if rest.dtype == jnp.float32:
-        return jnp.where(rest.astype(jnp.bfloat16) == p, rest, numerics.widen(p))
-    low = rest.astype(jnp.uint32) << (16 - 8 * rest.dtype.itemsize)
-    high = jax.lax.bitcast_convert_type(p, jnp.uint16).astype(jnp.uint32) << 16
-    # Nothing is below 0 and beyond infinity, where one that was put in from outside may stand.
-    low = jnp.where((high << 1) == 0, jnp.maximum(low, _HALF), low)
-    low = jnp.where(jnp.isinf(p), jnp.minimum(low, _HALF), low)
-    return jax.lax.bitcast_convert_type(high + low - _HALF, jnp.float32)
-
-
-def split(x: chex.Array, rest: Any) -> tuple[chex.Array, chex.Array]:
-    """The nearest bfloat16 (ties away from zero) of a float32, and what is left as `rest` is."""
-    if rest.dtype == jnp.float32:
-        return x.astype(jnp.bfloat16), x
-    bits = 8 * rest.dtype.itemsize
-    word = jnp.where(jnp.isnan(x), _NAN, jax.lax.bitcast_convert_type(x, jnp.uint32))
-    word = word + _HALF + np.uint32((1 << (16 - bits)) >> 1)
-    high = jax.lax.bitcast_convert_type((word >> 16).astype(jnp.uint16), jnp.bfloat16)
-    low = (word >> (16 - bits)) & np.uint32((1 << bits) - 1)
-    return high, low.astype(rest.dtype)
+from adamx.formats.rest import DTYPES, Rest, is_bfloat16, join, split
 
 
 class Bfloat16ParamsState(NamedTuple):
@@ -75,20 +36,10 @@ class Bfloat16ParamsState(NamedTuple):
         return _wide(params, self.rest)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Rest(Format):
-    """What a bfloat16 parameter does not hold, which only `join` can read."""
-
-    bits: int
-
-    def dtype(self, parameter: chex.Array, kind: Kind) -> np.dtype | None:
-        return _REST[self.bits] if self.bits and _is_narrow(parameter) else None
-
-
 def _check_bits(where: Where, value: Any) -> int:
     bits = fields.check_static_count(where, value)
-    if bits not in (0, *_REST):
-        raise where.error(ValueError, f"0, {', '.join(map(str, _REST))}", value)
+    if bits not in (0, *DTYPES):
+        raise where.error(ValueError, f"0, {', '.join(map(str, DTYPES))}", value)
     return bits
 
 
@@ -146,7 +97,7 @@ class Bfloat16Params(Wrapper):
     def slots(self) -> tuple[Slot, ...]:
         # A parameter without a rest is in the middle of what it stands for.
         start: Any = "parameter" if self.extra_bits == 32 else (1 << self.extra_bits) >> 1
-        return (Slot("rest", format=_Rest(self.extra_bits), start=start),)
+        return (Slot("rest", format=Rest(self.extra_bits), start=start),)
 
     def init(self, params: Params) -> State:
         self._check(params)
@@ -162,7 +113,7 @@ class Bfloat16Params(Wrapper):
           params: as the recipe inside sees them.
           narrow: which ones are to be bfloat16, as a tree of booleans.
         """
-        kept = _Rest(self.extra_bits)
+        kept = Rest(self.extra_bits)
 
         def leaf(p: Any, chosen: bool) -> tuple[Any, Any]:
             if not chosen:
@@ -195,7 +146,7 @@ class Bfloat16Params(Wrapper):
         tree.require_params(self.public_name, params)
         self._check(params)
         tree.check_match(self.public_name, "gradients", grads, "parameters", params)
-        _check_rest(self.public_name, params, state.rest, _Rest(self.extra_bits))
+        _check_rest(self.public_name, params, state.rest, Rest(self.extra_bits))
         # As a link of a chain, so that nothing is rounded to the dtype of the gradient.
         updates, (inner,) = run_links(
             [self.inner], grads, [state.inner_state], _wide(params, state.rest), extra
@@ -216,7 +167,7 @@ class Bfloat16Params(Wrapper):
         return structure.unflatten(new), structure.unflatten(rest)
 
     def _write(self, place: Place, p: Any, u: Any, rest: Any) -> tuple[Any, Any]:
-        if not (_is_narrow(p) and numerics.is_inexact(u)):
+        if not (is_bfloat16(p) and numerics.is_inexact(u)):
             return write_leaf(p, u), rest
         if not isinstance(u, SparseRows):
             return self._rounded(place, join(p, rest) + u, p, rest)
@@ -244,7 +195,7 @@ class Bfloat16Params(Wrapper):
         new, rest = self._written(inner, state, params)
 
         def difference(old: Any, after: Any, u: Any) -> Any:
-            if not (_is_narrow(old) and numerics.is_inexact(u)):
+            if not (is_bfloat16(old) and numerics.is_inexact(u)):
                 return u
             return numerics.widen(after) - numerics.widen(jnp.asarray(old))
 
@@ -262,11 +213,7 @@ class Bfloat16Params(Wrapper):
         return Bfloat16ParamsState(numerics.safe_increment(state.count), rest, inner)
 
 
-def _is_narrow(p: Any) -> bool:
-    return numerics.is_inexact(p) and jax.dtypes.result_type(p) == jnp.bfloat16
-
-
-def _check_rest(owner: str, params: Params, rest: Any, kept: _Rest | None = None) -> None:
+def _check_rest(owner: str, params: Params, rest: Any, kept: Rest | None = None) -> None:
     """Raises unless `rest` fits the parameters, with the bits that are kept of them."""
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32), rest)
     tree.check_read(owner, params, "`rest` of the state", shapes)
@@ -285,7 +232,7 @@ def _wide(params: Params, rest: Any) -> Params:
     """bfloat16 parameters in float32, with what they do not hold; also of shapes alone."""
 
     def widen(p: Any, rest: Any = None) -> Any:
-        if not _is_narrow(p):
+        if not is_bfloat16(p):
             return p
         if isinstance(p, jax.ShapeDtypeStruct):
             return jax.ShapeDtypeStruct(p.shape, jnp.float32)

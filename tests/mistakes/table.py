@@ -351,7 +351,7 @@ MISTAKES = (
     ),
     Mistake(
         "the rest of a bfloat16 parameter",
-        "adamx/transforms/bfloat16_params.py",
+        "adamx/formats/rest.py",
         "return jax.lax.bitcast_convert_type(high + low - _HALF, jnp.float32)",
         "return jax.lax.bitcast_convert_type(high + low, jnp.float32)",
         "tests/transforms/test_bfloat16_params.py",

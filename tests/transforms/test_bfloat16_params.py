@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 import adamx
-from adamx.transforms.bfloat16_params import join, split
+from adamx.formats.rest import join, split
 from tests.versions import in_place
 
 SIZE = 1 << 14
