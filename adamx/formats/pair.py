@@ -73,6 +73,7 @@ class Layout(NamedTuple):
 
 FIXED = Layout(mantissa=2, levels=63)
 BLOCK = Layout(mantissa=3, levels=127)
+_INFINITY = 255 << BLOCK.mantissa  # as a code
 # c = 1 is 2**-84: sqrt(v) from 2.3e-13 to 3.8e6.
 _FIXED_BASE = np.int32(((127 - 84) << 2) - 1)
 
@@ -94,9 +95,12 @@ def _v_of(c: chex.Array, layout: Layout, base: Any) -> chex.Array:
 
 
 def block_base(bound: chex.Array) -> chex.Array:
-    """int32, the base of a block whose v are at most `bound`, also after rounding up."""
+    """int32, the base of a block whose v are at most `bound`, also after rounding up.
+
+    Where the bound is infinite, the largest v is the largest that 3 bits of mantissa hold.
+    """
     largest = jax.lax.bitcast_convert_type(bound, jnp.int32) >> BLOCK.dropped
-    return jnp.maximum(largest + 1 - BLOCK.top, 0)
+    return jnp.clip(largest + 1, BLOCK.top, _INFINITY - 1) - BLOCK.top
 
 
 def block_max(x: chex.Array, block: int) -> chex.Array:

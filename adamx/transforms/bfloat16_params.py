@@ -63,7 +63,9 @@ class Bfloat16Params(Wrapper):
 
     `update` returns float32 differences for these parameters, for `apply_updates` of adamx or of
     optax: in 4 of a million elements that change by about themselves their sum is another
-    neighbour than `step` writes; where a change is below a hundredth, in none.
+    neighbour than `step` writes; where a change is below a hundredth, in none.  optax's wrappers
+    with a conditional (`optax.apply_if_finite`) want updates in the dtype of the gradient: take
+    those of adamx, inside or outside.
 
     Args:
       inner: the whole recipe, clipping and averages of the parameters included.

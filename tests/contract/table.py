@@ -28,6 +28,7 @@ class Case:
     needs_params: bool = False  # `update` refuses to run without parameters
     checks_updates: bool = True  # `update` refuses mismatched gradients; else only `step` does
     updates_in: str = "params"  # whose dtype updates come in: "params", "grads", or the "wider"
+    narrow: bool = True  # takes parameters of 16 bits as they are, with updates in their dtype
     passes_gradients: bool = False  # some updates are the gradients themselves
     bounded: bool = True  # a huge gradient gives no huge update
     averages: bool = False  # its state holds an average of the parameters, for `eval_params`
@@ -139,6 +140,7 @@ CASES = (
         lambda: adamx.bfloat16_params(adamx.chain(adamx.adamw(LR), adamx.ema_params(0.9))),
         needs_params=True,
         updates_in="wider",
+        narrow=False,
         averages=True,
     ),
     Case("adamax", lambda: adamx.adamax(LR, b2=0.9)),

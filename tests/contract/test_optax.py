@@ -89,7 +89,7 @@ def test_wrapped_equals_bare(case: Case, wrapper: str) -> None:
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-@cases("every wrapper around every transformation")
+@cases("every wrapper around every transformation", narrow=True)
 def test_wrapped_step_keeps_the_type_of_its_state(case: Case, wrapper: str) -> None:
     """Also inside the branches of a conditional, which must agree."""
     tx = WRAPPERS[wrapper][0](case.make())

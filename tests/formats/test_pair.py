@@ -45,6 +45,12 @@ def test_every_word_of_a_block_comes_back(base: int) -> None:
     np.testing.assert_array_equal(np.asarray(again)[kept], np.asarray(expected)[kept])
 
 
+def test_a_block_with_an_infinite_v_keeps_finite_ones() -> None:
+    tx = adamx.scale_by_adam(state_format=adamx.pair_format(4, 0))
+    got = directions(tx, np.full((5, 8), 3e38, np.float32) * np.float32([1, 0, 1e-30, -1] * 2))
+    assert np.all(np.isfinite(got))
+
+
 @pytest.mark.parametrize("v", [0.0, 1e-44, 1e-30, 1.0, 3e38])
 def test_no_v_of_a_block_exceeds_what_its_base_can_hold(v: float) -> None:
     exact = jnp.float32(v) * jnp.linspace(0.0, 1.0, 256)

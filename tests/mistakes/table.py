@@ -366,8 +366,8 @@ MISTAKES = (
     Mistake(
         "the base of a block",
         "adamx/formats/pair.py",
-        "return jnp.maximum(largest + 1 - BLOCK.top, 0)",
-        "return jnp.maximum(largest - 7 - BLOCK.top, 0)",
+        "return jnp.clip(largest + 1, BLOCK.top, _INFINITY - 1) - BLOCK.top",
+        "return jnp.clip(largest - 7, BLOCK.top, _INFINITY - 1) - BLOCK.top",
         "tests/formats/test_pair.py",
     ),
     Mistake(
