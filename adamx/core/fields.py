@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 KIND = "adamx.kind"
@@ -192,7 +193,8 @@ def hyperparameter(
 
 def check_count(where: Where, value: Any, minimum: int) -> Any:
     """A whole number of at least `minimum`, also `1e5`, as an int; an integer array as it is."""
-    if isinstance(value, (jax.Array, np.ndarray)) and value.dtype.kind in "iu":
+    is_array = isinstance(value, (jax.Array, np.ndarray))
+    if is_array and jnp.issubdtype(value.dtype, np.integer):  # A key has no kind of dtype.
         if any(number < minimum for number in _readable(value)):
             raise where.error(ValueError, f"at least {minimum}", value)
         return value

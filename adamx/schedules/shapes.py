@@ -26,7 +26,8 @@ def check_length(where: Where, value: Any, minimum: int) -> Any:
     if isinstance(value, (float, np.floating)):
         whole = float(value).is_integer()
     else:
-        whole = not isinstance(value, (jax.Array, np.ndarray)) or value.dtype.kind in "iu"
+        is_array = isinstance(value, (jax.Array, np.ndarray))
+        whole = not is_array or jnp.issubdtype(value.dtype, np.integer)
     if whole:
         return fields.check_steps(where, value, minimum)
     return fields.check_number(where, value, Interval(minimum, math.inf), "a number of steps")

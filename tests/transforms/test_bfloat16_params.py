@@ -61,7 +61,7 @@ def test_with_all_bits_it_is_float32(extra_bits: int) -> None:
         params, state = train(adamx.bfloat16_params(recipe, extra_bits), start, 30)
         wide, _ = train(recipe, start.astype(jnp.float32), 30)
         # XLA contracts products and sums of the longer recipe where it likes.
-        np.testing.assert_allclose(state.float32_params(params), wide, rtol)
+        np.testing.assert_allclose(state.float32_params(params), wide, rtol, atol=rtol / 100)
 
 
 def test_eight_bits_are_float32_to_one_in_65536() -> None:
