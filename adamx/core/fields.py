@@ -252,7 +252,7 @@ def dtype(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
         try:
             name: str = jax.numpy.dtype(value).name
             floating = jax.numpy.issubdtype(name, np.floating) and name not in _EXTENDED
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise where.error(TypeError, "a floating dtype or None", value) from None
         if not floating:
             wanted = "a floating dtype or None (a complex parameter gets the complex one)"

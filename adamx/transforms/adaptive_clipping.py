@@ -27,8 +27,8 @@ Axis: TypeAlias = int | tuple[int, ...] | None
 
 def _check_axis(where: Where, value: Any) -> Axis:
     axes = tuple(value) if isinstance(value, (tuple, list)) else value
-    for axis in axes if isinstance(axes, tuple) else (axes,):
-        if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
+    for axis in () if axes is None else axes if isinstance(axes, tuple) else (axes,):
+        if isinstance(axis, bool) or not isinstance(axis, int):
             raise where.error(TypeError, "an axis number, a tuple of them or None", value)
     return axes
 
