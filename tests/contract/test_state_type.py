@@ -14,10 +14,21 @@ from tests.contract.table import ARCHETYPES, CASES, Case
 
 # Wider gradients are where a state or an update most easily changes its dtype.
 WIDER = ("bfloat16", "float32")
+# And here an update in the wider dtype is another than one in the gradient's.
+NARROWER = ("float32", "bfloat16")
+
+
+def dtypes_of(case: Case) -> Any:
+    """All pairs for the archetypes, and those that can tell something apart for the others."""
+    if case.id in ARCHETYPES:
+        return DTYPES
+    return [WIDER, NARROWER] if case.updates_in == "wider" else [WIDER]
+
+
 ROWS = [
     pytest.param(case, *dtypes, id=f"{case}-{dtypes[0]}-{dtypes[1]}")
     for case in CASES
-    for dtypes in (DTYPES if case.id in ARCHETYPES else [WIDER])
+    for dtypes in dtypes_of(case)
 ]
 
 

@@ -109,7 +109,7 @@ MISTAKES = (
         "adamx/core/xla.py",
         "wide = [numerics.widen(jnp.asarray(x)) for x in leaves]",
         "wide = [jnp.asarray(x) for x in leaves]",
-        "tests/transforms/test_clipping.py::test_half_precision_is_clipped_in_float32",
+        "tests/core/test_numerics.py::test_float16_norm_does_not_overflow",
     ),
     Mistake(
         "derivatives",
