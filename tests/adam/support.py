@@ -1,13 +1,14 @@
 """Shared material of the Adam tests: cases, gradient regimes, runs and one measure of error."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from tests.oracles import family
 
@@ -64,6 +65,20 @@ def data(regime: str) -> tuple[Leaves, Trajectory]:
     draw = REGIMES[regime]
     grads = [[np.float32(draw(rng, shape)) for shape in SHAPES] for _ in range(STEPS)]
     return params, grads
+
+
+def pairs(cases: Sequence[Case]) -> pytest.MarkDecorator:
+    """Every case with two of the regimes, and with the others where all tests run."""
+    full = pytest.mark.full("every regime")
+    return pytest.mark.parametrize(
+        ("case", "regime"),
+        [
+            pytest.param(case, regime, marks=() if i % 5 in (n, (n + 2) % 5) else full)
+            for i, case in enumerate(cases)
+            for n, regime in enumerate(REGIMES)
+        ],
+        ids=str,
+    )
 
 
 def build(library: Any, case: Case) -> Any:

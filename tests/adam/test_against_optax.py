@@ -17,7 +17,7 @@ import pytest
 import adamx
 
 from .cases import LR, NAMES, SHARED
-from .support import REGIMES, TREEDEF, Case, build, data, distance, oracle, run
+from .support import REGIMES, TREEDEF, Case, build, data, distance, oracle, pairs, run
 
 TOLERANCE = 2e-6
 # Two correctly rounded float32 runs that associate one product differently end a couple of units
@@ -29,27 +29,12 @@ EVERY = pytest.mark.parametrize("case", SHARED, ids=str)
 REGIME = pytest.mark.parametrize("regime", REGIMES)
 
 
-def _pairs() -> list[Any]:
-    """Every case with two of the regimes, and with the others where all tests run."""
-    names = [*REGIMES]
-    return [
-        pytest.param(
-            case,
-            regime,
-            id=f"{case}-{regime}",
-            marks=() if i % 5 in (n, (n + 2) % 5) else pytest.mark.full("every regime"),
-        )
-        for i, case in enumerate(SHARED)
-        for n, regime in enumerate(names)
-    ]
-
-
 def counterpart(name: str) -> Callable[..., Any]:
     """optax's function of that name, wherever optax keeps it."""
     return getattr(optax, name, None) or getattr(optax.contrib, name)
 
 
-@pytest.mark.parametrize(("case", "regime"), _pairs())
+@pairs(SHARED)
 def test_same_trajectory(case: Case, regime: str) -> None:
     ours, theirs = run(adamx, case, regime), run(optax, case, regime)
     optax_error = distance(case, regime, theirs, oracle(case, regime))
@@ -58,8 +43,7 @@ def test_same_trajectory(case: Case, regime: str) -> None:
     assert (gap <= np.maximum(TOLERANCE, optax_error + 2 * FLOOR)).all(), (gap, optax_error)
 
 
-@REGIME
-@EVERY
+@pairs(SHARED)
 def test_never_further_from_the_oracle_than_optax(case: Case, regime: str) -> None:
     exact = oracle(case, regime)
     ours = distance(case, regime, run(adamx, case, regime), exact)

@@ -15,15 +15,14 @@ import adamx
 from tests.oracles import family
 
 from .cases import ADDED, LR, NAMES, SHARED
-from .support import MASK, REGIMES, SHAPES, STEPS, TREEDEF, Case, data, distance, oracle, run
+from .support import MASK, SHAPES, STEPS, TREEDEF, Case, data, distance, oracle, pairs, run
 
 # Adding 25 updates to a parameter rounds 25 times, each by at most 2**-24 of its scale: 1.5e-6. The
 # updates are a fraction of that scale and carry a dozen roundings of their own: 0.5e-6 for those.
 TOLERANCE = 2e-6
 
 
-@pytest.mark.parametrize("regime", REGIMES)
-@pytest.mark.parametrize("case", [*SHARED, *ADDED], ids=str)
+@pairs([*SHARED, *ADDED])
 def test_float32_trajectory_follows_the_float64_oracle(case: Case, regime: str) -> None:
     worst = distance(case, regime, run(adamx, case, regime), oracle(case, regime))
     assert worst.max() <= TOLERANCE, dict(zip(map(str, SHAPES), worst, strict=True))

@@ -10,15 +10,14 @@ import optax
 import pytest
 
 from tests.adam.cases import SHARED
-from tests.adam.support import REGIMES, Case, data, distance, oracle, run
+from tests.adam.support import Case, data, distance, oracle, pairs, run
 from tests.oracles import family
 from tests.versions import enable_x64
 
 TOLERANCE = 1e-10
 
 
-@pytest.mark.parametrize("regime", REGIMES)
-@pytest.mark.parametrize("case", SHARED, ids=str)
+@pairs(SHARED)
 def test_agrees_with_optax_in_float64(case: Case, regime: str) -> None:
     with enable_x64(True):
         theirs = run(optax, case, regime, np.float64)
