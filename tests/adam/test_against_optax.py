@@ -17,16 +17,13 @@ import pytest
 import adamx
 
 from .cases import LR, NAMES, SHARED
-from .support import REGIMES, TREEDEF, Case, build, data, distance, oracle, pairs, run
+from .support import TREEDEF, Case, build, data, distance, oracle, pairs, run
 
 TOLERANCE = 2e-6
 # Two correctly rounded float32 runs that associate one product differently end a couple of units
 # in the last place apart, each on its own side of the exact result; which of the two is nearer is
 # then chance. Relative to the parameter's scale, an ulp is at most 2**-23.
 FLOOR = 2 * 2.0**-23
-
-EVERY = pytest.mark.parametrize("case", SHARED, ids=str)
-REGIME = pytest.mark.parametrize("regime", REGIMES)
 
 
 def counterpart(name: str) -> Callable[..., Any]:
