@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import numerics, tree
+from adamx.core.compat import varying_axes
 from adamx.core.fields import AxisName
 from adamx.core.readings import read_callables, readings, with_readings
 from adamx.core.transformation import GradientTransformation, Params, State
-from adamx.core.varying import varying
 from adamx.sharding.pinned import keep_placement
 from adamx.sparse.gradients import Tables, value_and_grad
 from adamx.transforms.aggregation import mean
@@ -136,7 +136,7 @@ def make_step(
             varying_copies(params, axis_name), *batch, state=state
         )
         if axis_name is not None:
-            for axis in tracked(axis_name) - varying(loss):
+            for axis in tracked(axis_name) - varying_axes(loss):
                 raise ValueError(
                     f"make_step: the loss is the same on all devices of axis {axis!r} already; "
                     "return each device's own loss, or leave out `axis_name`"

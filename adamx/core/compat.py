@@ -17,7 +17,10 @@ from jax.sharding import NamedSharding
 
 
 def varying_axes(x: Any) -> frozenset[str]:
-    """The mapped axes over which JAX knows that `x` differs."""
+    """The named axes of `shard_map` over which JAX knows that `x` differs.
+
+    Nothing is known in `pmap`, in `vmap`, and in `shard_map(..., check_vma=False)`.
+    """
     kind: Any = jax.typeof(x)
     if hasattr(kind, "manual_axis_type"):
         return frozenset(kind.manual_axis_type.varying)

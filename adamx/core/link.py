@@ -133,6 +133,7 @@ class Link(GradientTransformation, abstract=True):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
+        tree.check_arrays(self.public_name, "updates", updates)
         new, (state,) = run([self], updates, [state], params, extra)
         wider = params if self.slots() or self.widens else None
         return tree.rounded(new, updates, wider), state
@@ -159,7 +160,6 @@ def run(
             if link.reads_params or link.slots():
                 tree.check_match(link.public_name, "updates", updates, "parameters", params)
                 break
-    tree.check_arrays(links[0].public_name if links else "chain", "updates", updates)
     seen, updates = _seen(updates), tree.widened(updates)
     after = []
     for link, state in zip(links, states, strict=True):

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adamx.core.compat import varying_axes
 from adamx.core.format import Place
-from adamx.core.varying import varying
 
 _GOLDEN = np.uint32(0x9E3779B9)  # odd, 2**32 over the golden ratio
 
@@ -38,7 +38,7 @@ def key_of(seed: int, place: Place, like: chex.Array) -> chex.Array:
     key = _mix(jnp.asarray(seed & 0xFFFFFFFF, jnp.uint32) + _GOLDEN)
     key = _mix(key ^ place.count.astype(jnp.uint32))
     key = _mix(key ^ np.uint32(zlib.crc32(place.name.encode())))
-    for axis in sorted(varying(like)):
+    for axis in sorted(varying_axes(like)):
         index = jax.lax.axis_index(axis).astype(jnp.uint32)
         key = _mix(key + _GOLDEN * (index + 1))
     return key

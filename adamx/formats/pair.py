@@ -186,8 +186,8 @@ class PairFormat(Joint, Value):
     share: 8 bits each for v and m, twice as exact.  `nu` then holds the bases, int16, in the shape
     of the parameter with the last axis divided by `block`.  A v below 1/2**32 of the largest in
     its block is stored as that, so that its steps become smaller.  The step reads the gradient and
-    the words twice.  Leaves whose last axis is no multiple of
-    `block` are stored without; a device must hold whole blocks.
+    the words twice.  Leaves whose last axis is no multiple of `block` are stored without; a device
+    must hold whole blocks.
 
     Args:
       block: elements that share a base; None for one that all elements share.

@@ -8,10 +8,10 @@ from typing import Any
 import jax
 
 from adamx.core import compat, fields, numerics, tree
+from adamx.core.compat import varying_axes
 from adamx.core.fields import AxisName, Where
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
-from adamx.core.varying import varying
 from adamx.transforms.named_axes import tracked
 
 _OF_GRADIENTS = "a function (gradient, axis_name) -> gradient"
@@ -153,7 +153,7 @@ def _check_varying(owner: str, updates: Updates, axis_name: AxisName) -> None:
     for path, leaf in tree.flatten_with_paths(updates):
         if not numerics.is_inexact(leaf):
             continue
-        for axis in known - varying(leaf.values if isinstance(leaf, SparseRows) else leaf):
+        for axis in known - varying_axes(leaf.values if isinstance(leaf, SparseRows) else leaf):
             raise ValueError(
                 f"{owner}: the gradient at {path} is the same on all devices of axis {axis!r} "
                 "already. In `shard_map`, `jax.grad` adds up the gradients of all devices by "

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 from adamx.core import compat
+from adamx.core.compat import varying_axes
 from adamx.core.fields import AxisName
-from adamx.core.varying import varying
 
 
 def names_of(axis_name: AxisName) -> tuple[str, ...]:
@@ -29,11 +29,11 @@ def tracked(axis_name: AxisName) -> frozenset[str]:
       ValueError: an axis that is not mapped here.
     """
     # The position along an axis differs along it, so this is empty where nothing is tracked.
-    return frozenset(name for name in names_of(axis_name) if name in varying(_index(name)))
+    return frozenset(name for name in names_of(axis_name) if name in varying_axes(_index(name)))
 
 
 def _vary(x: Any, axes: frozenset[str]) -> Any:
-    missing = tuple(axes - varying(x)) if axes else ()
+    missing = tuple(axes - varying_axes(x)) if axes else ()
     return compat.vary(x, missing) if missing else x
 
 
@@ -45,7 +45,7 @@ def varying_copies(params: chex.ArrayTree, axis_name: AxisName) -> Any:
 
 def vary_like(values: chex.ArrayTree, others: chex.ArrayTree) -> Any:
     """Arrays as what differs where others do: a loop asks that of what it begins with."""
-    return jax.tree.map(lambda x, other: _vary(x, varying(other)), values, others)
+    return jax.tree.map(lambda x, other: _vary(x, varying_axes(other)), values, others)
 
 
 def on_all_devices(condition: jax.Array, axis_name: AxisName) -> jax.Array:

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import numerics
+from adamx.core.compat import varying_axes
 from adamx.core.fields import AxisName
 from adamx.core.norms import global_norm, safe_sqrt
 from adamx.core.rows import SparseRows
 from adamx.core.tree import flatten, is_leaf
-from adamx.core.varying import varying
 from adamx.transforms.named_axes import names_of, tracked
 
 
@@ -30,7 +30,7 @@ class Shards:
 
     def _axes(self, leaf: Any) -> tuple[str, ...]:
         x = leaf.values if isinstance(leaf, SparseRows) else leaf
-        return tuple(n for n in self._names if n not in self._tracked or n in varying(x))
+        return tuple(n for n in self._names if n not in self._tracked or n in varying_axes(x))
 
     def number(self, leaf: Any) -> int:
         """How many shards the whole of `leaf` has."""
