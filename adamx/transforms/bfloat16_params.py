@@ -31,9 +31,10 @@ class Bfloat16ParamsState(NamedTuple):
     inner_state: State
 
     def float32_params(self, params: Params) -> Params:
-        """The parameters in float32, as the recipe inside sees them."""
+        """The parameters in float32, as the recipe inside sees them; they outlive a donation."""
         _check_rest("float32_params", params, self.rest)
-        return _wide(params, self.rest)
+        wide: Params = tree.unshared(_wide(params, self.rest), params)
+        return wide
 
 
 def _check_bits(where: Where, value: Any) -> int:

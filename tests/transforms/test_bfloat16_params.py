@@ -235,3 +235,15 @@ def test_with_it_nothing_warns(recwarn: pytest.WarningsRecorder) -> None:
     adamx.bfloat16_params(adamx.adamw(1e-3)).init({"w": jnp.ones(2, jnp.bfloat16)})
     adamx.adamw(1e-3).init({"w": jnp.ones(2), "n": jnp.arange(2)})
     assert not [w for w in recwarn if issubclass(w.category, UserWarning)]
+
+
+@ALL_BITS
+def test_what_is_read_outlives_the_next_step(extra_bits: int) -> None:
+    tx = adamx.bfloat16_params(adamx.adam(0.1), extra_bits)
+    params = {"narrow": jnp.ones(4, jnp.bfloat16), "wide": jnp.ones(4)}
+    state = tx.init(params)
+    read = state.float32_params(params)
+    step = jax.jit(lambda p, s, g: tx.step(g, s, p), donate_argnums=(0, 1))
+    step(params, state, {"narrow": jnp.ones(4), "wide": jnp.ones(4)})
+    for leaf in read.values():
+        np.testing.assert_array_equal(leaf, np.ones(4, np.float32))
