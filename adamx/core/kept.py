@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from adamx.core import tree
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.transformation import GradientTransformation, Params, walk
@@ -14,8 +15,8 @@ _OTHER = "other"
 _LEAST = 0.001  # bytes of a parameter that are worth a word
 
 
-def _size(tree: Any) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+def _size(arrays: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(arrays))
 
 
 def kept_bytes(tx: GradientTransformation, params: Params) -> dict[str, int]:
@@ -43,6 +44,7 @@ def kept_bytes(tx: GradientTransformation, params: Params) -> dict[str, int]:
       {'params': 2000000, 'rest': 2000000, 'mu': 2000000, 'nu': 0, 'other': 8}
     """
     tx = as_transformation(Where("kept_bytes", "tx"), tx)
+    tree.check_arrays("kept_bytes", "parameters", params)
     params, state = jax.eval_shape(lambda params: (params, tx.init(params)), params)
     kinds = {"params": _size(params)}
     seen: set[int] = set()  # The links of `sparse.rows` share one state.

@@ -82,3 +82,10 @@ def test_links_that_share_a_state_count_once() -> None:
         "mu": 12800,
         "nu": 0,
     }
+
+
+def test_parameters_that_are_no_arrays_are_named() -> None:
+    with pytest.raises(
+        TypeError, match=r"kept_bytes: in the parameters at \['w'\], expected arrays"
+    ):
+        adamx.kept_bytes(adamx.adam(0.1), {"w": "x"})
