@@ -3,6 +3,7 @@
 `pytest` runs in minutes; `pytest --full` also runs what is marked with `full("why")`.
 """
 
+import gc
 from typing import Any
 
 import jax
@@ -40,6 +41,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[LEFT_OUT] = len(full)
     if full:
         config.hook.pytest_deselected(items=full)
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay: garbage collection need not go through them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

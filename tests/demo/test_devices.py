@@ -75,6 +75,7 @@ def interrupted(folder: Path, step: int, *options: str) -> None:
             main(["--output", str(folder), *SHORT, *EVERY, *options])
 
 
+@pytest.mark.full("test_smoke.py has a shorter one")
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole: Any, tmp_path: Path) -> None:
     folder, expected = whole
     interrupted(tmp_path, 8, "--devices", "8")

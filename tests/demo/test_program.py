@@ -30,6 +30,7 @@ def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
 SHORT = ("-m", "adamx", "--steps", "2", "--checkpoint-every", "1")
 
 
+@pytest.mark.full("whole runs of the program")
 def test_a_short_run_prints_no_warning_and_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     done = python(*SHORT, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -17,6 +17,7 @@ import pytest
 
 import adamx
 from adamx.interop.optax import from_optax, to_optax
+from tests.selection import one_in
 from tests.versions import enable_x64
 
 # b2 is 0.9: at 0.999 optax's `1 - b2**t` cancels, and by itself it is 6e-6 off.
@@ -187,13 +188,7 @@ def distance(first: Trajectory, second: Trajectory) -> float:
 
 
 @pytest.mark.parametrize(
-    "dtype",
-    [
-        "float32",
-        pytest.param(
-            "float64", marks=pytest.mark.full("one case more of what a quicker test shows")
-        ),
-    ],
+    "dtype", one_in(2, ["float32", "float64"], "one case more of what a quicker test shows")
 )
 @every_recipe
 def test_a_run_goes_on_there_and_back(name: str, dtype: str) -> None:

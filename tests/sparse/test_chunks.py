@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec
 import adamx
 from adamx.sparse import chunks
 from tests.oracles import sparse as oracle
+from tests.selection import one_in
 
 V, D = 23, 4
 # Elements of a chunk: three rows.
@@ -80,20 +81,15 @@ def assert_same(results: tuple[Any, Any]) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
-FULL = pytest.mark.full("compiles a step twice")
+TWICE = "compiles a step twice"
 
 
-def some(names: Any, every: int) -> list[Any]:
-    """One name of so many by default."""
-    return [n if i % every == 0 else pytest.param(n, marks=FULL) for i, n in enumerate(names)]
-
-
-@pytest.mark.parametrize("name", some(TX, 3))
+@pytest.mark.parametrize("name", one_in(3, TX, TWICE))
 def test_in_every_mode(both: Any, name: str) -> None:
     assert_same(both(lambda: steps(TX[name], IDS["one more"])))
 
 
-@pytest.mark.parametrize("ids", some(IDS, 2))
+@pytest.mark.parametrize("ids", one_in(4, IDS, TWICE))
 def test_whatever_the_rows(both: Any, ids: str) -> None:
     assert_same(both(lambda: steps(TX["decaying"], IDS[ids])))
     assert_same(both(lambda: steps(TX["exact"], IDS[ids])))
@@ -136,7 +132,7 @@ def test_under_scan(both: Any) -> None:
     assert_same(both(run, jnp.asarray([[*range(8)], [3] * 8, [-1] * 8], jnp.int32)))
 
 
-@pytest.mark.parametrize("transform", [jax.grad, jax.jacfwd])
+@pytest.mark.parametrize("transform", one_in(2, [jax.grad, jax.jacfwd], TWICE))
 def test_derivatives(both: Any, transform: Callable[..., Any]) -> None:
     """Of two steps by the learning rate, the gradient and (without NaN at 0) epsilon."""
 

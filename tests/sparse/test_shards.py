@@ -12,6 +12,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import adamx
+from tests.selection import full, one_in
 
 pytestmark = pytest.mark.eight_devices
 
@@ -21,6 +22,7 @@ IDS = np.random.default_rng(1).integers(-2, V + 2, (4, N)).astype(np.int32)
 IDS[:, : N // 2] %= 7  # Some rows again and again.
 AXES = {"rows": PartitionSpec("cut", None), "columns": PartitionSpec(None, "cut")}
 MODES = ("lazy", "rowwise", "exact", "counted")
+OTHER_AXIS = "every mode along both axes"
 
 
 def loss(params: Any, ids: jax.Array) -> jax.Array:
@@ -58,7 +60,11 @@ def trained(shards: int, axis: str, mode: str) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize(
     ("shards", "axis", "mode"),
-    [(2, "rows", "lazy"), *((8, axis, mode) for axis in AXES for mode in MODES)],
+    [
+        (2, "rows", "lazy"),
+        *((8, "rows", mode) for mode in MODES),
+        *one_in(4, ((8, "columns", mode) for mode in MODES), OTHER_AXIS, first=2),
+    ],
 )
 def test_the_result_does_not_depend_on_the_number_of_shards(
     shards: int, axis: str, mode: str
@@ -67,8 +73,14 @@ def test_the_result_does_not_depend_on_the_number_of_shards(
     chex.assert_trees_all_close(got, wanted, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("axis", AXES)
-@pytest.mark.parametrize("mode", ["lazy", "exact"])
+@pytest.mark.parametrize(
+    ("axis", "mode"),
+    [
+        ("rows", "lazy"),
+        ("columns", "exact"),
+        *full([("rows", "exact"), ("columns", "lazy")], OTHER_AXIS),
+    ],
+)
 def test_only_rows_that_are_read_travel(axis: str, mode: str) -> None:
     tx, params = optimizer(mode), placed(8, axis)
     state = adamx.sharding.init(tx, params)
@@ -88,7 +100,8 @@ def test_only_rows_that_are_read_travel(axis: str, mode: str) -> None:
 
 @pytest.mark.needs_jax("0.7.1", "`.at[].set` cannot be told where its result goes")
 @pytest.mark.parametrize(
-    ("axis", "mode"), [("rows", "lazy"), ("rows", "exact"), ("columns", "exact")]
+    ("axis", "mode"),
+    [("rows", "lazy"), ("columns", "exact"), *full([("rows", "exact")], OTHER_AXIS)],
 )
 def test_shardings_that_are_part_of_the_type(axis: str, mode: str) -> None:
     """The mesh of newer versions of `jax.make_mesh`: JAX asks where rows go, and gets an answer."""

@@ -5,6 +5,7 @@ were clipped to it, duplicates overwrote each other, padding stepped row 0.
 """
 
 import functools
+import itertools
 from typing import Any
 
 import chex
@@ -17,9 +18,12 @@ import pytest
 import adamx
 from adamx import SparseRows
 from tests.contract.support import precision
+from tests.selection import in_turn, one_in
 
 V, D = 6, 5
 MODES = ("dense", "lazy", "rowwise", "exact")
+KINDS = ("int8", "int16", "int64", "uint8", "uint16", "uint32", "uint64")
+ARRAYS = {"numpy": np.asarray, "jax": jnp.asarray}
 every_mode = pytest.mark.parametrize("mode", MODES)
 sparse_modes = pytest.mark.parametrize("mode", ["lazy", "rowwise"])
 
@@ -107,17 +111,17 @@ def test_untouched_rows_keep_every_bit(mode: str) -> None:
             assert not (np.asarray(x)[CLEAN[0]] == np.asarray(y)[CLEAN[0]]).any()
 
 
-@every_mode
-@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize(("mode", "rows"), in_turn(MODES, [1, 2], "both numbers in every mode"))
 def test_tables_of_hardly_any_rows(mode: str, rows: int) -> None:
     values = rows_of(6)
     got = stepped(mode, np.array([0, 0, -1, rows, 0, -1]), values, rows)
     assert_equal(got, stepped(mode, np.array([0]), values[[0, 1, 4]].sum(0, keepdims=True), rows))
 
 
-@pytest.mark.parametrize("mode", ["dense", "lazy", "exact"])
-@pytest.mark.parametrize("columns", [1, 3, 7])
-def test_any_width(mode: str, columns: int) -> None:
+@pytest.mark.parametrize(
+    ("columns", "mode"), in_turn([1, 3, 7], ["dense", "lazy", "exact"], "every width in each")
+)
+def test_any_width(columns: int, mode: str) -> None:
     """The columns are independent: a narrow table is part of a wide one, to the last bit or so."""
     ids, values = np.array([5, 0, 5]), rows_of(3, 8)
 
@@ -145,18 +149,20 @@ def test_the_order_of_a_batch_does_not_matter(mode: str) -> None:
     )
 
 
-@every_mode
-@pytest.mark.parametrize("kind", ["int8", "int16", "int64", "uint8", "uint16", "uint32", "uint64"])
-@pytest.mark.parametrize("array", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
-def test_ids_of_any_integer_dtype(mode: str, kind: str, array: Any) -> None:
+@pytest.mark.parametrize(
+    ("mode", "kind", "array"),
+    one_in(3, itertools.product(MODES, KINDS, ARRAYS), "every kind in every mode"),
+    ids=str,
+)
+def test_ids_of_any_integer_dtype(mode: str, kind: str, array: str) -> None:
     """The largest and smallest number of the dtype are padding; 2**32 + 1 is not row 1."""
     info = np.iinfo(kind)
     large = [2**32 + 1] if info.max > 2**32 else []
     ids = np.array([1, info.max, 4, info.min or info.max, *large], kind)
     values = np.concatenate([ONE[None], WILD, FOUR[None], *[WILD] * (1 + len(large))])
     wanted = stepped(mode, *CLEAN)
-    with precision("float64" if info.bits == 64 and array is jnp.asarray else "float32"):
-        rows = SparseRows(array(ids), values, V).coalesce()
+    with precision("float64" if info.bits == 64 and array == "jax" else "float32"):
+        rows = SparseRows(ARRAYS[array](ids), values, V).coalesce()
     assert rows.indices.dtype == jnp.int32
     assert_equal(stepped(mode, rows.indices, np.asarray(rows.values)), wanted)
 

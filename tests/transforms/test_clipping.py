@@ -1,9 +1,6 @@
 """Clips bound what they say they bound, change nothing else, and agree between devices."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+import functools
 from typing import Any
 
 import chex
@@ -14,10 +11,12 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import AxisType, PartitionSpec
 
 import adamx
 from adamx.transforms.norm_statistics import init_statistics, threshold, update_statistics
 from tests.oracles import links
+from tests.selection import in_turn
 from tests.test_compiled import SCRATCH, compile_step
 from tests.versions import in_place
 
@@ -166,9 +165,13 @@ def test_an_infinite_norm_gives_zeros_and_nan_only_where_the_gradient_is_infinit
 
 
 @pytest.mark.parametrize(
-    "name", ["clip", "clip_by_norm", "clip_by_block_rms", "clip_by_global_norm"]
+    ("name", "report"),
+    in_turn(
+        ["clip", "clip_by_norm", "clip_by_block_rms", "clip_by_global_norm"],
+        [False, True],
+        "with a report and without",
+    ),
 )
-@pytest.mark.parametrize("report", [False, True])
 def test_limit_may_be_a_schedule(name: str, report: bool) -> None:
     limits = [0.5, 2.0, 0.25]
     tx = getattr(adamx, name)(lambda count: jnp.asarray(limits)[count], report=report)
@@ -404,57 +407,44 @@ def test_pieces_of_leaves_are_clipped_as_the_whole(name: str) -> None:
     chex.assert_trees_all_close(cut_state, state, rtol=1e-6)
 
 
-SHARDED = """
-import functools, jax, jax.numpy as jnp, numpy as np
-from jax.sharding import PartitionSpec as P
-import adamx
+@pytest.mark.eight_devices
+@pytest.mark.parametrize("check", [True, False], ids=["checked", "unchecked"])
+def test_devices_agree_inside_shard_map(check: bool) -> None:
+    """On 4 devices: leaves sharded over both axes, over one, over none."""
+    axes = ("x", "y")
+    mesh = jax.make_mesh((2, 2), axes, axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:4])
+    both, everywhere = PartitionSpec(axes), PartitionSpec()
+    specs = {"both": both, "one": PartitionSpec("y"), "none": everywhere}
+    grads = {"both": jnp.arange(16.0).reshape(8, 2) - 5, "one": jnp.arange(4.0)}
+    if check:
+        grads["none"] = jnp.ones(3)
+    else:  # Nothing is known to be replicated, so everything has to be sharded.
+        specs, grads = dict.fromkeys(specs, both), {**grads, "none": jnp.ones(4)}
+    params = jax.tree.map(lambda g: 0.1 * g + 0.05, grads)
+    clips = (
+        adamx.clip(1.5, report=True),
+        adamx.clip_by_norm(1.0, report=True),
+        adamx.clip_by_block_rms(0.5, report=True),
+        adamx.clip_by_global_norm(1.0, report=True),
+        adamx.clip_spikes(1.0, warmup_steps=1, report=True),
+        adamx.adaptive_grad_clip(0.01, report=True),
+    )
 
-mesh = jax.make_mesh((2, 2), ("x", "y"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
-specs = {"both": P(("x", "y")), "one": P("y"), "none": P()}
-grads = {"both": jnp.arange(16.0).reshape(8, 2) - 5, "one": jnp.arange(4.0), "none": jnp.ones(3)}
-# Nothing is known to be replicated without the check, so everything has to be cut.
-cut_specs = {name: P(("x", "y")) for name in specs}
-cut_grads = {**grads, "none": jnp.ones(4)}
-clips = (
-    adamx.clip(1.5, report=True),
-    adamx.clip_by_norm(1.0, report=True),
-    adamx.clip_by_block_rms(0.5, report=True),
-    adamx.clip_by_global_norm(1.0, report=True),
-    adamx.clip_spikes(1.0, warmup_steps=1, report=True),
-    adamx.adaptive_grad_clip(0.01, report=True),
-)
+    def clipped(axis_name: Any, grads: Any, params: Any) -> Any:
+        named = [tx.replace(axis_name=axis_name) for tx in clips]
+        return [tx.update(grads, tx.init(params), params) for tx in named]
 
-def update(axis_name, g, p):
-    txs = [tx.replace(axis_name=axis_name) for tx in clips]
-    return [tx.update(g, tx.init(p), p) for tx in txs]
-
-for g, spec, check in ((grads, specs, True), (cut_grads, cut_specs, False)):
-    p = jax.tree.map(lambda g: 0.1 * g + 0.05, g)
     mapped = jax.shard_map(
-        functools.partial(update, ("x", "y")), mesh=mesh, in_specs=(spec, spec),
-        out_specs=[(spec, P())] * len(clips), check_vma=check,
+        functools.partial(clipped, axes),
+        mesh=mesh,
+        in_specs=(specs, specs),
+        out_specs=[(specs, everywhere)] * len(clips),
+        check_vma=check,
     )
-    pairs = zip(jax.jit(mapped)(g, p), jax.jit(functools.partial(update, None))(g, p), clips)
-    for found, expected, tx in pairs:
-        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected)):
-            np.testing.assert_allclose(a, b, rtol=2e-6, err_msg=f"{tx} {check}")
-print("agreed")
-"""
-
-
-def test_devices_agree_inside_shard_map() -> None:
-    """On 4 devices: leaves cut over both axes, over one, over none."""
-    root = Path(adamx.__file__).parents[1]
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": str(root),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", SHARDED], env=environment, cwd=root, capture_output=True, text=True
-    )
-    assert done.stdout == "agreed\n", done.stderr[-3000:]
+    expected = jax.jit(functools.partial(clipped, None))(grads, params)
+    for found, wanted, tx in zip(jax.jit(mapped)(grads, params), expected, clips, strict=True):
+        for a, b in zip(*map(jax.tree.leaves, (found, wanted)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-6, err_msg=repr(tx))
 
 
 def test_an_axis_that_is_not_mapped_is_named() -> None:
@@ -469,8 +459,9 @@ MAKERS = {
 
 
 @in_place
-@pytest.mark.parametrize("report", [False, True])
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(
+    ("name", "report"), in_turn(MAKERS, [False, True], "with a report and without")
+)
 def test_needs_no_temporary_of_the_size_of_the_gradient(name: str, report: bool) -> None:
     tx = adamx.chain(MAKERS[name](report), adamx.adamw(1e-3))
     shapes = {"vector": (1 << 20,), "matrix": (1024, 512), "small": (32, 32), "bias": (512,)}
