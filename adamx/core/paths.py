@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import chex
@@ -17,6 +17,7 @@ from adamx.core.value import Value
 _SHOWN = 5
 _LONGEST = 1000  # letters of a pattern
 _OFTEN = 8  # repeats, above which one counts as one without bound
+_MOST = 4  # of those in a pattern
 
 
 def path_string(path: tuple[Any, ...]) -> str:
@@ -48,24 +49,35 @@ def leaf_paths(params: chex.ArrayTree) -> list[str]:
     return [path_string(path) for path, _ in with_paths]
 
 
+def _parts(parsed: Any) -> Iterator[tuple[str, bool, list[Any]]]:
+    """Operations of a parsed expression: name, whether it repeats without bound, what is inside."""
+    for operation, argument in parsed:
+        name = str(operation)
+        unbounded = name in ("MAX_REPEAT", "MIN_REPEAT") and argument[1] > _OFTEN
+        items = argument if isinstance(argument, (tuple, list)) else ()
+        inner = [x for x in items if hasattr(x, "getwidth")]
+        inner += [
+            x for item in items if isinstance(item, list) for x in item if hasattr(x, "getwidth")
+        ]
+        yield name, unbounded, inner
+
+
 def _repeats_choices(parsed: Any, inside: bool = False) -> bool:
     """Whether there are several ways to match the same letters by a repeat without bound.
 
     Their number then is exponential in the length of a path that does not match.
     """
-    for operation, argument in parsed:
-        name = str(operation)
-        unbounded = name in ("MAX_REPEAT", "MIN_REPEAT") and argument[1] > _OFTEN
+    for name, unbounded, inner in _parts(parsed):
         if inside and (unbounded or name == "BRANCH"):
             return True
-        items = argument if isinstance(argument, (tuple, list)) else ()
-        parts = [x for x in items if hasattr(x, "getwidth")]
-        parts += [
-            x for item in items if isinstance(item, list) for x in item if hasattr(x, "getwidth")
-        ]
-        if any(_repeats_choices(part, inside or unbounded) for part in parts):
+        if any(_repeats_choices(part, inside or unbounded) for part in inner):
             return True
     return False
+
+
+def _repeats(parsed: Any) -> int:
+    """How many repeats without bound: each may multiply the time by the length of a path."""
+    return sum(unbounded + sum(map(_repeats, inner)) for _, unbounded, inner in _parts(parsed))
 
 
 def check_patterns(where: Where, value: Any) -> tuple[str, ...]:
@@ -94,6 +106,13 @@ def check_patterns(where: Where, value: Any) -> tuple[str, ...]:
                 "a regular expression without repeats or choices inside of a repeat, as in "
                 "`(a+)+`, which may take for ever; a pattern is searched for anywhere in a path, "
                 "and needs nothing in front of it",
+                pattern,
+            )
+        if _repeats(parsed) > _MOST:
+            raise where.error(
+                ValueError,
+                f"a regular expression with at most {_MOST} repeats without bound, such as `.*`; a "
+                "pattern is searched for anywhere in a path, and needs nothing in front of it",
                 pattern,
             )
     return patterns

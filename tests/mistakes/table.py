@@ -420,6 +420,13 @@ MISTAKES = (
         "tests/core/test_odd_inputs.py",
     ),
     Mistake(
+        "patterns that take very long",
+        "adamx/core/paths.py",
+        "if _repeats(parsed) > _MOST:",
+        "if False:",
+        "tests/core/test_odd_inputs.py",
+    ),
+    Mistake(
         "a dtype that JAX has not",
         "adamx/core/numerics.py",
         "if _is_held(x.dtype):",
