@@ -51,8 +51,8 @@ def convert_state(tx_from: Any, tx_to: Any, params: P, state: State) -> tuple[P,
 
     Raises:
       TypeError: not a transformation; two different ones at the same place of the recipes.
-      ValueError: a state that is not that of `tx_from`; recipes whose states differ otherwise, such
-        as in a mask, with the place.
+      ValueError: a state that is not that of `tx_from`, or swapped with the parameters; recipes
+        whose states differ otherwise, such as in a mask, with the place.
 
     Example:
       >>> import adamx, jax.numpy as jnp
@@ -66,8 +66,17 @@ def convert_state(tx_from: Any, tx_to: Any, params: P, state: State) -> tuple[P,
     """
     old = as_transformation(Where(_OWNER, "tx_from"), tx_from)
     new = as_transformation(Where(_OWNER, "tx_to"), tx_to)
-    wanted = jax.eval_shape(old.init, params)
-    _check_fit("the state is not that of `tx_from` for these parameters", state, wanted)
+    try:
+        wanted = jax.eval_shape(old.init, params)
+        _check_fit("the state is not that of `tx_from` for these parameters", state, wanted)
+    except Exception as error:
+        if _are_swapped(old, params, state):
+            raise ValueError(
+                f"{_OWNER}: `params` and `state` seem to be swapped: what is given as `params` is "
+                "the state of `tx_from` for what is given as `state`; write "
+                f"`adamx.{_OWNER}(tx_from, tx_to, params, state)`"
+            ) from error
+        raise
     after, rest, outermost = _parameters(old, new, params, state)
     like = jax.eval_shape(new.init, after)
     converted = _converted(_inside(old, state), _inside(new, like), ())
@@ -192,16 +201,30 @@ def _moments(old: Any, new: Any, state: Any, like: Any) -> Any:
     return state._replace(**dict(zip(("mu", "nu"), map(structure.unflatten, columns), strict=True)))
 
 
+def _are_swapped(tx: Any, params: Any, state: Any) -> bool:
+    """Whether `params` is the state that `tx` has for parameters like `state`."""
+    try:
+        _check_fit("", params, jax.eval_shape(tx.init, state))
+    except Exception:  # Whatever stands there, its own error is not the one to be told.
+        return False
+    return True
+
+
+def _kind(leaf: Any) -> str:
+    """Dtype and shape, or what stands in the place of an array."""
+    try:
+        return f"{jax.dtypes.result_type(leaf)}{list(np.shape(leaf))}"
+    except (TypeError, ValueError):
+        return f"a {type(leaf).__name__}"
+
+
 def _check_fit(what: str, state: Any, like: Any) -> None:
     """Raises unless every array is where, and of the shape and dtype that, it is wanted."""
     found, wanted = (
         {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(x)}
         for x in (state, like)
     )
-    shown = [
-        {path: f"{jax.dtypes.result_type(x)}{list(np.shape(x))}" for path, x in leaves.items()}
-        for leaves in (found, wanted)
-    ]
+    shown = [{path: _kind(x) for path, x in leaves.items()} for leaves in (found, wanted)]
     for path in [*shown[1], *shown[0]]:
         a, b = (side.get(path, "nothing") for side in shown)
         if a != b:

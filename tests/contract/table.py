@@ -5,7 +5,8 @@ whose defaults are those of a complete optimizer, and `test_table.py` checks wha
 """
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -40,6 +41,8 @@ class Case:
     picklable: bool = True
     rows_as_dense: bool = True  # a gradient of `SparseRows` has the result of its dense array
     keeps_rows: bool = False  # and the update then is one of `SparseRows` too
+    pieces_as_whole: bool = True  # a piece inside of `shard_map` draws the random bits of the whole
+    only_full: str = ""  # why none of its tests run by default: it is one of a product
 
     def __str__(self) -> str:
         return self.id
@@ -93,6 +96,41 @@ def _scaling(id: str, make: Callable[[], GradientTransformation], **capabilities
     return Case(id, make, **{**defaults, **capabilities})
 
 
+# Every format of moments.  The small arrays here are stored in it too, those of shape (3,) in a
+# block of their own.
+FORMATS = {
+    "bfloat16_format": adamx.bfloat16_format(seed=1),
+    "pair_format": adamx.pair_format(min_size=0),
+    "pair_blocks": adamx.pair_format(3, 0),
+}
+FLOATS = ("bfloat16_format",)  # those for moments that are not Adam's averages
+
+
+def _stored(
+    id: str,
+    make: Callable[..., GradientTransformation],
+    formats: Iterable[str] = FORMATS,
+    only_full: str = "every member in every format",
+    **capabilities: Any,
+) -> list[Case]:
+    """A row for each format that a member of the family offers.
+
+    What is stored in one is another program for each member; they share all of its mechanism, of
+    which those of Adam are tried by default.
+    """
+    return [
+        Case(
+            f"{id}-{name}",
+            functools.partial(make, state_format=FORMATS[name]),
+            smooth=False,
+            pieces_as_whole=False,
+            only_full=only_full,
+            **capabilities,
+        )
+        for name in formats
+    ]
+
+
 CASES = (
     # The Adam family.
     Case("adam", lambda: adamx.adam(LR, b1=0.8, b2=0.95, eps=1e-6)),
@@ -108,21 +146,6 @@ CASES = (
     Case(
         "adam-bfloat16_moments",
         lambda: adamx.adam(LR, mu_dtype="bfloat16", nu_dtype="bfloat16"),
-        smooth=False,
-    ),
-    Case(
-        "adam-bfloat16_format",
-        lambda: adamx.adam(LR, state_format=adamx.bfloat16_format(seed=1)),
-        smooth=False,
-    ),
-    Case(
-        "adam-pair_format",
-        lambda: adamx.adam(LR, eps_root=1e-6, state_format=adamx.pair_format(min_size=0)),
-        smooth=False,
-    ),
-    Case(
-        "adam-pair_blocks",
-        lambda: adamx.adam(LR, eps_root=1e-6, state_format=adamx.pair_format(3, 0)),
         smooth=False,
     ),
     Case(
@@ -158,6 +181,97 @@ CASES = (
         needs_params=True,
         averages=True,
         smooth=False,
+    ),
+    # The same in every format.
+    *_stored("adam", functools.partial(adamx.adam, LR, eps_root=1e-6), only_full=""),
+    Case(
+        "adam-formats_by_path",
+        lambda: adamx.adam(
+            LR, state_format={"w": FORMATS["pair_format"], "b": FORMATS["bfloat16_format"]}
+        ),
+        smooth=False,
+        any_container=False,
+        pieces_as_whole=False,
+        only_full="each of them has a row",
+    ),
+    *_stored(
+        "adamw",
+        functools.partial(adamx.adamw, FALL, weight_decay=RISE, mask=MASK),
+        needs_params=True,
+        any_container=False,
+    ),
+    *_stored("nadam", functools.partial(adamx.nadam, RISE, b1=RISE)),
+    *_stored("nadamw", functools.partial(adamx.nadamw, LR, weight_decay=0.1), needs_params=True),
+    *_stored("amsgrad", functools.partial(adamx.amsgrad, LR, eps_hat=True), FLOATS),
+    *_stored("adamax", functools.partial(adamx.adamax, LR, b2=0.9), FLOATS),
+    *_stored(
+        "adamaxw",
+        functools.partial(adamx.adamaxw, FALL, weight_decay=0.1),
+        FLOATS,
+        needs_params=True,
+    ),
+    *_stored("radam", functools.partial(adamx.radam, LR, b2=0.9, threshold=4.5), bounded=False),
+    *_stored("adabelief", functools.partial(adamx.adabelief, LR, nesterov=True), FLOATS),
+    *_stored("yogi", functools.partial(adamx.yogi, LR, eps=1e-2), FLOATS),
+    *_stored("lamb", functools.partial(adamx.lamb, LR, weight_decay=0.1), needs_params=True),
+    *_stored("adopt", functools.partial(adamx.adopt, LR, b2=0.9, nesterov=True), FLOATS),
+    *_stored(
+        "ademamix",
+        functools.partial(adamx.ademamix, FALL, b3=RISE, alpha=RISE),
+        FLOATS,
+        needs_params=True,
+    ),
+    *_stored(
+        "scale_by_adam",
+        functools.partial(adamx.scale_by_adam, b1=0.8, nesterov=True),
+        updates_in="wider",
+    ),
+    *_stored(
+        "scale_by_nadam",
+        functools.partial(adamx.scale_by_nadam, b1=0.8, momentum_decay=RISE),
+        updates_in="wider",
+    ),
+    *_stored(
+        "scale_by_radam",
+        functools.partial(adamx.scale_by_radam, b2=0.9, nesterov=True),
+        bounded=False,
+        updates_in="wider",
+    ),
+    *_stored(
+        "scale_by_amsgrad",
+        functools.partial(adamx.scale_by_amsgrad, b2=0.9, eps_root=1e-6),
+        FLOATS,
+        updates_in="wider",
+    ),
+    *_stored(
+        "scale_by_adamax",
+        functools.partial(adamx.scale_by_adamax, b1=0.8),
+        FLOATS,
+        updates_in="wider",
+    ),
+    *_stored(
+        "scale_by_belief",
+        functools.partial(adamx.scale_by_belief, b1=0.8),
+        FLOATS,
+        updates_in="wider",
+    ),
+    *_stored(
+        "scale_by_yogi",
+        functools.partial(adamx.scale_by_yogi, initial_accumulator_value=1e-3),
+        FLOATS,
+        updates_in="wider",
+    ),
+    *_stored(
+        "scale_by_adopt",
+        functools.partial(adamx.scale_by_adopt, clip_value_fn=2.0),
+        FLOATS,
+        updates_in="wider",
+    ),
+    *_stored(
+        "scale_by_ademamix",
+        functools.partial(adamx.scale_by_ademamix, alpha=2.0),
+        FLOATS,
+        updates_in="wider",
     ),
     # The same for tables, in every mode.
     Case(
@@ -375,6 +489,7 @@ CASES = (
         lambda: adamx.add_noise(0.1, 0.5, key=1),
         stateful=True,
         smooth=False,
+        pieces_as_whole=False,
         keeps_rows=False,
     ),
     _scaling("centralize", adamx.centralize, data=False),
@@ -644,16 +759,19 @@ ARCHETYPES = {
 }
 
 
+def marks_of(case: Case, only_archetypes_because: str = "") -> list[pytest.MarkDecorator]:
+    """Whether `pytest --full` alone runs a test of this row: no mark, or one with the reason."""
+    reason = case.only_full or ("" if case.id in ARCHETYPES else only_archetypes_because)
+    return [pytest.mark.full(reason)] if reason else []
+
+
 def rows(only_archetypes_because: str = "", **capabilities: bool) -> list[Any]:
     """Every row that has (or, with False, lacks) the capabilities.
 
     Where a test is costly, the reason why puts all but the archetypes off to `pytest --full`.
     """
     found = [c for c in CASES if all(getattr(c, k) is v for k, v in capabilities.items())]
-    if not only_archetypes_because:
-        return found
-    full = pytest.mark.full(only_archetypes_because)
-    return [c if c.id in ARCHETYPES else pytest.param(c, marks=full) for c in found]
+    return [pytest.param(c, marks=marks_of(c, only_archetypes_because)) for c in found]
 
 
 def cases(only_archetypes_because: str = "", **capabilities: bool) -> pytest.MarkDecorator:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import adamx
-from tests.contract.table import CASES, SCHEDULES, Case, cases
+from tests.contract.table import SCHEDULES, Case, cases, rows
 
-SERIALIZABLE = [*(c for c in CASES if c.serializable), *SCHEDULES]
+SERIALIZABLE = [*rows(serializable=True), *SCHEDULES]
 
 
 @pytest.mark.parametrize("case", SERIALIZABLE, ids=str)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 from tests.contract.support import DTYPES, abstract, precision, tree
-from tests.contract.table import ARCHETYPES, CASES, Case
+from tests.contract.table import ARCHETYPES, CASES, Case, marks_of
 
 # Wider gradients are where a state or an update most easily changes its dtype.
 WIDER = ("bfloat16", "float32")
@@ -26,7 +26,7 @@ def dtypes_of(case: Case) -> Any:
 
 
 ROWS = [
-    pytest.param(case, *dtypes, id=f"{case}-{dtypes[0]}-{dtypes[1]}")
+    pytest.param(case, *dtypes, id=f"{case}-{dtypes[0]}-{dtypes[1]}", marks=marks_of(case))
     for case in CASES
     for dtypes in dtypes_of(case)
 ]

@@ -12,10 +12,11 @@ import jax
 import pytest
 
 import adamx
+from adamx.core.format import Format
 from adamx.core.value import REGISTRY, Value
 from adamx.interop import keras
 from tests.contract.support import is_float
-from tests.contract.table import ARCHETYPES, CASES, SCHEDULES, Case, every_case
+from tests.contract.table import ARCHETYPES, CASES, FORMATS, SCHEDULES, Case, every_case
 
 
 def returns(function: Any, kind: type) -> bool:
@@ -34,14 +35,14 @@ def makes(name: str, thing: Any, kind: type) -> bool:
     return inspect.isfunction(thing) and returns(thing, kind)
 
 
-def factories(kind: type) -> set[str]:
+def factories(kind: type) -> dict[str, Any]:
     functions = {name: getattr(adamx, name) for name in adamx.__all__}
     functions |= {f"sparse.{name}": getattr(adamx.sparse, name) for name in adamx.sparse.__all__}
     # The optimizers; the other functions there take or return one.
     functions |= {
         f"keras.{name}": getattr(keras, name) for name in keras.__all__ if name[0].isupper()
     }
-    return {name for name, thing in functions.items() if makes(name, thing, kind)}
+    return {name: thing for name, thing in functions.items() if makes(name, thing, kind)}
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def factories(kind: type) -> set[str]:
 def test_every_public_factory_has_a_row(rows: Any, kind: type) -> None:
     ids = [row.id for row in rows]
     assert len(set(ids)) == len(ids)
-    assert {id.partition("-")[0] for id in ids} == factories(kind)
+    assert {id.partition("-")[0] for id in ids} == {*factories(kind)}
     assert all(isinstance(row.make(), kind) for row in rows)
 
 
@@ -80,6 +81,53 @@ def test_every_class_of_the_library_is_used_by_a_row() -> None:
         and hasattr(sys.modules[cls.__module__], cls.__name__)
     }
     assert ours == used
+
+
+def formats_in(value: Any) -> set[Format]:
+    """The formats of moments that a value, or one inside it, was made with."""
+    if isinstance(value, (tuple, list)):
+        return set().union(*map(formats_in, value))
+    if not isinstance(value, Value):
+        return set()
+    own = getattr(value, "state_format", None)
+    inside = [formats_in(x) for x in value.field_values().values()]
+    return ({own} if isinstance(own, Format) else set()).union(*inside)
+
+
+def takes(factory: Any, form: Format) -> bool:
+    """Whether moments of this factory can be kept in a format; one that cannot says so."""
+    arguments = inspect.signature(factory).parameters.values()
+    if "state_format" not in (p.name for p in arguments):
+        return False
+    needed = {p.name: 0.1 for p in arguments if p.default is p.empty}
+    try:
+        factory(**needed, state_format=form)
+    except ValueError as error:
+        if 'use `state_format="bfloat16"`' not in str(error):
+            raise
+        return False
+    return True
+
+
+def test_every_member_has_a_row_in_every_format_that_it_offers() -> None:
+    offered = {
+        (name, form)
+        for name, factory in factories(adamx.GradientTransformation).items()
+        for form in FORMATS.values()
+        if takes(factory, form)
+    }
+    assert {name for name, _ in offered} >= {"adam", "scale_by_adam", "yogi"}
+    rows = {(case.id.partition("-")[0], form) for case in CASES for form in formats_in(case.make())}
+    assert offered - rows == set()
+
+
+def test_every_format_of_moments_is_among_them() -> None:
+    ours = {
+        cls
+        for cls in REGISTRY.values()
+        if issubclass(cls, Format) and cls.__module__.startswith("adamx.")
+    }
+    assert {type(form) for form in FORMATS.values()} == ours
 
 
 @every_case

@@ -348,3 +348,34 @@ def test_another_state_is_refused_with_the_place() -> None:
         adamx.convert_state(RECIPES["pair"], RECIPES["pair"], params, state[:1])
     with pytest.raises(TypeError, match="convert_state: `tx_to` must be a gradient transformation"):
         adamx.convert_state(RECIPES["pair"], 3, params, state)
+
+
+MASKED = adamx.masked(adamx.adam(0.1), {"kernel": True, "bias": False, "steps": False})
+BY_PATH = adamx.adam(0.1, state_format={"kernel": "pair", "bias": "bfloat16"})
+
+
+@pytest.mark.parametrize(
+    ("tx", "params"),
+    [
+        (RECIPES["float32"], P),
+        (RECIPES["pair+16"], as_stored("pair+16")),
+        # Already `init` has something to say about a state in the place of parameters.
+        (MASKED, P),
+        (BY_PATH, P),
+        (adamx.adam(0.1), jnp.ones(3)),
+        (optax.adam(0.1), P),
+    ],
+)
+def test_arguments_in_the_wrong_order_are_told_by_their_names(tx: Any, params: Any) -> None:
+    message = (
+        r"convert_state: `params` and `state` seem to be swapped: .* write "
+        r"`adamx\.convert_state\(tx_from, tx_to, params, state\)`"
+    )
+    with pytest.raises(ValueError, match=message):
+        adamx.convert_state(tx, tx, tx.init(params), params)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "state", jnp.ones, (), {"kernel": object()}])
+def test_what_is_no_state_either_way_round_keeps_its_own_message(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="the state is not that of `tx_from`"):
+        adamx.convert_state(RECIPES["pair"], RECIPES["pair"], P, wrong)

@@ -406,6 +406,37 @@ MISTAKES = (
         "tests/formats/test_pair.py",
     ),
     Mistake(
+        "temporaries: the sign of a ratio that is read before",
+        "adamx/formats/pair.py",
+        "(m < 0) & (k > 0)",
+        "(jnp.copysign(ratio, m) < 0) & (k > 0)",
+        "tests/formats/test_pair.py::test_a_step_needs_no_temporaries",
+    ),
+    Mistake(
+        "temporaries: maxima of floats",
+        "adamx/family/words.py",
+        "largest = block_max(_bits_of_finite(jnp.abs(g)), s.block)",
+        "largest = jax.lax.bitcast_convert_type(\n"
+        "        block_max(jnp.where(jnp.isfinite(g), jnp.abs(g), 0.0), s.block), jnp.int32\n"
+        "    )",
+        "tests/formats/test_pair.py::test_a_step_with_blocks_needs_temporaries_of_blocks_only",
+    ),
+    Mistake(
+        "temporaries: random bits that two loops read from an array",
+        "adamx/family/words.py",
+        "bits = random_bits(s.key, g.shape, rows)",
+        "bits = jax.random.bits(jax.random.key(s.key), g.shape)",
+        "tests/formats/test_pair.py::test_a_step_needs_no_temporaries",
+    ),
+    Mistake(
+        "temporaries: two arrays that each need both old ones",
+        "adamx/family/formula.py",
+        "return average(s.b1, s.one_minus_b1, mu, g), average(",
+        "mu, nu = (jnp.where(jnp.isfinite(mu + nu), x, 0.0) for x in (mu, nu))\n"
+        "    return average(s.b1, s.one_minus_b1, mu, g), average(",
+        "tests/test_compiled.py::test_clipped_adamw_needs_no_temporaries",
+    ),
+    Mistake(
         "a row's own count",
         "adamx/sparse/counted.py",
         "return u, (*new, numerics.safe_increment(count))",

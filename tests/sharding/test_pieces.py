@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec
 
 import adamx
 from adamx.core.value import Value
-from tests.contract.table import CASES, Case
+from tests.contract.table import CASES, FORMATS, Case
 from tests.selection import in_turn, one_in
 from tests.sharding.support import mesh, on, params
 
@@ -70,7 +70,9 @@ def in_pieces(f: Any, how: str, *trees: Any) -> Any:
 
 AGGREGATIONS = ("psum", "pmean", "aggregate")  # they have nothing to do with pieces
 MEASURING = [
-    case for case in CASES if has_axis(case.make()) and not case.id.startswith(AGGREGATIONS)
+    case
+    for case in CASES
+    if has_axis(case.make()) and case.pieces_as_whole and not case.id.startswith(AGGREGATIONS)
 ]
 
 
@@ -102,6 +104,23 @@ def test_pieces_give_what_the_whole_gives(case: Case, how: str) -> None:
     tx = over("data", case.make())
     got = in_pieces(lambda *trees: steps(tx, *trees), how, grads, start)
     chex.assert_trees_all_close(got, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.full("a format is nothing new to a norm")
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_norm_of_pieces_that_are_rounded_at_random_is_that_of_the_whole(name: str) -> None:
+    """Their bits are others than those of the whole; how far LAMB goes does not depend on them."""
+    tx = adamx.lamb(0.1, axis_name="data", state_format=FORMATS[name])
+    sizes = 2.0 ** np.arange(8)
+    start = {"w": np.outer(sizes, np.ones(96)).astype(np.float32)}
+    grads = params({"w": (8, 96)}, seed=3)
+    for how in ("tracked", "untracked", "pmap"):
+        got, *_ = in_pieces(lambda g, p: (tx.step(g, tx.init(p), p)[0], {}), how, grads, start)
+        moved = np.linalg.norm(got["w"] - start["w"], axis=1)
+        expected = 0.1 * np.linalg.norm(start["w"])
+        np.testing.assert_allclose(np.linalg.norm(moved), expected, rtol=1e-5)
+        # And each piece goes as far as any other, however large it is.
+        np.testing.assert_allclose(moved, expected / np.sqrt(8), rtol=0.1)
 
 
 def test_a_piece_that_may_be_a_vector_or_a_row_needs_an_axis() -> None:
