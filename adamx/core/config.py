@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from adamx.core import fields, tree
+from adamx.core import checks, fields
 from adamx.core.mask import FrozenTree
 from adamx.core.value import REGISTRY, Value, check_names, fields_of
 
@@ -89,7 +89,7 @@ def from_config(config: dict[str, Any]) -> Any:
       >>> adamx.from_config({"name": "clip_by_global_norm", "max_norm": 1.0})
       clip_by_global_norm(max_norm=1.0)
     """
-    tree.check_depth("from_config", config)
+    checks.check_depth("from_config", config)
     if not isinstance(config, dict) or not isinstance(config.get(_NAME), str):
         raise TypeError(f"from_config: expected a dict with a 'name', got {config!r}")
     return _decode(config)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import jax
 
-from adamx.core import tree
+from adamx.core import boxes, tree
 
 P = TypeVar("P")
 
@@ -71,7 +71,7 @@ def eval_params(state: Any, params: P) -> P:
       >>> float(params), float(adamx.eval_params(state, params))
       (2.0, 3.0)
     """
-    averaged = _evaluated(tree.unboxed(state), tree.unboxed(params))
+    averaged = _evaluated(boxes.unboxed(state), boxes.unboxed(params))
     structure: Any = jax.tree.structure(params)
     result: P = structure.unflatten(jax.tree.leaves(averaged))
     return result

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import numerics, tree, xla
+from adamx.core import checks, numerics, tree, xla
 from adamx.core.format import Float, Joint, Place, Stochastic
 from adamx.core.hyperparameter import Number, Schedule, as_dtype, resolve
 from adamx.core.rows import SparseRows
@@ -110,7 +110,7 @@ class Link(GradientTransformation, abstract=True):
 
     def require_params(self, params: Params | None) -> None:
         """Raises ValueError if the rule reads parameters and there are none."""
-        tree.require_params(self.public_name, params)
+        checks.require_params(self.public_name, params)
 
     def now(self, state: Any, *names: str) -> list[Number]:
         """The hyperparameters of these names at this step, as `state` counts them."""
@@ -133,7 +133,7 @@ class Link(GradientTransformation, abstract=True):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.check_arrays(self.public_name, "updates", updates)
+        checks.check_arrays(self.public_name, "updates", updates)
         new, (state,) = run([self], updates, [state], params, extra)
         wider = params if self.slots() or self.widens else None
         return tree.rounded(new, updates, wider), state
@@ -158,7 +158,7 @@ def run(
     if params is not None:
         for link in links:
             if link.reads_params or link.slots():
-                tree.check_match(link.public_name, "updates", updates, "parameters", params)
+                checks.check_match(link.public_name, "updates", updates, "parameters", params)
                 break
     seen, updates = _seen(updates), tree.widened(updates)
     after = []
@@ -191,10 +191,10 @@ def _run_link(
     make = link.state_type()
     if make is not EmptyState:
         names = {*make._fields} - {slot.name for slot in link.slots()}
-        numbers = {"count": tree.COUNT} if "count" in names else {}
+        numbers = {"count": checks.COUNT} if "count" in names else {}
         if names - {"count"}:
             numbers |= jax.eval_shape(link.numbers)
-        tree.check_state(link.public_name, state, make, numbers)
+        checks.check_state(link.public_name, state, make, numbers)
     if link.reads_params is True:
         link.require_params(params)
     if link.rows == "coalesced":
@@ -260,7 +260,7 @@ def each_leaf(
     for slot, field in zip(slots, fields, strict=True):
         check_slot(owner, slot, field, slotted)
     if params is not None:
-        tree.check_match(owner, "updates", updates, "parameters", params)
+        checks.check_match(owner, "updates", updates, "parameters", params)
     leaves, structure = tree.flatten(updates)
     parameters = [None] * len(leaves) if params is None else tree.flatten(params)[0]
     scalars = s.leaves if isinstance(s, PerLeaf) else [s] * len(leaves)
@@ -320,14 +320,14 @@ def stored(slot: Slot, x: Any, old: Any, leaf: Place | None) -> Any:
 
 
 def check_slot(owner: str, slot: Slot, field: Any, updates: Updates) -> None:
-    """Raises, as `tree.check_match`, unless the field of a slot fits the updates."""
+    """Raises, as `checks.check_match`, unless the field of a slot fits the updates."""
     numbers = field
     if isinstance(slot.format, Joint):
         updates, numbers = _apart(slot, updates, field)
     elif not isinstance(slot.format, Float):
         numbers = jax.eval_shape(lambda field: jax.tree.map(slot.format.load, field), field)
     magnitudes = slot.kind == "magnitude"
-    tree.check_match(owner, "gradients", updates, "optimizer state", numbers, magnitudes)
+    checks.check_match(owner, "gradients", updates, "optimizer state", numbers, magnitudes)
 
 
 def _apart(slot: Slot, updates: Updates, field: Any) -> tuple[Updates, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import chex
 import jax.numpy as jnp
 
-from adamx.core import compat, numerics, tree
+from adamx.core import checks, compat, numerics, tree
 from adamx.core.format import ByPath, Float, Format, Kind
 from adamx.core.hyperparameter import Number, is_exactly_zero, scalar
 from adamx.core.paths import leaf_paths
@@ -43,7 +43,7 @@ class Slot(NamedTuple):
 
     def init(self, params: chex.ArrayTree, selected: Any = None) -> Any:
         """The field before the first step; `selected`, one boolean per leaf, leaves some out."""
-        tree.check_arrays(f"init of `{self.name}`", "parameters", params)
+        checks.check_arrays(f"init of `{self.name}`", "parameters", params)
 
         leaves, structure = tree.flatten(params)
         wanted = [True] * len(leaves) if selected is None else tree.flatten(selected)[0]

@@ -8,7 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import fields, hyperparameter, numerics, tree
+from adamx.core import checks, fields, hyperparameter, numerics, tree
 from adamx.core.chain import LinkedTransformation, run_links
 from adamx.core.fields import Where
 from adamx.core.hyperparameter import Number, as_dtype
@@ -55,7 +55,7 @@ class SparseEmaState(NamedTuple):
     def _now(self, params: Params) -> list[chex.Array | None]:
         """The averages as they are by now."""
         own = _optimizer_state(self.inner)
-        tree.check_read("eval_params", params, "optimizer state", own.mu)
+        checks.check_read("eval_params", params, "optimizer state", own.mu)
         leaves, structure = tree.flatten(params)
         averages = structure.flatten_up_to(self.ema)
         states = own.leaves(structure)
@@ -111,8 +111,8 @@ def _update(
     updates, states[-1], averaged = _update(
         tx.links[-1], updates, states[-1], params, extra, averages
     )
-    rounded = tree.with_dtypes_of(tx.public_name, "parameters", params, updates)
-    return rounded, tx.join(states), averaged
+    checks.check_match(tx.public_name, "updates", updates, "parameters", params)
+    return tree.with_dtypes_of(params, updates), tx.join(states), averaged
 
 
 def _ends_with_one(tx: Any) -> bool:
@@ -211,9 +211,9 @@ class SparseEmaParams(Wrapper, name="sparse.ema_params"):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.require_params(self.public_name, params)
-        numbers = {"count": tree.COUNT, "log_decay": tree.NUMBER}
-        tree.check_state(self.public_name, state, SparseEmaState, numbers)
+        checks.require_params(self.public_name, params)
+        numbers = {"count": checks.COUNT, "log_decay": checks.NUMBER}
+        checks.check_state(self.public_name, state, SparseEmaState, numbers)
         _, structure = tree.flatten(params)
         count, log = numerics.safe_increment(state.count), self._log()
         rest = 1.0 - hyperparameter.scalar(self.decay, "decay")

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from adamx.core import tree
+from adamx.core import boxes, tree
 from adamx.core.transformation import Params, State
 from adamx.sparse.averaging import SparseEmaState
 from adamx.sparse.rows import SparseAdamState
@@ -48,7 +48,7 @@ def flush(state: State, params: Params) -> tuple[Params, State]:
       [-0.17, -0.07, 0.0]
     """
     given = params, state
-    params, state = tree.unboxed(given)
+    params, state = boxes.unboxed(given)
     form: Any = jax.tree.structure(given)
     nodes, structure = jax.tree.flatten(state, is_leaf=_can_flush)
     if not any(map(_can_flush, nodes)):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import fields, numerics, tree
+from adamx.core import checks, fields, numerics, tree
 from adamx.core.chain import LinkedTransformation
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
@@ -96,7 +96,7 @@ class SparseAdamState(NamedTuple):
 
     def flush(self, params: Params) -> tuple[Params, SparseAdamState]:
         """Parameters and state without stale rows."""
-        tree.check_read("flush", params, "optimizer state", self.mu)
+        checks.check_read("flush", params, "optimizer state", self.mu)
         leaves, structure = tree.flatten(params)
         pairs = [
             leaf.memory.flush(jnp.asarray(p), leaf.mu, leaf.nu)
@@ -225,9 +225,9 @@ class RowsTransformation(GradientTransformation, abstract=True):
     ) -> tuple[Updates, State, list[Any]]:
         """`update`, and the new states of averages beside the parameters, one for every leaf."""
         owner = self.public_name
-        tree.check_state(owner, state, SparseAdamState, {"count": tree.COUNT})
-        tree.require_params(owner, params)
-        tree.check_match(owner, "gradients", updates, "parameters", params)
+        checks.check_state(owner, state, SparseAdamState, {"count": checks.COUNT})
+        checks.require_params(owner, params)
+        checks.check_match(owner, "gradients", updates, "parameters", params)
         first = next(slot for link in self.links() for slot in link.slots())
         check_slot(owner, first, state.mu, updates)
         gradients, structure = tree.flatten(updates)

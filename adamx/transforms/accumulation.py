@@ -9,7 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import compat, fields, numerics, tree
+from adamx.core import checks, compat, fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.foreign import has_foreign
 from adamx.core.hyperparameter import ScalarOrSchedule, as_schedule, whole
@@ -119,15 +119,15 @@ class MultiSteps(Wrapper):
         )
 
     def _gather(self, grads: Updates, state: State, params: Params | None) -> _Gathering:
-        numbers = {"mini_step": tree.COUNT, "gradient_step": tree.COUNT}
-        tree.check_state(self.public_name, state, MultiStepsState, numbers)
+        numbers = {"mini_step": checks.COUNT, "gradient_step": checks.COUNT}
+        checks.check_state(self.public_name, state, MultiStepsState, numbers)
         every: Any = self.every_k_schedule
         k = whole(every(state.gradient_step) if callable(every) else every, "every_k_schedule")
         gathered = state.mini_step + 1
         due = gathered >= k
 
         def total() -> Updates:
-            tree.check_match(
+            checks.check_match(
                 self.public_name, "gradients", grads, "optimizer state", state.acc_grads
             )
             # Rows are added in place; `None` leaves what is left of the gradient alone.

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import fields, numerics, tree
+from adamx.core import boxes, checks, fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.hyperparameter import Number, Schedule, resolve, scalar
@@ -171,7 +171,7 @@ class InjectHyperparams(Wrapper):
           ValueError: other names in the state than `init` put there.
         """
         numbers = self._numbers()
-        tree.check_state(self.public_name, state, InjectHyperparamsState, {"count": tree.COUNT})
+        checks.check_state(self.public_name, state, InjectHyperparamsState, {"count": checks.COUNT})
         for name in {*state.hyperparams} ^ {*numbers}:
             if name in state.scheduled:
                 raise _is_scheduled(self.public_name, name)
@@ -339,7 +339,7 @@ def get_hyperparam(state: State, name: str) -> jax.Array:
       >>> float(adamx.get_hyperparam(state, "learning_rate"))
       0.5
     """
-    state = tree.unboxed(state)
+    state = boxes.unboxed(state)
     node = _find("get_hyperparam", state, name)
     number = {**node.scheduled, **node.hyperparams}[name]
     own: jax.Array = tree.unshared(number, state)  # It outlives the donation of the state.
@@ -370,7 +370,7 @@ def set_hyperparams(state: State, /, **values: Number) -> State:
       >>> print(adamx.get_hyperparam(state, "learning_rate"))
       0.01
     """
-    given, state = state, tree.unboxed(state)
+    given, state = state, boxes.unboxed(state)
     structure: Any = jax.tree.structure(given)
     changes: dict[int, dict[str, chex.Array]] = {}
     for name, value in values.items():

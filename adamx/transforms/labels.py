@@ -9,7 +9,7 @@ import chex
 import jax
 import numpy as np
 
-from adamx.core import fields, numerics, tree
+from adamx.core import checks, fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.mask import FrozenTree, is_function_of_tree
 from adamx.core.paths import by_path, check_pairs, check_patterns, leaf_paths, split_rules
@@ -91,7 +91,7 @@ def _check_param_labels(where: Where, value: Any) -> ParamLabels:
         labels: Callable[[chex.ArrayTree], Any] = value
         return labels
     contents = value.thaw() if isinstance(value, FrozenTree) else value
-    tree.check_depth(f"{where.owner}: `{where.argument}`", contents)
+    checks.check_depth(f"{where.owner}: `{where.argument}`", contents)
     for path, leaf in tree.flatten_with_paths(contents):
         if leaf is not None and as_label(leaf) is None:
             raise where.error(TypeError, f"a label (a string or a whole number) at {path}", leaf)
@@ -121,7 +121,7 @@ def _misfit(owner: str, what: str, like: Any, labels: Any) -> ValueError:
             more = f" and {len(some) - 5} more" if len(some) > 5 else ""
             lines.append(f"  {word} in the {what}: {shown}{more}")
     if len(lines) == 1:
-        lines.append(f"  {tree.other_containers(labels, like)}")
+        lines.append(f"  {checks.other_containers(labels, like)}")
     lines.append("  Labels are a tree like the parameters, or a prefix of it.")
     return ValueError("\n".join(lines))
 
@@ -135,7 +135,7 @@ def resolve_labels(
       ValueError: the labels are not a prefix of the structure; a trained leaf without a label.
       TypeError: a label is neither a string nor a whole number.
     """
-    tree.check_depth(f"{owner}: the {what}", like)
+    checks.check_depth(f"{owner}: the {what}", like)
     if not tree.flatten(like)[0]:
         return []  # As in `resolve_mask`.
     if isinstance(wanted, FrozenTree):

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from adamx.core import tree
+from adamx.core import boxes
 from adamx.core.hyperparameter import Hyperparameter, Schedule, resolve, scalar
 from adamx.core.transformation import GradientTransformation, State
 from adamx.transforms.inject import InjectHyperparams
@@ -94,7 +94,7 @@ def get_learning_rate(state: State, tx: GradientTransformation) -> jax.Array:
         raise TypeError(
             f"get_learning_rate: expected `(state, tx)` with an adamx transformation, got {tx!r}"
         )
-    found = learning_rates(tx, tree.unboxed(state))
+    found = learning_rates(tx, boxes.unboxed(state))
     if len(found) != 1:
         raise ValueError(
             "get_learning_rate: the transformation must have exactly one "

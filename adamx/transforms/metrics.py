@@ -10,7 +10,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import fields, tree
+from adamx.core import boxes, checks, fields, tree
 from adamx.core.fields import AxisName, Where
 from adamx.core.foreign import EXTRA_UNDER_OPTAX
 from adamx.core.hyperparameter import scalar
@@ -88,7 +88,7 @@ class RecordMetrics(Wrapper):
         if _READ_UPDATES & {*self.names}:
             found["update_norm"] = norm(updates)
         if _READ_PARAMS & {*self.names}:
-            tree.require_params(self.public_name, params)
+            checks.require_params(self.public_name, params)
             found["param_norm"] = norm(params)
         if "update_ratio" in self.names:
             some = found["param_norm"] > 0.0
@@ -112,7 +112,7 @@ class RecordMetrics(Wrapper):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, RecordMetricsState)
+        checks.check_state(self.public_name, state, RecordMetricsState)
         updates = tree.coalesced(updates)
         new_updates, inner_state = self.inner.update(updates, state.inner_state, params, **extra)
         measured = self._measure(updates, new_updates, state.inner_state, params, extra)
@@ -124,7 +124,7 @@ class RecordMetrics(Wrapper):
         """The inner step, as long as nothing asks for the updates that it would not keep."""
         if _READ_UPDATES & {*self.names}:
             return super().step(grads, state, params, **extra)
-        tree.check_state(self.public_name, state, RecordMetricsState)
+        checks.check_state(self.public_name, state, RecordMetricsState)
         grads = tree.coalesced(grads)
         new_params, inner_state = self.inner.step(grads, state.inner_state, params, **extra)
         measured = self._measure(grads, None, state.inner_state, params, extra)
@@ -229,7 +229,7 @@ def metrics(state: State) -> dict[str, jax.Array]:
       0 {'grad_norm': 4.0, 'learning_rate': 1.0, 'value': 4.0}
       1 {'grad_norm': 2.0, 'learning_rate': 0.75, 'value': 1.0}
     """
-    state = tree.unboxed(state)
+    state = boxes.unboxed(state)
     reports = [*_reports(state)]
     times = Counter(name for _, name, _ in reports)
     found = {
