@@ -1,4 +1,4 @@
-"""Numbers of rows, and reading and writing the rows of an array wherever its parts lie.
+"""Numbers of rows, and reading and writing the rows of an array wherever its shards lie.
 
 A number past the end stands for no row: it is read as a constant, and what is written there is
 dropped.
@@ -91,3 +91,8 @@ def _where_read(table: chex.Array, ids: chex.Array) -> NamedSharding | None:
         return None
     specs: list[Any] = [jax.typeof(x).sharding.spec for x in (ids, table)]
     return NamedSharding(cut.mesh, PartitionSpec(*specs[0], *specs[1][1:]))
+
+
+def beside(scalar: chex.Array, x: chex.Array) -> chex.Array:
+    """One number a row, in a shape that broadcasts against rows."""
+    return scalar.reshape(scalar.shape + (1,) * (x.ndim - scalar.ndim))

@@ -50,7 +50,7 @@ class SparseEmaState(NamedTuple):
     inner: State
     count: chex.Array  # int32[], steps taken
     log_decay: chex.Array  # float32[], of the average
-    ema: Any  # per parameter: `LateEma`, `ExactEma`; None where nothing is trained
+    ema: Any  # per parameter: `TouchedEma`, `ExactEma`; None where nothing is trained
 
     def _now(self, params: Params) -> list[chex.Array | None]:
         """The averages as they are by now."""
