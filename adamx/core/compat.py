@@ -57,11 +57,11 @@ def searchsorted(ordered: Any, x: Any, **method: Any) -> chex.Array:
 
 
 def all_gather_invariant(x: Any, axis_name: Any) -> chex.Array:
-    """The pieces of all devices one after the other, known to be the same on all of them."""
+    """The shards of all devices one after the other, known to be the same on all of them."""
     if not hasattr(jax.lax, "pcast"):  # Up to 0.7 what is gathered counts as varying; sums do not.
         n, here = jax.lax.axis_size(axis_name), jax.lax.axis_index(axis_name)
-        whole = full_like(x, 0, shape=(n, *x.shape))
-        summed: chex.Array = jax.lax.psum(whole.at[here].set(x), axis_name)
+        zeros = full_like(x, 0, shape=(n, *x.shape))
+        summed: chex.Array = jax.lax.psum(zeros.at[here].set(x), axis_name)
         return summed.reshape(n * x.shape[0], *x.shape[1:])
     gathered: chex.Array = jax.lax.all_gather(x, axis_name, tiled=True, to="invarying")
     return gathered
@@ -86,7 +86,7 @@ def out_sharding(sharding: NamedSharding | None) -> dict[str, NamedSharding]:
         return {}
     if jax.__version_info__ < (0, 7, 1):
         raise NotImplementedError(
-            f"jax {jax.__version__} cannot write rows of a table that is cut over axes of kind "
+            f"jax {jax.__version__} cannot write rows of a table that is sharded over axes of kind "
             "`AxisType.Explicit`; take jax 0.7.1 or newer, or make the mesh with "
             "`axis_types=(AxisType.Auto,) * number_of_axes`"
         )

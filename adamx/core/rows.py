@@ -99,7 +99,7 @@ class SparseRows:
         if self.num_rows > _LARGEST - len(indices):
             raise ValueError(
                 f"SparseRows: num_rows must be in [0, 2**31 - n), got {self.num_rows}; "
-                "cut a larger table into several"
+                "divide a larger table into several"
             )
 
     def tree_flatten_with_keys(self) -> tuple[Any, Any]:

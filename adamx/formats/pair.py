@@ -106,12 +106,12 @@ def block_base(bound: chex.Array) -> chex.Array:
 def block_max(x: chex.Array, block: int) -> chex.Array:
     """The largest of every block of integers.
 
-    In pieces: longer maxima, and those of floats, are operations of XLA:CPU's that read an array,
+    In chunks: longer maxima, and those of floats, are operations of XLA:CPU's that read an array,
     which would have to be made.  Floats of one sign are in the order of their bits.
     """
     shape = (*x.shape[:-1], x.shape[-1] // block)
-    piece = math.gcd(block, 32)
-    return x.reshape(*shape, block // piece, piece).max(axis=-1).max(axis=-1)
+    chunk = math.gcd(block, 32)
+    return x.reshape(*shape, block // chunk, chunk).max(axis=-1).max(axis=-1)
 
 
 def largest_v(words: chex.Array, base: chex.Array) -> chex.Array:

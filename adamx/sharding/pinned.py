@@ -49,8 +49,10 @@ class PlacedStep:
         shardings = tuple(getattr(leaf, "sharding", None) for leaf in leaves)
         if (structure, shardings) not in self._programs:
             # A count made by `tx.init` outside of the mesh; the next step finds it placed.
-            whole = NamedSharding(mesh, PartitionSpec())
-            leaves = [jax.device_put(leaf, whole) if _is_nowhere(leaf) else leaf for leaf in leaves]
+            everywhere = NamedSharding(mesh, PartitionSpec())
+            leaves = [
+                jax.device_put(leaf, everywhere) if _is_nowhere(leaf) else leaf for leaf in leaves
+            ]
             params, state = structure.unflatten(leaves)
             _check(params, state)
             shardings = tuple(leaf.sharding for leaf in leaves)
@@ -105,7 +107,7 @@ def _check(params: Params, state: State) -> None:
 def keep_placement(step: Step, *, donate: bool = True) -> PlacedStep:
     """Jits a step so that parameters and state stay where they are.
 
-    Without this, XLA decides where results go: parameters that are whole come back cut like the
+    Without this, XLA decides where results go: replicated parameters come back sharded like the
     moments of ZeRO-1, and the second step is compiled again.  `make_step` does it by itself.
 
     Args:
@@ -124,8 +126,8 @@ def keep_placement(step: Step, *, donate: bool = True) -> PlacedStep:
     Example:
       >>> import adamx, jax, jax.numpy as jnp
       >>> from jax.sharding import NamedSharding, PartitionSpec
-      >>> whole = NamedSharding(jax.make_mesh((8,), ("data",)), PartitionSpec())
-      >>> w, tx = jnp.ones(1024, device=whole), adamx.adam(0.1)
+      >>> replicated = NamedSharding(jax.make_mesh((8,), ("data",)), PartitionSpec())
+      >>> w, tx = jnp.ones(1024, device=replicated), adamx.adam(0.1)
       >>> state = adamx.sharding.init(tx, w, adamx.sharding.zero1_sharding(tx, w, "data"))
       >>> step = adamx.sharding.keep_placement(lambda w, state, g: tx.step(g, state, w))
       >>> w, state = step(w, state, jnp.ones(1024))

@@ -34,7 +34,7 @@ def _optimizer_state(state: State) -> SparseAdamState:
 def _now(
     average: Any, log: chex.Array, count: chex.Array, p: chex.Array, leaf: LeafState
 ) -> chex.Array:
-    """A whole average after `count` steps."""
+    """The average of all rows after `count` steps."""
     table = numerics.widen(p)
     if isinstance(average, TouchedEma):
         return standing_still(log, average.ema, table, count - average.last)

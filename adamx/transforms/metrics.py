@@ -92,8 +92,8 @@ class RecordMetrics(Wrapper):
             found["param_norm"] = norm(params)
         if "update_ratio" in self.names:
             some = found["param_norm"] > 0.0
-            whole = jnp.where(some, found["param_norm"], 1.0)
-            found["update_ratio"] = jnp.where(some, found["update_norm"] / whole, 0.0)
+            size = jnp.where(some, found["param_norm"], 1.0)
+            found["update_ratio"] = jnp.where(some, found["update_norm"] / size, 0.0)
         if "learning_rate" in self.names:
             found.update(learning_rates(self.inner, state))
         if "value" in self.names:
@@ -158,7 +158,7 @@ def record_metrics(
       inner: the transformation to observe; what it does is unchanged.
       *names: what to record, from the list above.
       axis_name: named axes of `shard_map`, `pmap` or `vmap` over which gradients and parameters
-        are cut into shards: norms are those of the whole.
+        are sharded: norms are those of all shards together.
 
     Returns:
       A transformation with state `RecordMetricsState(recorded, inner_state)`.

@@ -401,7 +401,7 @@ MISTAKES = (
     Mistake(
         "temporaries: blocks in a shape of their own",
         "adamx/formats/pair.py",
-        "return x.reshape(*shape, block // piece, piece).max(axis=-1).max(axis=-1)",
+        "return x.reshape(*shape, block // chunk, chunk).max(axis=-1).max(axis=-1)",
         "return x.reshape(*shape, block).max(axis=-1)",
         "tests/formats/test_pair.py",
     ),

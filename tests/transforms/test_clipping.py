@@ -385,23 +385,25 @@ def test_units_along_chosen_axes() -> None:
 
 
 @every_clip
-def test_pieces_of_leaves_are_clipped_as_the_whole(name: str) -> None:
-    """Under `vmap` with an axis name every leaf is a piece; here cut along its first axis."""
-    whole = reporting(name)
-    pieces = whole.replace(axis_name="pieces")
+def test_shards_of_leaves_are_clipped_together(name: str) -> None:
+    """Under `vmap` with an axis name every leaf is a shard; here along its first axis."""
+    plain = reporting(name)
+    sharded = plain.replace(axis_name="shards")
     big = {"v": np.float32(np.arange(6.0)) - 2, "w": leaves(1)[4]}
     params = {"v": np.float32(np.ones(6)), "w": PARAMS[4]}
-    clipped, state = update(whole, big, params=params)
+    clipped, state = update(plain, big, params=params)
 
-    def cut(x: np.ndarray) -> np.ndarray:
+    def shards(x: np.ndarray) -> np.ndarray:
         return x.reshape(2, -1, *x.shape[1:])
 
-    together = jax.vmap(pieces.update, in_axes=(0, None, 0), out_axes=(0, None), axis_name="pieces")
-    cut_clipped, cut_state = together(
-        jax.tree.map(cut, big), whole.init(params), jax.tree.map(cut, params)
+    together = jax.vmap(
+        sharded.update, in_axes=(0, None, 0), out_axes=(0, None), axis_name="shards"
     )
-    chex.assert_trees_all_close(cut_clipped, jax.tree.map(cut, clipped), rtol=1e-6)
-    chex.assert_trees_all_close(cut_state, state, rtol=1e-6)
+    clipped_shards, state_of_shards = together(
+        jax.tree.map(shards, big), plain.init(params), jax.tree.map(shards, params)
+    )
+    chex.assert_trees_all_close(clipped_shards, jax.tree.map(shards, clipped), rtol=1e-6)
+    chex.assert_trees_all_close(state_of_shards, state, rtol=1e-6)
 
 
 SHARDED = """
@@ -412,9 +414,9 @@ import adamx
 mesh = jax.make_mesh((2, 2), ("x", "y"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
 specs = {"both": P(("x", "y")), "one": P("y"), "none": P()}
 grads = {"both": jnp.arange(16.0).reshape(8, 2) - 5, "one": jnp.arange(4.0), "none": jnp.ones(3)}
-# Nothing is known to be replicated without the check, so everything has to be cut.
-cut_specs = {name: P(("x", "y")) for name in specs}
-cut_grads = {**grads, "none": jnp.ones(4)}
+# Nothing is known to be replicated without the check, so everything has to be sharded.
+sharded_specs = {name: P(("x", "y")) for name in specs}
+sharded_grads = {**grads, "none": jnp.ones(4)}
 clips = (
     adamx.clip(1.5, report=True),
     adamx.clip_by_norm(1.0, report=True),
@@ -428,7 +430,7 @@ def update(axis_name, g, p):
     txs = [tx.replace(axis_name=axis_name) for tx in clips]
     return [tx.update(g, tx.init(p), p) for tx in txs]
 
-for g, spec, check in ((grads, specs, True), (cut_grads, cut_specs, False)):
+for g, spec, check in ((grads, specs, True), (sharded_grads, sharded_specs, False)):
     p = jax.tree.map(lambda g: 0.1 * g + 0.05, g)
     mapped = jax.shard_map(
         functools.partial(update, ("x", "y")), mesh=mesh, in_specs=(spec, spec),
@@ -443,7 +445,7 @@ print("agreed")
 
 
 def test_devices_agree_inside_shard_map() -> None:
-    """On 4 devices: leaves cut over both axes, over one, over none."""
+    """On 4 devices: leaves sharded over both axes, over one, over none."""
     root = Path(adamx.__file__).parents[1]
     environment = {
         **os.environ,

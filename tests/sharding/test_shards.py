@@ -1,4 +1,4 @@
-"""Parameters cut over named axes: what is measured is the whole, and all devices agree."""
+"""Parameters sharded over named axes: all shards are measured together, and all devices agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.sharding.support import mesh, on, params
 
 pytestmark = pytest.mark.eight_devices
 
-CUT, WHOLE = PartitionSpec("data"), PartitionSpec()
+SHARDED, REPLICATED = PartitionSpec("data"), PartitionSpec()
 HOW = pytest.mark.parametrize("how", ["tracked", "untracked", "pmap"])
 
 
@@ -49,25 +49,29 @@ def steps(tx: Any, grads: Any, params: Any) -> Any:
     return params, adamx.metrics(state)
 
 
-def in_pieces(f: Any, how: str, *trees: Any) -> Any:
-    """f of trees cut over eight devices: its first result made whole, the others on all devices."""
+def in_shards(f: Any, how: str, *trees: Any) -> Any:
+    """f of trees sharded over eight devices: its first result gathered, the others of one."""
     if how == "pmap":
-        pieces = jax.tree.map(lambda x: x.reshape(8, -1, *x.shape[1:]), trees)
-        cut, *same = jax.pmap(f, axis_name="data")(*pieces)
-        whole = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), cut)
+        shards = jax.tree.map(lambda x: x.reshape(8, -1, *x.shape[1:]), trees)
+        own, *same = jax.pmap(f, axis_name="data")(*shards)
+        gathered = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), own)
         same = jax.device_get(same)
         for device in range(8):
             chex.assert_trees_all_equal(
                 *(jax.tree.map(lambda x, i=i: x[i], same) for i in (0, device))
             )
-        return whole, *jax.tree.map(lambda x: x[0], same)
+        return gathered, *jax.tree.map(lambda x: x[0], same)
     mapped = jax.shard_map(
-        f, mesh=mesh(), in_specs=CUT, out_specs=(CUT, WHOLE), check_vma=how == "tracked"
+        f,
+        mesh=mesh(),
+        in_specs=SHARDED,
+        out_specs=(SHARDED, REPLICATED),
+        check_vma=how == "tracked",
     )
     return jax.jit(mapped)(*trees)
 
 
-AGGREGATIONS = ("psum", "pmean", "aggregate")  # they have nothing to do with pieces
+AGGREGATIONS = ("psum", "pmean", "aggregate")  # they have nothing to do with shards
 MEASURING = [
     case for case in CASES if has_axis(case.make()) and not case.id.startswith(AGGREGATIONS)
 ]
@@ -91,14 +95,14 @@ def test_the_table_has_them_all() -> None:
 
 
 @pytest.mark.parametrize("case", MEASURING, ids=str)
-def test_pieces_give_what_the_whole_gives(case: Case) -> None:
+def test_shards_give_what_one_device_gives(case: Case) -> None:
     # Two rows on every device: one row of a matrix could be a vector.
     shapes = {"b": (16,), "w": (16, 8)}
     grads, start = params(shapes, seed=3), params(shapes)
     expected = jax.jit(lambda *trees: steps(case.make(), *trees))(grads, start)
     tx = over("data", case.make())
     for how in ("tracked", "pmap"):
-        got = in_pieces(lambda *trees: steps(tx, *trees), how, grads, start)
+        got = in_shards(lambda *trees: steps(tx, *trees), how, grads, start)
         chex.assert_trees_all_close(got, expected, rtol=1e-6, atol=1e-6, custom_message=how)
 
 
@@ -106,10 +110,10 @@ def test_a_piece_that_may_be_a_vector_or_a_row_needs_an_axis() -> None:
     tx = adamx.adaptive_grad_clip(0.1, axis_name="data")
     w = {"w": params()["w"]}
     with pytest.raises(ValueError, match=r"\['w'\]: a shard of shape \(1, 16\) may be.*`axis`"):
-        in_pieces(lambda g, p: (tx.update(g, tx.init(p), p)[0], ()), "tracked", w, w)
-    said, whole = tx.replace(axis=0), adamx.adaptive_grad_clip(0.1)
-    got, _ = in_pieces(lambda g, p: (said.update(g, (), p)[0], ()), "tracked", w, w)
-    chex.assert_trees_all_close(got, whole.update(w, (), w)[0], rtol=1e-6)
+        in_shards(lambda g, p: (tx.update(g, tx.init(p), p)[0], ()), "tracked", w, w)
+    said, plain = tx.replace(axis=0), adamx.adaptive_grad_clip(0.1)
+    got, _ = in_shards(lambda g, p: (said.update(g, (), p)[0], ()), "tracked", w, w)
+    chex.assert_trees_all_close(got, plain.update(w, (), w)[0], rtol=1e-6)
 
 
 GUARDS = {
@@ -135,7 +139,7 @@ def test_one_device_sees_a_nan_and_all_skip(name: str, how: str, bad: float) -> 
             params, state = tx.step(now, state, params)
         return params, (state.skipped_steps, state.inner_state[0].count)
 
-    got, (skipped, count) = in_pieces(run, how, grads, start)
+    got, (skipped, count) = in_shards(run, how, grads, start)
     assert (int(skipped), int(count)) == (1, 2)
     # As if the bad batch had never come, on every device.
     expected, state = start, tx.inner.init(start)
