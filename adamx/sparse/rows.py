@@ -22,7 +22,7 @@ from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
 from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
 from adamx.core.writer import warn_of_lost_updates
-from adamx.family.moments import Core
+from adamx.family.moments import HasMoments
 from adamx.formats.named import check_paths
 from adamx.sparse.counted import Counted
 from adamx.sparse.exact import Exact, StaleRows
@@ -169,7 +169,7 @@ class RowsTransformation(GradientTransformation, abstract=True):
     def init(self, params: Params) -> State:
         warn_of_lost_updates(self.public_name, params)
         for link in self.links():
-            if isinstance(link, Core):
+            if isinstance(link, HasMoments):
                 check_paths(link.public_name, link.state_format, params)
         leaves, structure = tree.flatten(params)
         states = [
