@@ -7,22 +7,19 @@ from typing import Any, TypeVar
 import jax
 
 from adamx.core import boxes, tree
+from adamx.core.protocols import Averages, MayBeStale, offers
 
 P = TypeVar("P")
 
 
-def _has(method: str, node: Any) -> bool:
-    return callable(getattr(type(node), method, None))
-
-
 def _is_read(node: Any) -> bool:
-    return _has("eval_params", node) or _has("current_params", node)
+    return offers(node, Averages) or offers(node, MayBeStale)
 
 
 def _caught_up(nodes: list[Any], params: P) -> P:
     """The parameters as they would be if no row of a table had been put off."""
     for node in nodes:
-        if not _has("eval_params", node):
+        if not offers(node, Averages):
             params = node.current_params(params)
     return params
 
@@ -80,7 +77,7 @@ def eval_params(state: Any, params: P) -> P:
 def _evaluated(state: Any, params: Any) -> Any:
     nodes = [node for node in jax.tree.leaves(state, is_leaf=_is_read) if _is_read(node)]
     current = _caught_up(nodes, params)
-    found = [node for node in nodes if _has("eval_params", node)]
+    found = [node for node in nodes if offers(node, Averages)]
     if nodes and not found:
         return tree.unshared(current, params)
     if len(found) != 1:

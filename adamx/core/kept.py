@@ -50,7 +50,7 @@ def kept_bytes(tx: GradientTransformation, params: Params) -> dict[str, int]:
     seen: set[int] = set()  # The links of `sparse.rows` share one state.
     for visit in walk(tx, state):
         for slot in visit.transformation.slots():
-            if slot.name in getattr(type(visit.state), "_fields", ()):
+            if slot.is_in(visit.state):
                 leaves = jax.tree.leaves(getattr(visit.state, slot.name))
                 new = [leaf for leaf in leaves if id(leaf) not in seen]
                 seen.update(map(id, new))

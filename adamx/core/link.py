@@ -69,7 +69,7 @@ class Link(GradientTransformation, abstract=True):
     # dtype, and not in the gradient's; those of links with slots do.
     widens: ClassVar[bool] = False
     # Whether an element of the result depends on that element of the arguments only: then the rule
-    # may run on some rows of a leaf alone.
+    # may run on some rows of a leaf alone, with numbers of a state that has a `count` alone.
     elementwise: ClassVar[bool] = True
 
     def state_type(self) -> type[Any]:
@@ -114,8 +114,8 @@ class Link(GradientTransformation, abstract=True):
 
     def now(self, state: Any, *names: str) -> list[Number]:
         """The hyperparameters of these names at this step, as `state` counts them."""
-        count = state.count if "count" in getattr(type(state), "_fields", ()) else 0
-        return [self.at(name, count) for name in names]
+        count = self.steps_taken(state)
+        return [self.at(name, 0 if count is None else count) for name in names]
 
     def at(self, name: str, count: Any) -> Number:
         """The hyperparameter `name` at the 0-based step `count`."""

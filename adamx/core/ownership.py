@@ -9,6 +9,7 @@ import numpy as np
 
 from adamx.core import tree
 from adamx.core.foreign import Foreign
+from adamx.core.protocols import HasRows, offers
 from adamx.core.transformation import GradientTransformation, Params, State
 
 # In the place of an array that belongs to no parameter: a count, a key and the like.
@@ -34,7 +35,7 @@ def _owners(tx: GradientTransformation, state: State, leaves: list[Any], structu
     fields = {
         slot.name: _mark(getattr(state, slot.name), structure)
         for slot in tx.slots()
-        if slot.name in getattr(type(state), "_fields", ())
+        if slot.is_in(state)
     }
     marked = marked._replace(**fields) if fields else marked
     states = tx.child_states(state)
@@ -47,7 +48,7 @@ def _mark(field: Any, structure: Any) -> Any:
     """A tree like the parameters, whose leaves may be containers, with the numbers of them."""
     marked = []
     for i, part in enumerate(structure.flatten_up_to(field)):
-        by_row = part.by_row() if hasattr(type(part), "by_row") else jax.tree.map(_yes, part)
+        by_row = part.by_row() if offers(part, HasRows) else jax.tree.map(_yes, part)
         marked.append(jax.tree.map(lambda is_own, i=i: i if is_own else NOBODY, by_row))
     return structure.unflatten(marked)
 

@@ -23,10 +23,10 @@ class Slot(NamedTuple):
     The field holds a tree like the parameters, with `None` where nothing is trained.
     """
 
-    name: str
+    name: str  # of the field
     kind: Kind = "signed"  # `magnitude`: real, also beside a complex parameter
-    format: Format = Float()
-    start: Number | Literal["parameter"] = 0.0  # every element, or a copy of the parameter
+    format: Format = Float()  # how it is stored
+    start: Number | Literal["parameter"] = 0.0  # of every element, or a copy of the parameter
 
     def init_leaf(self, p: Any, shape: tuple[int, ...] | None = None) -> chex.Array | None:
         """The array of one parameter, or one of another shape beside it; None if it has none."""
@@ -54,6 +54,10 @@ class Slot(NamedTuple):
                 for p, use, slot in slots
             ]
         )
+
+    def is_in(self, state: Any) -> bool:
+        """Whether a state has the field: the links of `sparse.rows` share one that lacks some."""
+        return self.name in getattr(type(state), "_fields", ())
 
     def by_leaf(self, leaves: chex.ArrayTree) -> list[Slot]:
         """The slot of every leaf, each with its own format."""

@@ -97,6 +97,7 @@ class _BoundOnce:
 class Value:
     """Base of everything that describes an optimizer."""
 
+    # What it is called in recipes, configurations and errors.
     public_name = "value"
 
     if TYPE_CHECKING:

@@ -113,6 +113,8 @@ class ScheduleFree(GradientTransformation):
     weight_lr_power: Number = fields.number(default=2.0)
     state_dtype: DTypeLike | None = fields.dtype(default=None)
 
+    count_field = "step_count"
+
     def children(self) -> dict[str, GradientTransformation]:
         return {"base_optimizer": self.base_optimizer}
 

@@ -29,7 +29,7 @@ def _kept_floats(tx: GradientTransformation, state: State) -> set[int]:
     found: set[int] = set()
     for visit in walk(tx, state):
         for slot in visit.transformation.slots():
-            if isinstance(slot.format, Joint) and hasattr(visit.state, slot.name):
+            if isinstance(slot.format, Joint) and slot.is_in(visit.state):
                 leaves = jax.tree.leaves(getattr(visit.state, slot.name))
                 found |= {id(leaf) for leaf in leaves if leaf.dtype == jnp.float32}
     return found

@@ -197,7 +197,7 @@ class Exact(Lazy):
                     f"{owner}: mode `exact` knows weight decay and a learning rate behind "
                     f"{core.public_name}, not {link.public_name}; use mode `dense` or `lazy`"
                 )
-        if getattr(core, "raw_maximum", False):
+        if isinstance(core, ScaleByAmsgrad) and core.raw_maximum:
             raise ValueError(
                 f"{owner}: in mode `exact`, `raw_maximum` must be False; use mode `dense` or `lazy`"
             )

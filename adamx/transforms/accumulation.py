@@ -103,6 +103,7 @@ class MultiSteps(Wrapper):
     use_grad_mean: bool = fields.switch(default=True)
 
     inner_state_field = "inner_opt_state"
+    count_field = "gradient_step"
 
     def keeps_updates(self) -> bool:
         return True

@@ -19,7 +19,7 @@ from adamx.core.paths import near_misses
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.core.value import REGISTRY
 from adamx.core.wrapper import Wrapper
-from adamx.transforms.places import Place, as_state_scalar, count_of, named, places_in
+from adamx.transforms.places import Place, as_state_scalar, named, places_in
 
 # Numbers that only `init` reads; setting one later would do nothing.
 _READ_ONCE = "initial_"
@@ -44,10 +44,10 @@ def _is_hyperparameter(value: Any) -> bool:
     return isinstance(value, (float, Schedule)) or bool(is_array)
 
 
-def _now(schedule: Schedule, name: str, state: State, count: chex.Array) -> Number:
+def _now(place: Place, name: str, count: chex.Array) -> Number:
     """A schedule at the step count of the state of its owner, or at `count` if that has none."""
-    own = count_of(state)
-    return resolve(schedule, count if own is None else own, name)
+    own = place.owner.steps_taken(place.state)
+    return resolve(place.value, count if own is None else own, name)
 
 
 def _check_inner(where: Where, value: Any) -> GradientTransformation:
@@ -158,7 +158,7 @@ class InjectHyperparams(Wrapper):
     def _scheduled(self, inner_state: State, count: chex.Array) -> dict[str, chex.Array]:
         """The schedules' values, each at the count of the link that reads it."""
         return {
-            name: as_state_scalar(_now(place.value, name, place.state, count))
+            name: as_state_scalar(_now(place, name, count))
             for name, (_, place) in self._selected(inner_state).items()
             if isinstance(place.value, Schedule)
         }

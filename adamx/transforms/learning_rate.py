@@ -11,7 +11,7 @@ from adamx.core import boxes
 from adamx.core.hyperparameter import Hyperparameter, Schedule, resolve, scalar
 from adamx.core.transformation import GradientTransformation, State
 from adamx.transforms.inject import InjectHyperparams
-from adamx.transforms.places import Place, as_state_scalar, count_of, named, places_in
+from adamx.transforms.places import Place, as_state_scalar, named, places_in
 from adamx.transforms.scaling import HasLearningRate
 
 
@@ -47,7 +47,7 @@ def learning_rates(tx: GradientTransformation, state: State) -> dict[str, jax.Ar
         rate: Hyperparameter = place.owner.learning_rate
         if not isinstance(rate, Schedule):
             return as_state_scalar(scalar(rate, name))
-        count = count_of(place.state)
+        count = place.owner.steps_taken(place.state)
         if count is None:
             raise TypeError(
                 f"{name} is scheduled, but the state has no step count for it; was it made by "

@@ -15,6 +15,7 @@ from adamx.core.fields import AxisName, Where
 from adamx.core.foreign import EXTRA_UNDER_OPTAX
 from adamx.core.hyperparameter import scalar
 from adamx.core.paths import near_misses, path_string
+from adamx.core.protocols import Reports, offers
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.core.wrapper import Wrapper
 from adamx.transforms.learning_rate import learning_rate_names, learning_rates
@@ -181,7 +182,7 @@ def record_metrics(
 
 
 def _has_metrics(node: Any) -> bool:
-    return callable(getattr(type(node), "metrics", None))
+    return offers(node, Reports)
 
 
 def _reports(state: State, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, str, jax.Array]]:
