@@ -9,7 +9,7 @@ import jax
 from adamx.core.checks import check_depth
 
 
-def _is_box(x: Any) -> bool:
+def _is_box(x: object) -> bool:
     return hasattr(type(x), "get_value") and hasattr(type(x), "get_metadata")
 
 

@@ -17,14 +17,14 @@ from adamx.core.transformation import GradientTransformation, Params, State, Upd
 from adamx.core.writer import write
 
 
-def _check_links(where: Where, value: Any) -> tuple[GradientTransformation, ...]:
+def _check_links(where: Where, value: object) -> tuple[GradientTransformation, ...]:
     return tuple(
         as_transformation(Where(where.owner, f"link {i}"), link)
         for i, link in enumerate(fields.items(where, "a list of transformations", value))
     )
 
 
-def _check_names(where: Where, value: Any) -> tuple[str, ...]:
+def _check_names(where: Where, value: object) -> tuple[str, ...]:
     names = fields.items(where, "strings", value)
     for name in names:
         if not isinstance(name, str):

@@ -17,7 +17,7 @@ _CONTAINERS = (dict, list, tuple, Mapping)
 _DEEPEST = 256
 
 
-def _check_keys(owner: str, x: Any) -> None:
+def _check_keys(owner: str, x: object) -> None:
     if type(x) is not dict or len({type(key) for key in x}) < 2:
         return
     try:
@@ -29,7 +29,7 @@ def _check_keys(owner: str, x: Any) -> None:
         ) from None
 
 
-def check_depth(owner: str, given: Any) -> None:
+def check_depth(owner: str, given: object) -> None:
     """Raises a `ValueError` for dictionaries and lists that are nested without end, or nearly, and
     for keys without an order.
 
@@ -67,7 +67,7 @@ def _describe(leaf: Any) -> str:
     return f"{jax.dtypes.result_type(leaf).name}{list(np.shape(leaf))}"
 
 
-def _structure_error(owner: str, given: str, tree: Any, like: str, reference: Any) -> ValueError:
+def _structure_error(owner: str, given: str, tree: Any, like: str, reference: object) -> ValueError:
     got = {path for path, _ in flatten_with_paths(tree)}
     wanted = {path for path, _ in flatten_with_paths(reference)}
     lines = [f"{owner}: the {given} do not have the structure of the {like}."]
@@ -152,10 +152,10 @@ def check_match(
             _check_leaf(owner, given, path, leaf, like, other, magnitudes)
 
 
-def other_containers(prefix: Any, whole: Any, path: tuple[Any, ...] = ()) -> str:
+def other_containers(prefix: object, whole: object, path: tuple[Any, ...] = ()) -> str:
     """Where a prefix of a tree has another container than the tree: the place and both types."""
 
-    def children(node: Any) -> list[tuple[tuple[Any, ...], Any]]:
+    def children(node: object) -> list[tuple[tuple[Any, ...], Any]]:
         flat, _ = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
         return flat
 
@@ -187,7 +187,7 @@ NUMBER = jax.ShapeDtypeStruct((), np.float32)
 
 
 def check_state(
-    owner: str, state: Any, like: type[Any], numbers: Mapping[str, Any] | None = None
+    owner: str, state: object, like: type[Any], numbers: Mapping[str, Any] | None = None
 ) -> None:
     """Raises unless `state` has the fields of the NamedTuple `like`.
 
@@ -212,7 +212,7 @@ def check_state(
         _check_numbers(owner, name, getattr(state, name), wanted)
 
 
-def _check_numbers(owner: str, path: str, given: Any, wanted: Any) -> None:
+def _check_numbers(owner: str, path: str, given: object, wanted: object) -> None:
     """Raises unless a field holds arrays like those that `init` puts there."""
     leaves, structure = flatten(given)
     expected, form = flatten(wanted)
@@ -242,7 +242,7 @@ def _check_numbers(owner: str, path: str, given: Any, wanted: Any) -> None:
             raise ValueError(f"{owner}: `{path}` of the state counts something, got {leaf}")
 
 
-def _is_negative(x: Any) -> bool:
+def _is_negative(x: object) -> bool:
     """Whether a number is negative that can be read here: no tracer, none of other processes."""
     if isinstance(x, jax.core.Tracer):
         return False

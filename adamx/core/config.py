@@ -45,7 +45,7 @@ def get_config(value: Value) -> dict[str, Any]:
     return config
 
 
-def _encode(value: Any, path: str) -> Any:
+def _encode(value: object, path: str) -> Any:
     if isinstance(value, Value):
         items = value.field_values().items()
         return {
@@ -95,7 +95,7 @@ def from_config(config: dict[str, Any]) -> Any:
     return _decode(config)
 
 
-def _decode_array(given: Any, dtype: Any) -> np.ndarray:
+def _decode_array(given: object, dtype: Any) -> np.ndarray:
     """The numbers in a dtype that holds them: integers exactly, other numbers rounded."""
     try:
         numbers = np.asarray(given)
@@ -113,7 +113,7 @@ def _decode_array(given: Any, dtype: Any) -> np.ndarray:
     return array
 
 
-def _decode(item: Any) -> Any:
+def _decode(item: object) -> Any:
     if isinstance(item, list):
         return [_decode(x) for x in item]
     if not isinstance(item, dict):

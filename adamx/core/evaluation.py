@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import jax
+from jax.tree_util import PyTreeDef
 
 from adamx.core import boxes, tree
 from adamx.core.protocols import Averages, MayBeStale, offers
+from adamx.core.transformation import Params, State
 
 P = TypeVar("P")
 
 
-def _is_read(node: Any) -> bool:
+def _is_read(node: object) -> bool:
     return offers(node, Averages) or offers(node, MayBeStale)
 
 
@@ -24,7 +26,7 @@ def _caught_up(nodes: list[Any], params: P) -> P:
     return params
 
 
-def _check_not_stale(params: Any, current: Any, averaged: Any) -> None:
+def _check_not_stale(params: Params, current: Params, averaged: Params) -> None:
     """Raises if a table was averaged whose rows were not what they should have been by then."""
     leaves = zip(
         tree.flatten_with_paths(params),
@@ -41,7 +43,7 @@ def _check_not_stale(params: Any, current: Any, averaged: Any) -> None:
             )
 
 
-def eval_params(state: Any, params: P) -> P:
+def eval_params(state: State, params: P) -> P:
     """The averaged parameters kept anywhere inside an optimizer state.
 
     Works with every transformation that averages parameters (`ema_params`,
@@ -69,12 +71,12 @@ def eval_params(state: Any, params: P) -> P:
       (2.0, 3.0)
     """
     averaged = _evaluated(boxes.unboxed(state), boxes.unboxed(params))
-    structure: Any = jax.tree.structure(params)
+    structure: PyTreeDef = jax.tree.structure(params)
     result: P = structure.unflatten(jax.tree.leaves(averaged))
     return result
 
 
-def _evaluated(state: Any, params: Any) -> Any:
+def _evaluated(state: State, params: Params) -> Params:
     nodes = [node for node in jax.tree.leaves(state, is_leaf=_is_read) if _is_read(node)]
     current = _caught_up(nodes, params)
     found = [node for node in nodes if offers(node, Averages)]

@@ -19,7 +19,7 @@ import numpy as np
 
 from adamx.core import checks, numerics, tree, xla
 from adamx.core.format import Float, Joint, Place, Stochastic
-from adamx.core.hyperparameter import Number, Schedule, as_dtype, resolve
+from adamx.core.hyperparameter import Count, Number, Schedule, as_dtype, resolve
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
 from adamx.core.transformation import EmptyState, GradientTransformation, Params, State, Updates
@@ -93,7 +93,7 @@ class Link(GradientTransformation, abstract=True):
         """The other fields of the state before the first step, `count` excepted."""
         return {}
 
-    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Any, dict[str, Any]]:
         """The numbers of this step for the rule, and new values of fields that are no slots.
 
         The numbers are any pytree, or one for each leaf (`PerLeaf`).  Floating ones reach the rule
@@ -112,12 +112,12 @@ class Link(GradientTransformation, abstract=True):
         """Raises ValueError if the rule reads parameters and there are none."""
         checks.require_params(self.public_name, params)
 
-    def now(self, state: Any, *names: str) -> list[Number]:
+    def now(self, state: State, *names: str) -> list[Number]:
         """The hyperparameters of these names at this step, as `state` counts them."""
         count = self.steps_taken(state)
         return [self.at(name, 0 if count is None else count) for name in names]
 
-    def at(self, name: str, count: Any) -> Number:
+    def at(self, name: str, count: Count) -> Number:
         """The hyperparameter `name` at the 0-based step `count`."""
         return resolve(getattr(self, name), count, f"{self.public_name}: {name}")
 
@@ -184,7 +184,7 @@ def _run_link(
     link: Link,
     seen: Updates,
     updates: Updates,
-    state: Any,
+    state: State,
     params: Params | None,
     extra: dict[str, Any],
 ) -> tuple[Updates, State]:

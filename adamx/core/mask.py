@@ -19,7 +19,7 @@ _OF_PARAMS = "a tree of booleans, or a function (params) -> tree of booleans"
 class FrozenTree:
     """A pytree of plain values made hashable, so that it can be a static field."""
 
-    def __init__(self, contents: Any) -> None:
+    def __init__(self, contents: object) -> None:
         leaves, self._structure = tree.flatten(contents)
         self._leaves = tuple(leaves)
 
@@ -42,7 +42,7 @@ class FrozenTree:
         return FrozenTree, (self.thaw(),)
 
 
-def is_function_of_tree(value: Any) -> TypeGuard[Callable[[Any], Any]]:
+def is_function_of_tree(value: object) -> TypeGuard[Callable[[Any], Any]]:
     """Whether it is called with the parameters to get a tree; a module is one, callable or not."""
     if not callable(value):
         return False
@@ -50,7 +50,7 @@ def is_function_of_tree(value: Any) -> TypeGuard[Callable[[Any], Any]]:
     return not is_tree or isinstance(value, (Value, jax.tree_util.Partial))
 
 
-def _as_bool(leaf: Any) -> bool | None:
+def _as_bool(leaf: object) -> bool | None:
     """True or False, also as a scalar array, 0 or 1; None for anything else."""
     if isinstance(leaf, (jax.Array, np.ndarray)):
         is_one = leaf.shape == () and leaf.dtype == bool and not isinstance(leaf, jax.core.Tracer)
@@ -67,7 +67,7 @@ MaskLike: TypeAlias = (
 )
 
 
-def _check_mask(where: Where, value: Any) -> Mask:
+def _check_mask(where: Where, value: object) -> Mask:
     if value is None:
         return None
     if is_function_of_tree(value):

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.tree_util import PyTreeDef
 
 from adamx.core import tree
 from adamx.core.foreign import Foreign
@@ -28,7 +29,9 @@ def owners(tx: GradientTransformation, state: State, params: Params) -> Any:
     return _owners(tx, state, leaves, structure)
 
 
-def _owners(tx: GradientTransformation, state: State, leaves: list[Any], structure: Any) -> Any:
+def _owners(
+    tx: GradientTransformation, state: State, leaves: list[Any], structure: PyTreeDef
+) -> Any:
     if isinstance(tx, Foreign):
         return _foreign(state, leaves, structure)
     marked: Any = jax.tree.map(lambda _: NOBODY, state)
@@ -44,7 +47,7 @@ def _owners(tx: GradientTransformation, state: State, leaves: list[Any], structu
     return tx.with_child_states(marked, inner) if inner else marked
 
 
-def _mark(field: Any, structure: Any) -> Any:
+def _mark(field: Any, structure: PyTreeDef) -> Any:
     """A tree like the parameters, whose leaves may be containers, with the numbers of them."""
     marked = []
     for i, part in enumerate(structure.flatten_up_to(field)):
@@ -53,16 +56,16 @@ def _mark(field: Any, structure: Any) -> Any:
     return structure.unflatten(marked)
 
 
-def _yes(_: Any) -> bool:
+def _yes(_: object) -> bool:
     return True
 
 
-def _foreign(state: State, leaves: list[Any], structure: Any) -> Any:
+def _foreign(state: State, leaves: list[Any], structure: PyTreeDef) -> Any:
     """Of a state without declarations, the parts that have the parameters' structure."""
 
     alone = jax.tree_util.treedef_is_leaf(structure)
 
-    def is_like_params(node: Any) -> bool:
+    def is_like_params(node: object) -> bool:
         try:
             parts = structure.flatten_up_to(node)
         except (TypeError, ValueError):
@@ -71,7 +74,7 @@ def _foreign(state: State, leaves: list[Any], structure: Any) -> Any:
             return hasattr(node, "shape") and np.shape(node) == np.shape(leaves[0])
         return all(part is None or hasattr(part, "shape") for part in parts)
 
-    outer: Any
+    outer: PyTreeDef
     nodes, outer = jax.tree.flatten(state, is_leaf=is_like_params)
     marked = [_mark(x, structure) if is_like_params(x) else NOBODY for x in nodes]
     return outer.unflatten(marked)

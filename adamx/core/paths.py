@@ -68,7 +68,7 @@ def _repeats_choices(parsed: Any, inside: bool = False) -> bool:
     return False
 
 
-def check_patterns(where: Where, value: Any) -> tuple[str, ...]:
+def check_patterns(where: Where, value: object) -> tuple[str, ...]:
     """Regular expressions, at least one, as a tuple of strings."""
     wanted = "regular expressions (strings)"
     patterns = (value,) if isinstance(value, str) else fields.items(where, wanted, value)

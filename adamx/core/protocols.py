@@ -44,7 +44,7 @@ class HasRows(Protocol):
         """The same container, with True for the arrays that have an entry for each row."""
 
 
-def offers(node: Any, protocol: type) -> bool:
+def offers(node: object, protocol: type) -> bool:
     """Whether the class of `node` has the methods of a protocol.
 
     The class: an object that makes up attributes as they are asked for offers nothing.

@@ -23,7 +23,7 @@ from adamx.core.ranking import rank
 _LARGEST = int(np.iinfo(np.int32).max)
 
 
-def _array(name: str, x: Any) -> chex.Array:
+def _array(name: str, x: object) -> chex.Array:
     """An array of numbers, or what has become one; raises TypeError for anything else."""
     try:
         if not isinstance(x, (str, bytes)):  # Which NumPy takes for a dtype.

@@ -55,7 +55,7 @@ class Slot(NamedTuple):
             ]
         )
 
-    def is_in(self, state: Any) -> bool:
+    def is_in(self, state: object) -> bool:
         """Whether a state has the field: the links of `sparse.rows` share one that lacks some."""
         return self.name in getattr(type(state), "_fields", ())
 

@@ -9,20 +9,19 @@ of a tree is in `checks`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import PyTreeDef
 
 from adamx.core import numerics
 from adamx.core.rows import SparseRows
 
-PyTreeDef: TypeAlias = Any
 
-
-def is_leaf(x: Any) -> bool:
+def is_leaf(x: object) -> bool:
     """What is a leaf besides arrays and numbers."""
     return x is None or isinstance(x, SparseRows)
 

@@ -13,6 +13,7 @@ from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import Number, ScalarOrSchedule
 from adamx.core.link import View
 from adamx.core.numerics import DTypeLike
+from adamx.core.transformation import State
 from adamx.family.formula import average
 from adamx.family.moments import HasMoments
 from adamx.formats.named import StateFormat, check_state_format
@@ -82,7 +83,7 @@ class ScaleByAdopt(HasMoments):
     nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
-    def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[_Scalars, dict[str, Any]]:
         b1, b2, eps, bound = self.now(state, "b1", "b2", "eps", "clip_value_fn")
         # The first gradient only fills the second moment: it moves neither mu nor parameters.
         first = state.count == 0

@@ -17,6 +17,7 @@ from adamx.core import hyperparameter, numerics, tree
 from adamx.core.format import Joint, Place
 from adamx.core.link import PerLeaf, View, in_precision
 from adamx.core.slot import Slot
+from adamx.core.transformation import State
 from adamx.formats.bits import key_of, random_bits
 from adamx.formats.named import as_format
 from adamx.formats.pair import (
@@ -47,7 +48,7 @@ class WordScalars(NamedTuple):
     key: chex.Array  # uint32[], of the random bits
 
 
-def with_words(core: Core, s: Any, view: View, state: Any) -> Any:
+def with_words(core: Core, s: Any, view: View, state: State) -> Any:
     """The numbers of a step, for every leaf as it is stored; `s` are those of the core."""
     form = as_format(core.state_format)
     if not isinstance(form, Joint):

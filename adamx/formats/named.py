@@ -21,7 +21,7 @@ _NAMED: dict[str, Any] = {
 _KINDS = (Bfloat16Format, PairFormat)
 
 
-def check_state_format(where: Where, value: Any) -> Any:
+def check_state_format(where: Where, value: object) -> Any:
     """A format of moments, also by its name; None for floats rounded to nearest.
 
     Of several the rules `(pattern, format)`.
@@ -35,7 +35,7 @@ def check_state_format(where: Where, value: Any) -> Any:
     return _check_one(where, value)
 
 
-def _check_one(where: Where, value: Any) -> Any:
+def _check_one(where: Where, value: object) -> Any:
     if isinstance(value, str) and value in _NAMED:
         return _NAMED[value]()
     if value is None or isinstance(value, _KINDS):

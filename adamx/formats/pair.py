@@ -163,7 +163,7 @@ def encode(
     return (c << layout.shift).astype(jnp.uint16) + code.astype(jnp.uint16)
 
 
-def _check_block(where: Where, value: Any) -> int | None:
+def _check_block(where: Where, value: object) -> int | None:
     return None if value is None else fields.check_static_count(where, value, 2)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
+from jax.tree_util import PyTreeDef
 
 from adamx.core.transformation import Params, State
 from adamx.sharding.memory import HOST
@@ -44,7 +45,7 @@ class PlacedStep:
     def _placed(self, mesh: AnyMesh, params: Params, state: State) -> tuple[Params, State, Any]:
         """The arguments, with what was nowhere yet put on the mesh, and the program for them."""
         leaves: list[Any]
-        structure: Any
+        structure: PyTreeDef
         leaves, structure = jax.tree.flatten((params, state))
         shardings = tuple(getattr(leaf, "sharding", None) for leaf in leaves)
         if (structure, shardings) not in self._programs:
@@ -60,7 +61,7 @@ class PlacedStep:
             self._programs[structure, shardings] = self._pin(structure, shardings)
         return params, state, self._programs[structure, shardings]
 
-    def _pin(self, structure: Any, shardings: tuple[Any, ...]) -> Any:
+    def _pin(self, structure: PyTreeDef, shardings: tuple[Any, ...]) -> Any:
         on_host = any(sharding.memory_kind == HOST for sharding in shardings)
         fetched = structure.unflatten(
             sharding.with_memory_kind("device") if sharding.memory_kind == HOST else sharding
@@ -91,7 +92,7 @@ def _mesh_of(params: Params) -> AnyMesh | None:
     return None
 
 
-def _is_nowhere(leaf: Any) -> bool:
+def _is_nowhere(leaf: object) -> bool:
     return not isinstance(leaf, jax.ShapeDtypeStruct) and not getattr(leaf, "committed", False)
 
 

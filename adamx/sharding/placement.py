@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
+from jax.tree_util import PyTreeDef
 
 from adamx.core import tree
 from adamx.core.fields import Where
@@ -55,7 +56,7 @@ def _specification(
     )
 
 
-def _check_transformation(owner: str, tx: Any) -> None:
+def _check_transformation(owner: str, tx: object) -> None:
     if not callable(getattr(tx, "init", None)):
         raise TypeError(
             f"{owner}: the transformation comes first and the parameters second, got "
@@ -65,7 +66,7 @@ def _check_transformation(owner: str, tx: Any) -> None:
 
 def _check_shardings(owner: str, state: State, shardings: Any) -> None:
     """Raises unless there is one sharding for every leaf of the state."""
-    structure: Any = jax.tree.structure(shardings)
+    structure: PyTreeDef = jax.tree.structure(shardings)
     if structure == jax.tree.structure(state):
         return
     if isinstance(shardings, Sharding):

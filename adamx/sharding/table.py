@@ -40,7 +40,9 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_LISTED]) + more
 
 
-def _of_parameters(tx: Any, params: Params, state: State, names: dict[int, str]) -> list[str]:
+def _of_parameters(
+    tx: GradientTransformation | None, params: Params | None, state: State, names: dict[int, str]
+) -> list[str]:
     """The lines that only the transformation and the parameters can tell."""
     if (tx is None) != (params is None):
         raise TypeError("placement_table: give `tx` and `params` together, or neither")

@@ -15,12 +15,12 @@ from adamx.core.hyperparameter import Number, as_dtype
 from adamx.core.slot import Slot
 from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
 from adamx.core.wrapper import Wrapper
-from adamx.sparse.exact import Rows, StaleRows
+from adamx.sparse.exact import ExactEma, Rows, StaleRows
 from adamx.sparse.policies import Average, LeafState, TouchedEma, standing_still
 from adamx.sparse.rows import RowsTransformation, SparseAdamState
 
 
-def _is_sparse(node: Any) -> bool:
+def _is_sparse(node: object) -> bool:
     return isinstance(node, SparseAdamState)
 
 
@@ -32,7 +32,11 @@ def _optimizer_state(state: State) -> SparseAdamState:
 
 
 def _now(
-    average: Any, log: chex.Array, count: chex.Array, p: chex.Array, leaf: LeafState
+    average: TouchedEma | ExactEma,
+    log: chex.Array,
+    count: chex.Array,
+    p: chex.Array,
+    leaf: LeafState,
 ) -> chex.Array:
     """The average of all rows after `count` steps."""
     table = numerics.widen(p)
@@ -87,7 +91,9 @@ class SparseEmaState(NamedTuple):
         return params, self._replace(inner=inner, ema=structure.unflatten(flushed))
 
 
-def _flushed(average: Any, now: chex.Array, count: chex.Array) -> Any:
+def _flushed(
+    average: TouchedEma | ExactEma, now: chex.Array, count: chex.Array
+) -> TouchedEma | ExactEma:
     """The average of a table that was flushed."""
     if isinstance(average, TouchedEma):
         return TouchedEma(now, jnp.full_like(average.last, count))
@@ -115,7 +121,7 @@ def _update(
     return tree.with_dtypes_of(params, updates), tx.join(states), averaged
 
 
-def _ends_with_one(tx: Any) -> bool:
+def _ends_with_one(tx: GradientTransformation) -> bool:
     if isinstance(tx, LinkedTransformation):
         front = [v for link in tx.links[:-1] for v in walk(link)]
         alone = not any(isinstance(v.transformation, RowsTransformation) for v in front)
@@ -123,7 +129,7 @@ def _ends_with_one(tx: Any) -> bool:
     return isinstance(tx, RowsTransformation)
 
 
-def _check_inner(where: Where, value: Any) -> GradientTransformation:
+def _check_inner(where: Where, value: object) -> GradientTransformation:
     if not isinstance(value, GradientTransformation) or not _ends_with_one(value):
         raise where.error(
             TypeError,
@@ -218,7 +224,7 @@ class SparseEmaParams(Wrapper, name="sparse.ema_params"):
         count, log = numerics.safe_increment(state.count), self._log()
         rest = 1.0 - hyperparameter.scalar(self.decay, "decay")
 
-        def beside(ema: Any) -> Average | None:
+        def beside(ema: TouchedEma | ExactEma | None) -> Average | None:
             if ema is None:
                 return None
             real = numerics.real_dtype(ema.ema)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
+from jax.tree_util import PyTreeDef
 
 from adamx.core import boxes, tree
 from adamx.core.transformation import Params, State
@@ -12,7 +11,7 @@ from adamx.sparse.averaging import SparseEmaState
 from adamx.sparse.rows import SparseAdamState
 
 
-def _can_flush(node: Any) -> bool:
+def _can_flush(node: object) -> bool:
     return isinstance(node, (SparseAdamState, SparseEmaState))
 
 
@@ -49,7 +48,7 @@ def flush(state: State, params: Params) -> tuple[Params, State]:
     """
     given = params, state
     params, state = boxes.unboxed(given)
-    form: Any = jax.tree.structure(given)
+    form: PyTreeDef = jax.tree.structure(given)
     nodes, structure = jax.tree.flatten(state, is_leaf=_can_flush)
     if not any(map(_can_flush, nodes)):
         raise ValueError(

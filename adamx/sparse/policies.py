@@ -105,7 +105,7 @@ def standing_still(log: chex.Array, ema: chex.Array, p: chex.Array, gap: chex.Ar
     return p + kept * (ema - p)
 
 
-def written(p: chex.Array, change: chex.Array, dtype: Any) -> chex.Array:
+def written(p: chex.Array, change: chex.Array, dtype: np.dtype) -> chex.Array:
     """Rows of parameters after a step as they are stored, at least float32."""
     return numerics.widen((p + change).astype(dtype))
 

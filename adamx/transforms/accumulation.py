@@ -35,7 +35,7 @@ class MultiStepsState(NamedTuple):
         return {"mini_step": self.mini_step, "gradient_step": self.gradient_step}
 
 
-def _check_every(where: Where, value: Any) -> Any:
+def _check_every(where: Where, value: object) -> Any:
     if callable(value):
         return as_schedule(where, value)
     if isinstance(value, bool) or not isinstance(value, int):

@@ -173,7 +173,7 @@ class EmaParams(Observer):
             jnp.where(before, 1.0, jnp.where(idle, 0.0, rest)),
         )
 
-    def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[PerLeaf, dict[str, Any]]:
         s = self._scalars(state.count)
         selected, _ = tree.flatten(self.selected(view.params))
         # Exactly 1 forever once it is 1.

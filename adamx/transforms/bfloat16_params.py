@@ -37,7 +37,7 @@ class Bfloat16ParamsState(NamedTuple):
         return wide
 
 
-def _check_bits(where: Where, value: Any) -> int:
+def _check_bits(where: Where, value: object) -> int:
     bits = fields.check_static_count(where, value)
     if bits not in (0, *DTYPES):
         raise where.error(ValueError, f"0, {', '.join(map(str, DTYPES))}", value)
@@ -142,7 +142,7 @@ class Bfloat16Params(Wrapper):
                 )
 
     def _updates(
-        self, grads: Updates, state: Any, params: Params | None, extra: dict[str, Any]
+        self, grads: Updates, state: State, params: Params | None, extra: dict[str, Any]
     ) -> tuple[Updates, State]:
         """The updates of the float32 parameters, and the state inside after them."""
         checks.check_state(self.public_name, state, Bfloat16ParamsState, {"count": checks.COUNT})
@@ -156,7 +156,7 @@ class Bfloat16Params(Wrapper):
         )
         return updates, inner
 
-    def _written(self, updates: Updates, state: Any, params: Params) -> tuple[Params, Any]:
+    def _written(self, updates: Updates, state: State, params: Params) -> tuple[Params, Any]:
         """The new parameters and what they do not hold."""
         checks.check_match(self.public_name, "updates", updates, "parameters", params)
         leaves, structure = tree.flatten(params)
@@ -212,7 +212,7 @@ class Bfloat16Params(Wrapper):
         new, rest = self._written(updates, state, params)
         return new, self._after(state, rest, inner_state)
 
-    def _after(self, state: Any, rest: Any, inner: State) -> State:
+    def _after(self, state: State, rest: Any, inner: State) -> State:
         return Bfloat16ParamsState(numerics.safe_increment(state.count), rest, inner)
 
 

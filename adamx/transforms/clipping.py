@@ -25,12 +25,12 @@ from adamx.core.hyperparameter import (
 from adamx.core.link import PerLeaf, RowsTaken, View
 from adamx.core.norms import safe_sqrt, squared_norm
 from adamx.core.rows import SparseRows
-from adamx.core.transformation import Updates
+from adamx.core.transformation import State, Updates
 from adamx.transforms.scaling import Scaling
 from adamx.transforms.sharded_norms import Shards
 
 
-def clip_factor(norm: chex.Array, max_norm: Any) -> chex.Array:
+def clip_factor(norm: chex.Array, max_norm: Number) -> chex.Array:
     """min(1, max_norm / norm) as one scalar: 1 at norm 0 and for a NaN, 0 for an infinite norm.
 
     One scalar, because XLA folds a multiplication by it into whatever reads the gradient; a
@@ -107,7 +107,7 @@ class Clipping(Scaling, abstract=True):
     def numbers(self) -> dict[str, Any]:
         return self.report_type.start() if self.report else {}
 
-    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Any, dict[str, Any]]:
         (limit,) = self.now(state, self.limit)
         s, measured = self.measure(view, limit)
         return s, self.report_type.record(state, measured()) if self.report else {}

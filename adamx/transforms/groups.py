@@ -154,7 +154,7 @@ class Freeze(Link):
     rows = "linear"
     reads_params = "optional"
 
-    def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[PerLeaf, dict[str, Any]]:
         like = view.updates if view.params is None else view.params
         frozen, _ = tree.flatten(resolve_mask(self.public_name, self.mask, like))
         return PerLeaf([() if chosen else None for chosen in frozen]), {}
@@ -169,7 +169,7 @@ class PartitionState(NamedTuple):
     inner_states: dict[Label, State]  # by label, as for parameters that are None elsewhere
 
 
-def _check_transforms(where: Where, value: Any) -> tuple[GradientTransformation, ...]:
+def _check_transforms(where: Where, value: object) -> tuple[GradientTransformation, ...]:
     return tuple(
         as_transformation(Where(where.owner, f"{where.argument}[{i}]"), transform)
         for i, transform in enumerate(fields.items(where, "transformations", value))

@@ -149,7 +149,7 @@ class Guard(Wrapper, abstract=True):
         if not isinstance(state.skipped_in_a_row, jax.core.Tracer):
             self.raise_past_limit(state.skipped_in_a_row, params, state)
 
-    def raise_past_limit(self, count: Any, params: Params | None, state: State) -> None:
+    def raise_past_limit(self, count: chex.Array, params: Params | None, state: State) -> None:
         """Raises `DivergedError`, which holds `params` and `state`, past the limit."""
         limit = self.max_consecutive_errors
         if limit is not None and (in_a_row := int(np.max(count))) > limit:

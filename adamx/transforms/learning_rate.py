@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 
@@ -15,7 +14,7 @@ from adamx.transforms.places import Place, as_state_scalar, named, places_in
 from adamx.transforms.scaling import HasLearningRate
 
 
-def _is_learning_rate(value: Any) -> bool:
+def _is_learning_rate(value: object) -> bool:
     return isinstance(value, (HasLearningRate, InjectHyperparams))
 
 

@@ -37,7 +37,7 @@ class RecordMetricsState(NamedTuple):
         return dict(self.recorded)
 
 
-def _check_names(where: Where, value: Any) -> tuple[str, ...]:
+def _check_names(where: Where, value: object) -> tuple[str, ...]:
     names = fields.items(where, "names of metrics", value)
     if not names:
         raise ValueError(f"{where.owner}: say what to record: {', '.join(_KNOWN)}")
@@ -181,7 +181,7 @@ def record_metrics(
     return RecordMetrics(inner=inner, names=names, axis_name=axis_name)
 
 
-def _has_metrics(node: Any) -> bool:
+def _has_metrics(node: object) -> bool:
     return offers(node, Reports)
 
 

@@ -71,7 +71,7 @@ class ZeroNans(Link):
             )
         )
 
-    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Any, dict[str, Any]]:
         # The state knows which leaves are trained, but not their shapes.
         given = _flags(view.updates, lambda u: 0.0 if numerics.is_inexact(u) else None)
         known = _flags(state.found_nan, lambda found: None if found is None else 0.0)
@@ -87,7 +87,7 @@ class ZeroNans(Link):
         found = jax.tree.map(find, view.updates, state.found_nan, is_leaf=tree.is_leaf)
         return (), {"found_nan": found}
 
-    def rule(self, s: Any, u: chex.Array, p: Any) -> chex.Array:
+    def rule(self, s: Any, u: chex.Array, p: None) -> chex.Array:
         return jnp.where(jnp.isnan(u), jnp.zeros((), u.dtype), u)
 
 

@@ -15,7 +15,7 @@ from adamx.core.hyperparameter import (
 )
 from adamx.core.link import View
 from adamx.core.norms import safe_sqrt
-from adamx.core.transformation import EmptyState
+from adamx.core.transformation import EmptyState, State
 from adamx.transforms.clipping import ClipReport, clip_globally
 from adamx.transforms.norm_statistics import (
     NormStatistics,
@@ -106,7 +106,7 @@ class ClipSpikes(Scaling):
         )
         return {"statistics": init_statistics(), "report": report}
 
-    def scalars(self, view: View, state: Any) -> tuple[chex.Array, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[chex.Array, dict[str, Any]]:
         statistics, report = state.statistics, state.report
         num_std, decay = self.now(statistics, "num_std", "decay")
         norm = Shards(self.axis_name).global_norm(view.updates)
