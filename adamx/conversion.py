@@ -123,8 +123,7 @@ def _converted(source: tuple[Any, Any], target: tuple[Any, Any], place: tuple[st
             f"{_OWNER}: {where}{old.public_name} would become {new.public_name}; the recipes may "
             "differ in formats and numbers, and by `bfloat16_params` around the whole"
         )
-    fields = getattr(type(state), "_fields", ())
-    pairs = [(a, b) for a, b in zip(*slots, strict=True) if a.name in fields]
+    pairs = [(a, b) for a, b in zip(*slots, strict=True) if a.is_in(state)]
     if any(isinstance(slot.format, Joint) for pair in pairs for slot in pair):
         state = _moments(old, new, state, like)
     else:

@@ -1,6 +1,6 @@
 """The process behind the suite `topology`: one step of a model on many chips, compiled only.
 
-Parameters are cut four ways over the axis `model`; along `data`, each part of the batch has
+Parameters are sharded four ways over the axis `model`; along `data`, each part of the batch has
 gradients of its own, which the step averages.
 """
 
@@ -34,22 +34,22 @@ class Sizes(NamedTuple):
     vocabulary: int
 
     def parameters(self) -> dict[str, tuple[tuple[int, ...], PartitionSpec]]:
-        """The shape of every leaf, and how it is cut."""
+        """The shape of every leaf, and how it is sharded."""
         n, d, f, v = self
-        whole = PartitionSpec()
+        replicated = PartitionSpec()
         column, row = PartitionSpec(None, None, "model"), PartitionSpec(None, "model", None)
         return {
             "tokens": ((v, d), PartitionSpec("model", None)),
-            "norm_1": ((n, d), whole),
+            "norm_1": ((n, d), replicated),
             "query": ((n, d, d), column),
             "key": ((n, d, d), column),
             "value": ((n, d, d), column),
             "out": ((n, d, d), row),
-            "norm_2": ((n, d), whole),
+            "norm_2": ((n, d), replicated),
             "gate": ((n, d, f), column),
             "up": ((n, d, f), column),
             "down": ((n, f, d), row),
-            "norm": ((d,), whole),
+            "norm": ((d,), replicated),
             "head": ((d, v), PartitionSpec(None, "model")),
         }
 

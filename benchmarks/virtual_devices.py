@@ -58,12 +58,12 @@ def _row(placement: str, tx: Any, params: Any, state: Any, tokens: Any) -> Row:
 def rows() -> list[Row]:
     """Both placements on all devices of this process."""
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
-    whole, cut = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("data",)))
+    replicated, sharded = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("data",)))
     params, tokens = (
         jax.tree.map(
             lambda x, place=place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree
         )
-        for tree, place in ((SIZES.parameters(), whole), (SIZES.tokens(0), cut))
+        for tree, place in ((SIZES.parameters(), replicated), (SIZES.tokens(0), sharded))
     )
     tx = RECIPES[recipes.AVERAGED.name]()
     placements = {"replicated": adamx.sharding.state_sharding(tx, params)}

@@ -4,6 +4,7 @@ A lower layer that knows a higher one cannot be understood, tested or replaced a
 """
 
 import ast
+import importlib
 import inspect
 import operator
 import re
@@ -64,6 +65,68 @@ def test_imports_point_downward(path: Path) -> None:
         other = part_of(name)
         downward = other == part or RANK.get(other, len(LAYERS)) < RANK[part]
         assert downward or (other == ROOT.name and part in USERS), f"it imports {name}"
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "how_it_works.md"
+SECTION = PAGE.read_text().partition("## What parts ask one another for")[2].partition("\n## ")[0]
+TABLE = [
+    re.findall(r"`(.+?)`", cell)
+    for row in SECTION.split("\n")
+    if row.startswith("| `")
+    for cell in row.split("|")[1:-1]
+]
+ASKED = [
+    pytest.param(name, askers, file, owner, id=f"{owner}.{name}")
+    for names, askers, (file, owner) in zip(TABLE[::3], TABLE[1::3], TABLE[2::3], strict=True)
+    for name in names
+]
+
+
+def is_documented(owner: type, name: str) -> bool:
+    """By a docstring, or by a comment in the line or above it."""
+    declared = getattr(owner, name, None)
+    if inspect.isfunction(declared) or isinstance(declared, property):
+        return bool(declared.__doc__)
+    lines = inspect.getsource(owner).splitlines()
+    i = next(i for i, line in enumerate(lines) if re.match(rf"    {name}(:| =)", line))
+    return "#" in lines[i] or lines[i - 1].strip().startswith("#")
+
+
+@pytest.mark.parametrize(("name", "askers", "file", "owner"), ASKED)
+def test_what_parts_ask_one_another_for_is_declared(
+    name: str, askers: list[str], file: str, owner: str
+) -> None:
+    """As the page on the architecture says: where, by whom it is asked, and documented."""
+    module = f"{ROOT.name}.{file.removesuffix('.py').replace('/', '.')}"
+    declaring = getattr(importlib.import_module(module), owner)
+    assert name in vars(declaring) or name in vars(declaring)["__annotations__"]
+    assert is_documented(declaring, name)
+    assert any(re.search(rf"\.{name}\b", (ROOT / asker).read_text()) for asker in askers)
+
+
+# Attributes of objects that are not ours, which only some of them have.
+FOREIGN = {
+    "Python": {"__name__", "__qualname__", "_fields", "getwidth"},
+    "arrays": {"dtype", "shape", "sharding", "committed", "n_sparse"},
+    "JAX of some versions": {"manual_axis_type", "reshard", "pcast"},
+    "optax": {"init", "update"},
+    "flax": {"get_value", "get_metadata"},
+}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_attribute_is_asked_for_that_may_be_missing(path: Path) -> None:
+    """Ours are declared in a base class or a protocol."""
+    if path.relative_to(ROOT).parts[0] in {"interop", *USERS}:
+        return  # Where objects are other libraries', or the command line's.
+    calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    asked = {
+        call.args[1].value
+        for call in calls
+        if ast.unparse(call.func) in ("getattr", "hasattr")
+        and isinstance(call.args[1], ast.Constant)
+    }
+    assert asked <= set().union(*FOREIGN.values())
 
 
 # What is installed with the package; a function may import more when it is called.

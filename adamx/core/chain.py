@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 import jax
 
-from adamx.core import fields, tree
+from adamx.core import checks, fields, tree
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation, has_foreign
 from adamx.core.link import Link, run
@@ -17,14 +17,14 @@ from adamx.core.transformation import GradientTransformation, Params, State, Upd
 from adamx.core.writer import write
 
 
-def _check_links(where: Where, value: Any) -> tuple[GradientTransformation, ...]:
+def _check_links(where: Where, value: object) -> tuple[GradientTransformation, ...]:
     return tuple(
         as_transformation(Where(where.owner, f"link {i}"), link)
         for i, link in enumerate(fields.items(where, "a list of transformations", value))
     )
 
 
-def _check_names(where: Where, value: Any) -> tuple[str, ...]:
+def _check_names(where: Where, value: object) -> tuple[str, ...]:
     names = fields.items(where, "strings", value)
     for name in names:
         if not isinstance(name, str):
@@ -91,7 +91,8 @@ class LinkedTransformation(GradientTransformation, abstract=True):
             # Another library's link may change shapes, which nothing here can know.
             return tree.rounded_where_alike(new, updates), self.join(states)
         like, reference = ("gradients", updates) if params is None else ("parameters", params)
-        return tree.with_dtypes_of(self.public_name, like, reference, new), self.join(states)
+        checks.check_match(self.public_name, "updates", new, like, reference)
+        return tree.with_dtypes_of(reference, new), self.join(states)
 
     def step(
         self, grads: Updates, state: State, params: Params, **extra: Any
@@ -138,7 +139,7 @@ def run_links(
     Other libraries' links get the dtypes of the gradient, as in a chain of their own: a state that
     was made for 16 bits keeps its dtype.
     """
-    tree.check_arrays("chain", "updates", updates)
+    checks.check_arrays("chain", "updates", updates)
     given, after = updates, list(states)
     for is_link, group in itertools.groupby(range(len(links)), lambda i: _has_rule(links[i])):
         some = [*group]

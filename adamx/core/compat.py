@@ -13,10 +13,10 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding
+from jax.sharding import NamedSharding, PartitionSpec
 
 
-def varying_axes(x: Any) -> frozenset[str]:
+def varying_axes(x: object) -> frozenset[str]:
     """The named axes of `shard_map` over which JAX knows that `x` differs.
 
     Nothing is known in `pmap`, in `vmap`, and in `shard_map(..., check_vma=False)`.
@@ -47,7 +47,7 @@ def vary(x: Any, axes: tuple[str, ...]) -> Any:
     return jax.lax.pcast(x, axes, to="varying")
 
 
-def searchsorted(ordered: Any, x: Any, **method: Any) -> chex.Array:
+def searchsorted(ordered: chex.Array, x: chex.Array, **method: Any) -> chex.Array:
     """The place of each element among ordered ones."""
     if not hasattr(jax.sharding, "reshard") and varying_axes(x) | varying_axes(ordered):
         # Up to 0.6 its loops begin with places that do not vary, and may not end with such that do.
@@ -56,12 +56,12 @@ def searchsorted(ordered: Any, x: Any, **method: Any) -> chex.Array:
     return places
 
 
-def all_gather_invariant(x: Any, axis_name: Any) -> chex.Array:
-    """The pieces of all devices one after the other, known to be the same on all of them."""
+def all_gather_invariant(x: chex.Array, axis_name: str | tuple[str, ...] | None) -> chex.Array:
+    """The shards of all devices one after the other, known to be the same on all of them."""
     if not hasattr(jax.lax, "pcast"):  # Up to 0.7 what is gathered counts as varying; sums do not.
         n, here = jax.lax.axis_size(axis_name), jax.lax.axis_index(axis_name)
-        whole = full_like(x, 0, shape=(n, *x.shape))
-        summed: chex.Array = jax.lax.psum(whole.at[here].set(x), axis_name)
+        zeros = full_like(x, 0, shape=(n, *x.shape))
+        summed: chex.Array = jax.lax.psum(zeros.at[here].set(x), axis_name)
         return summed.reshape(n * x.shape[0], *x.shape[1:])
     gathered: chex.Array = jax.lax.all_gather(x, axis_name, tiled=True, to="invarying")
     return gathered
@@ -86,7 +86,7 @@ def out_sharding(sharding: NamedSharding | None) -> dict[str, NamedSharding]:
         return {}
     if jax.__version_info__ < (0, 7, 1):
         raise NotImplementedError(
-            f"jax {jax.__version__} cannot write rows of a table that is cut over axes of kind "
+            f"jax {jax.__version__} cannot write rows of a table that is sharded over axes of kind "
             "`AxisType.Explicit`; take jax 0.7.1 or newer, or make the mesh with "
             "`axis_types=(AxisType.Auto,) * number_of_axes`"
         )
@@ -100,7 +100,7 @@ def zeros_at(like: chex.Array, shape: tuple[int, ...], sharding: NamedSharding) 
     return jnp.zeros_like(like, shape=shape, out_sharding=sharding)
 
 
-def reshard(x: chex.Array, sharding: Any) -> chex.Array:
+def reshard(x: chex.Array, sharding: NamedSharding | PartitionSpec) -> chex.Array:
     """The same array, sharded in another way by its type."""
     if not hasattr(jax.sharding, "reshard"):  # Up to 0.6.
         from jax.experimental.shard import reshard as move

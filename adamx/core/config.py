@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from adamx.core import fields, tree
+from adamx.core import checks, fields
 from adamx.core.mask import FrozenTree
 from adamx.core.value import REGISTRY, Value, check_names, fields_of
 
@@ -45,7 +45,7 @@ def get_config(value: Value) -> dict[str, Any]:
     return config
 
 
-def _encode(value: Any, path: str) -> Any:
+def _encode(value: object, path: str) -> Any:
     if isinstance(value, Value):
         items = value.field_values().items()
         return {
@@ -89,13 +89,13 @@ def from_config(config: dict[str, Any]) -> Any:
       >>> adamx.from_config({"name": "clip_by_global_norm", "max_norm": 1.0})
       clip_by_global_norm(max_norm=1.0)
     """
-    tree.check_depth("from_config", config)
+    checks.check_depth("from_config", config)
     if not isinstance(config, dict) or not isinstance(config.get(_NAME), str):
         raise TypeError(f"from_config: expected a dict with a 'name', got {config!r}")
     return _decode(config)
 
 
-def _decode_array(given: Any, dtype: Any) -> np.ndarray:
+def _decode_array(given: object, dtype: Any) -> np.ndarray:
     """The numbers in a dtype that holds them: integers exactly, other numbers rounded."""
     try:
         numbers = np.asarray(given)
@@ -113,7 +113,7 @@ def _decode_array(given: Any, dtype: Any) -> np.ndarray:
     return array
 
 
-def _decode(item: Any) -> Any:
+def _decode(item: object) -> Any:
     if isinstance(item, list):
         return [_decode(x) for x in item]
     if not isinstance(item, dict):

@@ -5,29 +5,28 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import jax
+from jax.tree_util import PyTreeDef
 
-from adamx.core import tree
+from adamx.core import boxes, tree
+from adamx.core.protocols import Averages, MayBeStale, offers
+from adamx.core.transformation import Params, State
 
 P = TypeVar("P")
 
 
-def _has(method: str, node: Any) -> bool:
-    return callable(getattr(type(node), method, None))
-
-
-def _is_read(node: Any) -> bool:
-    return _has("eval_params", node) or _has("current_params", node)
+def _is_read(node: object) -> bool:
+    return offers(node, Averages) or offers(node, MayBeStale)
 
 
 def _caught_up(nodes: list[Any], params: P) -> P:
     """The parameters as they would be if no row of a table had been put off."""
     for node in nodes:
-        if not _has("eval_params", node):
+        if not offers(node, Averages):
             params = node.current_params(params)
     return params
 
 
-def _check_not_stale(params: Any, current: Any, averaged: Any) -> None:
+def _check_not_stale(params: Params, current: Params, averaged: Params) -> None:
     """Raises if a table was averaged whose rows were not what they should have been by then."""
     leaves = zip(
         tree.flatten_with_paths(params),
@@ -44,7 +43,7 @@ def _check_not_stale(params: Any, current: Any, averaged: Any) -> None:
             )
 
 
-def eval_params(state: Any, params: P) -> P:
+def eval_params(state: State, params: P) -> P:
     """The averaged parameters kept anywhere inside an optimizer state.
 
     Works with every transformation that averages parameters (`ema_params`,
@@ -71,16 +70,16 @@ def eval_params(state: Any, params: P) -> P:
       >>> float(params), float(adamx.eval_params(state, params))
       (2.0, 3.0)
     """
-    averaged = _evaluated(tree.unboxed(state), tree.unboxed(params))
-    structure: Any = jax.tree.structure(params)
+    averaged = _evaluated(boxes.unboxed(state), boxes.unboxed(params))
+    structure: PyTreeDef = jax.tree.structure(params)
     result: P = structure.unflatten(jax.tree.leaves(averaged))
     return result
 
 
-def _evaluated(state: Any, params: Any) -> Any:
+def _evaluated(state: State, params: Params) -> Params:
     nodes = [node for node in jax.tree.leaves(state, is_leaf=_is_read) if _is_read(node)]
     current = _caught_up(nodes, params)
-    found = [node for node in nodes if _has("eval_params", node)]
+    found = [node for node in nodes if offers(node, Averages)]
     if nodes and not found:
         return tree.unshared(current, params)
     if len(found) != 1:

@@ -58,7 +58,7 @@ class Where(NamedTuple):
     owner: str
     argument: str
 
-    def error(self, kind: type[Exception], wanted: str, got: Any) -> Exception:
+    def error(self, kind: type[Exception], wanted: str, got: object) -> Exception:
         shown = f"{got!r} ({type(got).__name__})" if kind is TypeError else f"{got!r}"
         return kind(f"{self.owner}: `{self.argument}` must be {wanted}, got {shown}")
 
@@ -77,7 +77,7 @@ def _field(kind: Kind, default: Any, kw_only: bool) -> Any:
     return dataclasses.field(default=default, kw_only=kw_only, metadata={KIND: kind})
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     """Whether it is a real number of Python or NumPy; a truth value or a duration is none."""
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(
         value, (bool, np.timedelta64)
@@ -117,14 +117,14 @@ def check_number(where: Where, value: Any, interval: Interval, wanted: str = "a 
     return float(number)
 
 
-def _check_range(where: Where, number: float, interval: Interval, given: Any) -> None:
+def _check_range(where: Where, number: float, interval: Interval, given: object) -> None:
     if number not in interval:
         raise where.error(ValueError, f"in {interval}", given)
     if abs(number) >= _LARGEST:
         raise where.error(ValueError, "a number that float32 can hold", given)
 
 
-def items(where: Where, wanted: str, value: Any) -> tuple[Any, ...]:
+def items(where: Where, wanted: str, value: object) -> tuple[Any, ...]:
     """What a list, a tuple or the like holds; raises TypeError for anything else, text included."""
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         try:
@@ -134,7 +134,7 @@ def items(where: Where, wanted: str, value: Any) -> tuple[Any, ...]:
     raise where.error(TypeError, wanted, value)
 
 
-def check_callable(where: Where, value: Any, wanted: str) -> Callable[..., Any]:
+def check_callable(where: Where, value: object, wanted: str) -> Callable[..., Any]:
     """Anything that can be called, as it is."""
     if not callable(value):
         raise where.error(TypeError, wanted, value)
@@ -182,7 +182,7 @@ def hyperparameter(
 ) -> Any:
     """A data field holding a number in `interval`, an array, or a schedule."""
 
-    def check(where: Where, value: Any) -> Any:
+    def check(where: Where, value: object) -> Any:
         # Here, as schedules are values, and values have fields.
         from adamx.core.hyperparameter import check_hyperparameter
 
@@ -207,7 +207,7 @@ def check_count(where: Where, value: Any, minimum: int) -> Any:
     return int(value)
 
 
-def check_static_count(where: Where, value: Any, minimum: int = 0) -> int:
+def check_static_count(where: Where, value: object, minimum: int = 0) -> int:
     """A whole number of at least `minimum` that decides which program is compiled: no array."""
     if isinstance(value, (jax.Array, np.ndarray)):
         raise where.error(TypeError, "a whole number", value)
@@ -215,7 +215,7 @@ def check_static_count(where: Where, value: Any, minimum: int = 0) -> int:
     return count
 
 
-def check_steps(where: Where, value: Any, minimum: int) -> Any:
+def check_steps(where: Where, value: object, minimum: int) -> Any:
     """A count that fits beside the step count on a device, which has 32 bits, or 64 with x64."""
     count = check_count(where, value, minimum)
     largest = np.iinfo(jax.dtypes.canonicalize_dtype(int)).max
@@ -235,7 +235,7 @@ def count(minimum: int, *, default: Any = REQUIRED, kw_only: bool = False) -> An
 def switch(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
     """A static field holding True or False."""
 
-    def check(where: Where, value: Any) -> bool:
+    def check(where: Where, value: object) -> bool:
         if not isinstance(value, (bool, np.bool_)):
             raise where.error(TypeError, "True or False", value)
         return bool(value)
@@ -282,7 +282,7 @@ def axis_name(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
 def limit(minimum: int, *, default: Any = REQUIRED, kw_only: bool = False) -> Any:
     """A static field holding a whole number of steps, at least `minimum`, or None for no limit."""
 
-    def check(where: Where, value: Any) -> int | None:
+    def check(where: Where, value: object) -> int | None:
         if value is None:
             return None
         if isinstance(value, (jax.Array, np.ndarray)):

@@ -16,7 +16,7 @@ EXTRA_UNDER_OPTAX = (
 )
 
 
-def _check_foreign(where: Where, value: Any) -> Any:
+def _check_foreign(where: Where, value: object) -> Any:
     if not (callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))):
         raise where.error(TypeError, "a gradient transformation (with `init` and `update`)", value)
     return value
@@ -60,7 +60,7 @@ def has_foreign(transformation: GradientTransformation) -> bool:
     return any(isinstance(visit.transformation, Foreign) for visit in walk(transformation))
 
 
-def as_transformation(where: Where, value: Any) -> GradientTransformation:
+def as_transformation(where: Where, value: object) -> GradientTransformation:
     """A transformation of ours as it is, another library's wrapped as `Foreign`."""
     if isinstance(value, GradientTransformation):
         return value

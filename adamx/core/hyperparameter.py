@@ -130,7 +130,7 @@ Hyperparameter: TypeAlias = float | chex.Array | Schedule
 ScalarOrSchedule: TypeAlias = float | chex.Array | Callable[[Any], Any]
 
 
-def as_schedule(where: Where, value: Any, interval: Interval = fields.REAL) -> Schedule:
+def as_schedule(where: Where, value: object, interval: Interval = fields.REAL) -> Schedule:
     """A schedule as it is, any other callable wrapped; `interval` holds for what is read."""
     if isinstance(value, Schedule):
         return value
@@ -139,7 +139,7 @@ def as_schedule(where: Where, value: Any, interval: Interval = fields.REAL) -> S
     return CallableSchedule(fields.check_callable(where, value, _FUNCTION))
 
 
-def check_hyperparameter(where: Where, value: Any, interval: Interval) -> Any:
+def check_hyperparameter(where: Where, value: object, interval: Interval) -> Any:
     """A number in `interval`, an array or a schedule."""
     if callable(value):
         return as_schedule(where, value, interval)
@@ -152,7 +152,7 @@ def as_dtype(x: Number, dtype: np.dtype) -> Number:
     return x if isinstance(x, float) else x.astype(dtype)
 
 
-def scalar(value: Any, what: str) -> Number:
+def scalar(value: object, what: str) -> Number:
     """One number as a Python float or a scalar array of at least 32 bits; refuses to broadcast."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
@@ -160,12 +160,12 @@ def scalar(value: Any, what: str) -> Number:
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
-def whole(value: Any, what: str) -> Count:
+def whole(value: object, what: str) -> Count:
     """One whole number as a Python int or a scalar array; refuses to broadcast."""
     return value if isinstance(value, int) else _scalar_array(value, what)
 
 
-def real(value: Any, what: str) -> jax.Array:
+def real(value: object, what: str) -> jax.Array:
     """Real numbers as an array; a complex one would lose its imaginary part, True is no rate."""
     try:
         array = jnp.asarray(value)
@@ -178,7 +178,7 @@ def real(value: Any, what: str) -> jax.Array:
     return array
 
 
-def _scalar_array(value: Any, what: str) -> jax.Array:
+def _scalar_array(value: object, what: str) -> jax.Array:
     array = real(value, what)
     if array.ndim:
         raise ValueError(
@@ -193,7 +193,7 @@ def resolve(value: Hyperparameter, count: Count, what: str) -> Number:
     return scalar(value(count) if callable(value) else value, what)
 
 
-def is_exactly_zero(x: Any) -> bool:
+def is_exactly_zero(x: object) -> bool:
     """Whether a number is Python's 0.0, so that a term with it is left out of the program.
 
     An array is not, whatever it holds: its number may change.

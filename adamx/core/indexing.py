@@ -1,4 +1,4 @@
-"""Numbers of rows, and reading and writing the rows of an array wherever its parts lie.
+"""Numbers of rows, and reading and writing the rows of an array wherever its shards lie.
 
 A number past the end stands for no row: it is read as a constant, and what is written there is
 dropped.
@@ -26,15 +26,15 @@ def positions(ids: chex.Array, num_rows: int) -> chex.Array:
 
 def replicated(ids: chex.Array) -> chex.Array:
     """The same ids on all devices, where the type says that each has some of them."""
-    cut = _cut(ids, slice(None))
-    whole: chex.Array = ids if cut is None else compat.reshard(ids, PartitionSpec())
-    return whole
+    own = _sharded(ids, slice(None))
+    everywhere: chex.Array = ids if own is None else compat.reshard(ids, PartitionSpec())
+    return everywhere
 
 
 def like_ids(places: chex.Array, ids: chex.Array) -> chex.Array:
     """What was computed `replicated` of ids, back where these ids are."""
-    cut = _cut(ids, slice(None))
-    return places if cut is None else compat.reshard(places, cut.spec)
+    own = _sharded(ids, slice(None))
+    return places if own is None else compat.reshard(places, own.spec)
 
 
 def sharded_like(x: chex.Array, like: chex.Array) -> chex.Array:
@@ -51,7 +51,7 @@ def zero_rows(like: chex.Array, n: int) -> chex.Array:
     sharding: Any = jax.typeof(like).sharding
     columns = PartitionSpec(None, *sharding.spec[1:])
     shape = (n, *like.shape[1:])
-    if _cut(like, slice(1, None)) is None:
+    if _sharded(like, slice(1, None)) is None:
         return compat.full_like(like, 0, shape=shape)
     return compat.zeros_at(like, shape, NamedSharding(sharding.mesh, columns))
 
@@ -66,28 +66,33 @@ def gather(table: chex.Array, ids: chex.Array, fill: float = 0, **facts: bool) -
 def scatter(table: chex.Array, ids: chex.Array, rows: chex.Array, **facts: bool) -> chex.Array:
     """The table with some rows replaced; ids past its end are dropped."""
     table = jnp.asarray(table)
-    placed = compat.out_sharding(_cut(table))
+    placed = compat.out_sharding(_sharded(table))
     return table.at[ids].set(rows.astype(table.dtype), mode="drop", **placed, **facts)
 
 
 def scatter_add(table: chex.Array, ids: chex.Array, rows: chex.Array, **facts: bool) -> chex.Array:
     """The table with something added to some rows; ids past its end are dropped."""
     table = jnp.asarray(table)
-    placed = compat.out_sharding(_cut(table))
+    placed = compat.out_sharding(_sharded(table))
     return table.at[ids].add(rows.astype(table.dtype), mode="drop", **placed, **facts)
 
 
-def _cut(x: chex.Array, axes: slice = slice(0, 1)) -> NamedSharding | None:
-    """The sharding of what is cut along these axes, where shardings are part of the type."""
+def _sharded(x: chex.Array, axes: slice = slice(0, 1)) -> NamedSharding | None:
+    """The sharding of what is sharded in these dimensions, where shardings are part of the type."""
     sharding: Any = jax.typeof(x).sharding
-    is_cut = any(axis is not None for axis in sharding.spec[axes])
-    return sharding if is_cut else None
+    is_sharded = any(axis is not None for axis in sharding.spec[axes])
+    return sharding if is_sharded else None
 
 
 def _where_read(table: chex.Array, ids: chex.Array) -> NamedSharding | None:
-    """Where rows go that are read: where their ids are.  JAX asks if either is cut."""
-    cut = _cut(table) or _cut(ids, slice(None))
-    if cut is None:
+    """Where rows go that are read: where their ids are.  JAX asks if either is sharded."""
+    one = _sharded(table) or _sharded(ids, slice(None))
+    if one is None:
         return None
     specs: list[Any] = [jax.typeof(x).sharding.spec for x in (ids, table)]
-    return NamedSharding(cut.mesh, PartitionSpec(*specs[0], *specs[1][1:]))
+    return NamedSharding(one.mesh, PartitionSpec(*specs[0], *specs[1][1:]))
+
+
+def beside(scalar: chex.Array, x: chex.Array) -> chex.Array:
+    """One number a row, in a shape that broadcasts against rows."""
+    return scalar.reshape(scalar.shape + (1,) * (x.ndim - scalar.ndim))

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from adamx.core import tree
+from adamx.core import checks
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.transformation import GradientTransformation, Params, walk
@@ -44,13 +44,13 @@ def kept_bytes(tx: GradientTransformation, params: Params) -> dict[str, int]:
       {'params': 2000000, 'rest': 2000000, 'mu': 2000000, 'nu': 0, 'other': 8}
     """
     tx = as_transformation(Where("kept_bytes", "tx"), tx)
-    tree.check_arrays("kept_bytes", "parameters", params)
+    checks.check_arrays("kept_bytes", "parameters", params)
     params, state = jax.eval_shape(lambda params: (params, tx.init(params)), params)
     kinds = {"params": _size(params)}
     seen: set[int] = set()  # The links of `sparse.rows` share one state.
     for visit in walk(tx, state):
         for slot in visit.transformation.slots():
-            if slot.name in getattr(type(visit.state), "_fields", ()):
+            if slot.is_in(visit.state):
                 leaves = jax.tree.leaves(getattr(visit.state, slot.name))
                 new = [leaf for leaf in leaves if id(leaf) not in seen]
                 seen.update(map(id, new))

@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import numerics, tree, xla
+from adamx.core import checks, numerics, tree, xla
 from adamx.core.format import Float, Joint, Place, Stochastic
-from adamx.core.hyperparameter import Number, Schedule, as_dtype, resolve
+from adamx.core.hyperparameter import Count, Number, Schedule, as_dtype, resolve
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
 from adamx.core.transformation import EmptyState, GradientTransformation, Params, State, Updates
@@ -69,7 +69,7 @@ class Link(GradientTransformation, abstract=True):
     # dtype, and not in the gradient's; those of links with slots do.
     widens: ClassVar[bool] = False
     # Whether an element of the result depends on that element of the arguments only: then the rule
-    # may run on some rows of a leaf alone.
+    # may run on some rows of a leaf alone, with numbers of a state that has a `count` alone.
     elementwise: ClassVar[bool] = True
 
     def state_type(self) -> type[Any]:
@@ -93,7 +93,7 @@ class Link(GradientTransformation, abstract=True):
         """The other fields of the state before the first step, `count` excepted."""
         return {}
 
-    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Any, dict[str, Any]]:
         """The numbers of this step for the rule, and new values of fields that are no slots.
 
         The numbers are any pytree, or one for each leaf (`PerLeaf`).  Floating ones reach the rule
@@ -110,14 +110,14 @@ class Link(GradientTransformation, abstract=True):
 
     def require_params(self, params: Params | None) -> None:
         """Raises ValueError if the rule reads parameters and there are none."""
-        tree.require_params(self.public_name, params)
+        checks.require_params(self.public_name, params)
 
-    def now(self, state: Any, *names: str) -> list[Number]:
+    def now(self, state: State, *names: str) -> list[Number]:
         """The hyperparameters of these names at this step, as `state` counts them."""
-        count = state.count if "count" in getattr(type(state), "_fields", ()) else 0
-        return [self.at(name, count) for name in names]
+        count = self.steps_taken(state)
+        return [self.at(name, 0 if count is None else count) for name in names]
 
-    def at(self, name: str, count: Any) -> Number:
+    def at(self, name: str, count: Count) -> Number:
         """The hyperparameter `name` at the 0-based step `count`."""
         return resolve(getattr(self, name), count, f"{self.public_name}: {name}")
 
@@ -133,7 +133,7 @@ class Link(GradientTransformation, abstract=True):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.check_arrays(self.public_name, "updates", updates)
+        checks.check_arrays(self.public_name, "updates", updates)
         new, (state,) = run([self], updates, [state], params, extra)
         wider = params if self.slots() or self.widens else None
         return tree.rounded(new, updates, wider), state
@@ -158,7 +158,7 @@ def run(
     if params is not None:
         for link in links:
             if link.reads_params or link.slots():
-                tree.check_match(link.public_name, "updates", updates, "parameters", params)
+                checks.check_match(link.public_name, "updates", updates, "parameters", params)
                 break
     seen, updates = _seen(updates), tree.widened(updates)
     after = []
@@ -184,17 +184,17 @@ def _run_link(
     link: Link,
     seen: Updates,
     updates: Updates,
-    state: Any,
+    state: State,
     params: Params | None,
     extra: dict[str, Any],
 ) -> tuple[Updates, State]:
     make = link.state_type()
     if make is not EmptyState:
         names = {*make._fields} - {slot.name for slot in link.slots()}
-        numbers = {"count": tree.COUNT} if "count" in names else {}
+        numbers = {"count": checks.COUNT} if "count" in names else {}
         if names - {"count"}:
             numbers |= jax.eval_shape(link.numbers)
-        tree.check_state(link.public_name, state, make, numbers)
+        checks.check_state(link.public_name, state, make, numbers)
     if link.reads_params is True:
         link.require_params(params)
     if link.rows == "coalesced":
@@ -260,7 +260,7 @@ def each_leaf(
     for slot, field in zip(slots, fields, strict=True):
         check_slot(owner, slot, field, slotted)
     if params is not None:
-        tree.check_match(owner, "updates", updates, "parameters", params)
+        checks.check_match(owner, "updates", updates, "parameters", params)
     leaves, structure = tree.flatten(updates)
     parameters = [None] * len(leaves) if params is None else tree.flatten(params)[0]
     scalars = s.leaves if isinstance(s, PerLeaf) else [s] * len(leaves)
@@ -320,14 +320,14 @@ def stored(slot: Slot, x: Any, old: Any, leaf: Place | None) -> Any:
 
 
 def check_slot(owner: str, slot: Slot, field: Any, updates: Updates) -> None:
-    """Raises, as `tree.check_match`, unless the field of a slot fits the updates."""
+    """Raises, as `checks.check_match`, unless the field of a slot fits the updates."""
     numbers = field
     if isinstance(slot.format, Joint):
         updates, numbers = _apart(slot, updates, field)
     elif not isinstance(slot.format, Float):
         numbers = jax.eval_shape(lambda field: jax.tree.map(slot.format.load, field), field)
     magnitudes = slot.kind == "magnitude"
-    tree.check_match(owner, "gradients", updates, "optimizer state", numbers, magnitudes)
+    checks.check_match(owner, "gradients", updates, "optimizer state", numbers, magnitudes)
 
 
 def _apart(slot: Slot, updates: Updates, field: Any) -> tuple[Updates, Any]:

@@ -9,7 +9,7 @@ import chex
 import jax
 import numpy as np
 
-from adamx.core import fields, tree
+from adamx.core import checks, fields, tree
 from adamx.core.fields import Where
 from adamx.core.value import Value
 
@@ -19,7 +19,7 @@ _OF_PARAMS = "a tree of booleans, or a function (params) -> tree of booleans"
 class FrozenTree:
     """A pytree of plain values made hashable, so that it can be a static field."""
 
-    def __init__(self, contents: Any) -> None:
+    def __init__(self, contents: object) -> None:
         leaves, self._structure = tree.flatten(contents)
         self._leaves = tuple(leaves)
 
@@ -42,7 +42,7 @@ class FrozenTree:
         return FrozenTree, (self.thaw(),)
 
 
-def is_function_of_tree(value: Any) -> TypeGuard[Callable[[Any], Any]]:
+def is_function_of_tree(value: object) -> TypeGuard[Callable[[Any], Any]]:
     """Whether it is called with the parameters to get a tree; a module is one, callable or not."""
     if not callable(value):
         return False
@@ -50,7 +50,7 @@ def is_function_of_tree(value: Any) -> TypeGuard[Callable[[Any], Any]]:
     return not is_tree or isinstance(value, (Value, jax.tree_util.Partial))
 
 
-def _as_bool(leaf: Any) -> bool | None:
+def _as_bool(leaf: object) -> bool | None:
     """True or False, also as a scalar array, 0 or 1; None for anything else."""
     if isinstance(leaf, (jax.Array, np.ndarray)):
         is_one = leaf.shape == () and leaf.dtype == bool and not isinstance(leaf, jax.core.Tracer)
@@ -67,13 +67,13 @@ MaskLike: TypeAlias = (
 )
 
 
-def _check_mask(where: Where, value: Any) -> Mask:
+def _check_mask(where: Where, value: object) -> Mask:
     if value is None:
         return None
     if is_function_of_tree(value):
         return fields.check_callable(where, value, _OF_PARAMS)
     contents = value.thaw() if isinstance(value, FrozenTree) else value
-    tree.check_depth(f"{where.owner}: `{where.argument}`", contents)
+    checks.check_depth(f"{where.owner}: `{where.argument}`", contents)
     for path, leaf in tree.flatten_with_paths(contents):
         if leaf is not None and _as_bool(leaf) is None:
             raise where.error(TypeError, f"True or False at {path}", leaf)
@@ -93,7 +93,7 @@ def resolve_mask(owner: str, selected: MaskLike, params: chex.ArrayTree) -> chex
       ValueError: the mask is not a prefix of the parameters' structure.
       TypeError: a leaf of the mask is not a boolean.
     """
-    tree.check_depth(f"{owner}: the parameters", params)
+    checks.check_depth(f"{owner}: the parameters", params)
     _, structure = tree.flatten(params)
     # A tree without leaves has nothing to select and nothing to complain about: it stands for any
     # parameters in `optax.tree.map_params`.
@@ -109,7 +109,7 @@ def resolve_mask(owner: str, selected: MaskLike, params: chex.ArrayTree) -> chex
     try:
         subtrees = prefix.flatten_up_to(params)
     except (TypeError, ValueError) as error:
-        why = tree.other_containers(given, params) or error
+        why = checks.other_containers(given, params) or error
         raise ValueError(f"{owner}: the mask does not fit the parameters: {why}") from None
     flat: list[bool] = []
     for (path, leaf), subtree in zip(tree.flatten_with_paths(given), subtrees, strict=True):

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import numerics, xla
+from adamx.core.checks import check_depth
 from adamx.core.rows import SparseRows
-from adamx.core.tree import check_depth
 
 
 def squared_norm(x: chex.Array | SparseRows) -> chex.Array:

@@ -48,19 +48,19 @@ def widen(x: chex.Array) -> chex.Array:
     return x
 
 
-def real_dtype(x: Any) -> np.dtype:
+def real_dtype(x: object) -> np.dtype:
     """The dtype of |x|: the real dtype of the same precision."""
     own = np.dtype(jax.dtypes.result_type(x))
     return np.dtype(f"f{own.itemsize // 2}") if own.kind == "c" else own
 
 
 @functools.cache
-def _is_kind(dtype: Any, kind: type[np.generic]) -> bool:
+def _is_kind(dtype: DTypeLike, kind: type[np.generic]) -> bool:
     """`jnp.issubdtype`, which is asked many times for every leaf of a program."""
     return bool(jnp.issubdtype(dtype, kind))
 
 
-def _dtype(x: Any) -> Any:
+def _dtype(x: object) -> Any:
     """The dtype of an array, or that which a number gets as an array."""
     if hasattr(x, "dtype"):
         return x.dtype
@@ -69,7 +69,7 @@ def _dtype(x: Any) -> Any:
     raise TypeError(no_array(x))
 
 
-def no_array(x: Any) -> str:
+def no_array(x: object) -> str:
     """What is wrong with a leaf that is no array that JAX has, nor a number; "" if nothing is."""
     if isinstance(x, np.ma.MaskedArray):
         return "expected arrays, got a masked array of NumPy; write `x.filled(0)`"
@@ -90,7 +90,7 @@ def no_array(x: Any) -> str:
 
 
 @functools.cache
-def _is_held(dtype: Any) -> bool:
+def _is_held(dtype: DTypeLike) -> bool:
     """Whether JAX holds and promotes such arrays: not other byte orders, text, 80 or 8 bits."""
     if jnp.issubdtype(dtype, jax.dtypes.extended) or dtype == jax.dtypes.float0:
         return True
@@ -100,17 +100,17 @@ def _is_held(dtype: Any) -> bool:
     return dtype.isnative and (dtype.kind == "b" or jnp.issubdtype(dtype, np.integer))
 
 
-def is_inexact(x: Any) -> bool:
+def is_inexact(x: object) -> bool:
     """True for leaves an optimizer moves: real or complex floating arrays and numbers."""
     return x is not None and _is_kind(_dtype(x), np.inexact)
 
 
-def is_complex(x: Any) -> bool:
+def is_complex(x: object) -> bool:
     """True for complex arrays and numbers."""
     return _is_kind(_dtype(x), np.complexfloating)
 
 
-def moment_dtype(parameter: Any, wanted: DTypeLike | None) -> np.dtype:
+def moment_dtype(parameter: object, wanted: DTypeLike | None) -> np.dtype:
     """The dtype of a running average shaped like `parameter`.
 
     `wanted` if given, else the parameter's own with at least 32 bits: a bfloat16 second moment
@@ -124,7 +124,7 @@ def moment_dtype(parameter: Any, wanted: DTypeLike | None) -> np.dtype:
     return np.dtype(jax.dtypes.canonicalize_dtype(wanted))
 
 
-def magnitude_dtype(parameter: Any, wanted: DTypeLike | None) -> np.dtype:
+def magnitude_dtype(parameter: object, wanted: DTypeLike | None) -> np.dtype:
     """The dtype of a running average of |g|**2: `moment_dtype`, real also for complex leaves."""
     return real_dtype(moment_dtype(parameter, wanted))
 

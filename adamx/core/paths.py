@@ -10,7 +10,7 @@ from typing import Any
 import chex
 import jax
 
-from adamx.core import fields, tree
+from adamx.core import checks, fields, tree
 from adamx.core.fields import Where
 from adamx.core.value import Value
 
@@ -44,7 +44,7 @@ def leaf_paths(params: chex.ArrayTree) -> list[str]:
       >>> adamx.leaf_paths({"head": 1.0, "layers": [{"bias": 1.0, "kernel": 1.0}]})
       ['head', 'layers/0/bias', 'layers/0/kernel']
     """
-    tree.check_depth("leaf_paths", params)
+    checks.check_depth("leaf_paths", params)
     with_paths, _ = jax.tree_util.tree_flatten_with_path(params, is_leaf=tree.is_leaf)
     return [path_string(path) for path, _ in with_paths]
 
@@ -80,7 +80,7 @@ def _repeats(parsed: Any) -> int:
     return sum(unbounded + sum(map(_repeats, inner)) for _, unbounded, inner in _parts(parsed))
 
 
-def check_patterns(where: Where, value: Any) -> tuple[str, ...]:
+def check_patterns(where: Where, value: object) -> tuple[str, ...]:
     """Regular expressions, at least one, as a tuple of strings."""
     wanted = "regular expressions (strings)"
     patterns = (value,) if isinstance(value, str) else fields.items(where, wanted, value)

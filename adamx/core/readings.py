@@ -13,11 +13,11 @@ from adamx.core.hyperparameter import CallableNumber
 T = TypeVar("T")
 
 
-def _is_reader(node: Any) -> bool:
+def _is_reader(node: object) -> bool:
     return isinstance(node, CallableNumber)
 
 
-def readings(tx: Any) -> list[chex.Array | None]:
+def readings(tx: object) -> list[chex.Array | None]:
     """What every function without arguments inside `tx` returned when it was read."""
     return [x.value for x in jax.tree.leaves(tx, is_leaf=_is_reader) if _is_reader(x)]
 

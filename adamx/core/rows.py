@@ -23,7 +23,7 @@ from adamx.core.ranking import rank
 _LARGEST = int(np.iinfo(np.int32).max)
 
 
-def _array(name: str, x: Any) -> chex.Array:
+def _array(name: str, x: object) -> chex.Array:
     """An array of numbers, or what has become one; raises TypeError for anything else."""
     try:
         if not isinstance(x, (str, bytes)):  # Which NumPy takes for a dtype.
@@ -99,7 +99,7 @@ class SparseRows:
         if self.num_rows > _LARGEST - len(indices):
             raise ValueError(
                 f"SparseRows: num_rows must be in [0, 2**31 - n), got {self.num_rows}; "
-                "cut a larger table into several"
+                "divide a larger table into several"
             )
 
     def tree_flatten_with_keys(self) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import chex
 import jax.numpy as jnp
 
-from adamx.core import compat, numerics, tree
+from adamx.core import checks, compat, numerics, tree
 from adamx.core.format import ByPath, Float, Format, Kind
 from adamx.core.hyperparameter import Number, is_exactly_zero, scalar
 from adamx.core.paths import leaf_paths
@@ -23,10 +23,10 @@ class Slot(NamedTuple):
     The field holds a tree like the parameters, with `None` where nothing is trained.
     """
 
-    name: str
+    name: str  # of the field
     kind: Kind = "signed"  # `magnitude`: real, also beside a complex parameter
-    format: Format = Float()
-    start: Number | Literal["parameter"] = 0.0  # every element, or a copy of the parameter
+    format: Format = Float()  # how it is stored
+    start: Number | Literal["parameter"] = 0.0  # of every element, or a copy of the parameter
 
     def init_leaf(self, p: Any, shape: tuple[int, ...] | None = None) -> chex.Array | None:
         """The array of one parameter, or one of another shape beside it; None if it has none."""
@@ -43,7 +43,7 @@ class Slot(NamedTuple):
 
     def init(self, params: chex.ArrayTree, selected: Any = None) -> Any:
         """The field before the first step; `selected`, one boolean per leaf, leaves some out."""
-        tree.check_arrays(f"init of `{self.name}`", "parameters", params)
+        checks.check_arrays(f"init of `{self.name}`", "parameters", params)
 
         leaves, structure = tree.flatten(params)
         wanted = [True] * len(leaves) if selected is None else tree.flatten(selected)[0]
@@ -54,6 +54,10 @@ class Slot(NamedTuple):
                 for p, use, slot in slots
             ]
         )
+
+    def is_in(self, state: object) -> bool:
+        """Whether a state has the field: the links of `sparse.rows` share one that lacks some."""
+        return self.name in getattr(type(state), "_fields", ())
 
     def by_leaf(self, leaves: chex.ArrayTree) -> list[Slot]:
         """The slot of every leaf, each with its own format."""

@@ -80,7 +80,7 @@ class StatelessWithTreeMap(Link):
 
     f: Callable[[Any, Any], Any] = fields.function(_OF_LEAVES)
 
-    def rule(self, s: Any, u: chex.Array, p: Any) -> Any:
+    def rule(self, s: Any, u: chex.Array, p: chex.Array | None) -> Any:
         return fields.call(Where(self.public_name, "f"), _OF_LEAVES, self.f, u, p)
 
 

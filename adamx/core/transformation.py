@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import chex
 
@@ -44,6 +44,8 @@ class GradientTransformation(Value, _Pair, abstract=True):  # type: ignore[misc]
     """
 
     bound_once = ("init", "update", "step")
+    # The field of the state that counts steps, if it has it: schedules are read there.
+    count_field: ClassVar[str] = "count"
 
     def init(self, params: Params) -> State:
         """The state for `params`, which may also be `jax.ShapeDtypeStruct`s under `eval_shape`."""
@@ -74,6 +76,12 @@ class GradientTransformation(Value, _Pair, abstract=True):  # type: ignore[misc]
     def slots(self) -> tuple[Slot, ...]:
         """The fields of the state that are trees like the parameters."""
         return ()
+
+    def steps_taken(self, state: State) -> chex.Array | None:
+        """The steps that the state has counted, at which schedules are read; None if it has not."""
+        # Not `hasattr`: every tuple has a method called `count`.
+        is_there = self.count_field in getattr(type(state), "_fields", ())
+        return getattr(state, self.count_field) if is_there else None
 
     def children(self) -> dict[str, GradientTransformation]:
         """The transformations inside this one, by name; together with `child_states` the one

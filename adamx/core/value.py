@@ -97,6 +97,7 @@ class _BoundOnce:
 class Value:
     """Base of everything that describes an optimizer."""
 
+    # What it is called in recipes, configurations and errors.
     public_name = "value"
 
     if TYPE_CHECKING:
@@ -212,17 +213,17 @@ class Value:
         return f"{self.public_name}(\n{body},\n)"
 
 
-def _flat(value: Any) -> tuple[list[Any], Any]:
+def _flat(value: object) -> tuple[list[Any], Any]:
     """The numbers, and everything else that identifies the value."""
     leaves, structure = jax.tree.flatten(value)
     return leaves, structure
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     return getattr(value, "__qualname__", None) or repr(value)
 
 
-def _leaf_key(leaf: Any) -> Any:
+def _leaf_key(leaf: object) -> Any:
     """What a leaf contributes to the hash: its number, or its dtype, shape and bytes."""
     if isinstance(leaf, jax.core.Tracer):
         raise TypeError("a value that holds traced numbers has no hash; use it outside of `jit`")
@@ -231,5 +232,5 @@ def _leaf_key(leaf: Any) -> Any:
     return leaf
 
 
-def _same_leaf(a: Any, b: Any) -> bool:
+def _same_leaf(a: object, b: object) -> bool:
     return a is b or _leaf_key(a) == _leaf_key(b)

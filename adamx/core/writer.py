@@ -12,7 +12,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import numerics, tree
+from adamx.core import checks, numerics, tree
 from adamx.core.indexing import gather, scatter, sharded_like
 from adamx.core.rows import SparseRows
 
@@ -48,7 +48,7 @@ def apply_updates(params: P, updates: chex.ArrayTree) -> P:
 
 def write(owner: str, params: P, updates: chex.ArrayTree) -> P:
     """`apply_updates` on behalf of `owner`, whom errors name."""
-    tree.check_match(owner, "updates", updates, "parameters", params)
+    checks.check_match(owner, "updates", updates, "parameters", params)
     written: P = jax.tree.map(write_leaf, params, updates, is_leaf=tree.is_leaf)
     return written
 
@@ -76,7 +76,7 @@ def warn_of_lost_updates(owner: str, params: chex.ArrayTree) -> None:
 
     Python shows a warning once.
     """
-    tree.check_arrays(owner, "parameters", params)
+    checks.check_arrays(owner, "parameters", params)
     narrow = {
         path: jax.dtypes.result_type(p).name
         for path, p in tree.flatten_with_paths(params)

@@ -82,7 +82,7 @@ class Checkpoints:
         self._options = {name: getattr(options, name) for name in _FIXED}
         self._folder = options.output / FOLDER
         self._speaks = is_first(options)
-        self._gathered = jax.jit(lambda tree: tree, out_shardings=place.whole)
+        self._gathered = jax.jit(lambda tree: tree, out_shardings=place.replicated)
 
     def _found(self) -> list[Path]:
         """All that are there, whole or not, the newest last."""

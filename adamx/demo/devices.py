@@ -50,18 +50,18 @@ def is_first(options: Options) -> bool:
 
 
 class Placement(NamedTuple):
-    """Parameters and images whole on every device, batches and optimizer state cut over them."""
+    """Parameters and images replicated, batches and optimizer state sharded."""
 
     mesh: Mesh
 
     @property
-    def whole(self) -> NamedSharding:
+    def replicated(self) -> NamedSharding:
         """On every device."""
         return NamedSharding(self.mesh, PartitionSpec())
 
     @property
     def rows(self) -> NamedSharding:
-        """int32[steps, batch], every batch cut over the devices."""
+        """int32[steps, batch], every batch sharded over the devices."""
         return NamedSharding(self.mesh, PartitionSpec(None, AXIS))
 
     def state(self, tx: adamx.GradientTransformation, params: Any) -> Any:

@@ -56,7 +56,7 @@ files written to the output folder (replacing those of an earlier run):
                 there; the checksum shows whether one was damaged since
 
 many devices:
-  every batch is cut over the devices, and so is the optimizer's state (ZeRO-1)
+  every batch is sharded over the devices, and so is the optimizer's state (ZeRO-1)
   python -m adamx --devices 8                 eight devices, virtual ones on a CPU
   python -m adamx --devices 8 --processes 2   four in each of two processes, started here
   on several hosts, start one process on each, with the address of the first:

@@ -33,11 +33,11 @@ def _train(
     options: Options, made: Recipe, data: digits.Digits, place: Placement
 ) -> training.Trained:
     """The whole run, or what is left of it."""
-    images, labels = put((data.train_images, data.train_labels), place.whole)
+    images, labels = put((data.train_images, data.train_labels), place.replicated)
     sizes = (digits.PIXELS, *HIDDEN, digits.CLASSES)
     rng = np.random.default_rng(options.seed)
     begin = formats.stored(options.param_format, network.init(rng, sizes))
-    params = put(begin, place.whole)
+    params = put(begin, place.replicated)
     where = place.state(made.tx, params)
     state = adamx.sharding.init(made.tx, params, where)
     begun = training.start(params, state)
@@ -72,7 +72,7 @@ def _train_and_test(
 ) -> Result:
     trained = _train(options, made, data, place)
     correct = jax.jit(network.correct)
-    average = jax.jit(adamx.eval_params, out_shardings=place.whole)
+    average = jax.jit(adamx.eval_params, out_shardings=place.replicated)
     averaged = average(trained.state, trained.params)
     return Result(
         options=options,

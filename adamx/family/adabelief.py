@@ -11,6 +11,7 @@ from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.link import View
 from adamx.core.numerics import DTypeLike
+from adamx.core.transformation import State
 from adamx.family.formula import Corrections, adam_direction, average, corrections
 from adamx.family.moments import Core, Square
 from adamx.formats.named import StateFormat, check_state_format
@@ -53,7 +54,7 @@ class ScaleByBelief(Core):
     nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
-    def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Corrections, dict[str, Any]]:
         numbers = self.now(state, "b1", "b2", "eps", "eps_root")
         count = numerics.safe_increment(state.count)
         return corrections(count, *numbers, nesterov=self.nesterov), {}

@@ -10,6 +10,7 @@ from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.link import View
 from adamx.core.mask import MaskLike
 from adamx.core.numerics import DTypeLike
+from adamx.core.transformation import State
 from adamx.family.formula import corrections
 from adamx.family.moments import Core
 from adamx.family.words import with_words
@@ -77,7 +78,7 @@ class ScaleByAdam(Core):
 
     takes_pairs = True
 
-    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Any, dict[str, Any]]:
         count = numerics.safe_increment(state.count)
         numbers = self.now(state, "b1", "b2", "eps", "eps_root")
         s = corrections(count, *numbers, nesterov=self.nesterov, eps_hat=self.eps_hat)

@@ -13,6 +13,7 @@ from adamx.core.hyperparameter import Number, ScalarOrSchedule, one_minus_power
 from adamx.core.link import View
 from adamx.core.mask import MaskLike
 from adamx.core.numerics import DTypeLike
+from adamx.core.transformation import State
 from adamx.family.formula import average
 from adamx.family.moments import Core, Square
 from adamx.formats.named import StateFormat, check_state_format
@@ -69,7 +70,7 @@ class ScaleByAdamax(Core):
     eps_outside: bool = fields.switch(default=False, kw_only=True)
     state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
-    def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[_Scalars, dict[str, Any]]:
         b1, b2, eps = self.now(state, "b1", "b2", "eps")
         mu_scale = 1.0 / one_minus_power(b1, numerics.safe_increment(state.count))
         return _Scalars(b1, 1.0 - b1, b2, mu_scale, eps), {}

@@ -14,7 +14,7 @@ from adamx.core.link import View
 from adamx.core.mask import MaskLike
 from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
-from adamx.core.transformation import Updates
+from adamx.core.transformation import State, Updates
 from adamx.family.formula import (
     Corrections,
     adam_direction,
@@ -96,7 +96,7 @@ class ScaleByAdemamix(Core):
     def numbers(self) -> dict[str, Any]:
         return {"count_m2": jnp.zeros((), jnp.int32)}
 
-    def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[_Scalars, dict[str, Any]]:
         numbers = self.now(state, "b1", "b2", "eps", "eps_root")
         b3, alpha = (self.at(name, state.count_m2) for name in ("b3", "alpha"))
         adam = corrections(numerics.safe_increment(state.count), *numbers)

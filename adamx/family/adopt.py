@@ -11,12 +11,12 @@ import jax.numpy as jnp
 from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
 from adamx.core.hyperparameter import Number, ScalarOrSchedule
-from adamx.core.link import Link, View
+from adamx.core.link import View
 from adamx.core.numerics import DTypeLike
-from adamx.core.slot import Slot
+from adamx.core.transformation import State
 from adamx.family.formula import average
-from adamx.family.moments import ScaleByAdamState, first_moment, second_moment
-from adamx.formats.named import StateFormat, check_state_format, check_state_format_fits
+from adamx.family.moments import HasMoments
+from adamx.formats.named import StateFormat, check_state_format
 from adamx.schedules.power import power_schedule
 from adamx.transforms.scaling import scale_by_learning_rate
 
@@ -34,7 +34,7 @@ class _Scalars(NamedTuple):
     look_back: Number  # weight of the momentum in the step
 
 
-class ScaleByAdopt(Link):
+class ScaleByAdopt(HasMoments):
     """Adam with the current gradient kept out of its own denominator.
 
         first step:  v_0 = |g_0|**2, no movement
@@ -83,16 +83,7 @@ class ScaleByAdopt(Link):
     nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
     state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
-    def check_together(self) -> None:
-        check_state_format_fits(self)
-
-    def state_type(self) -> type[Any]:
-        return ScaleByAdamState
-
-    def slots(self) -> tuple[Slot, ...]:
-        return first_moment(self), second_moment(self)
-
-    def scalars(self, view: View, state: Any) -> tuple[_Scalars, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[_Scalars, dict[str, Any]]:
         b1, b2, eps, bound = self.now(state, "b1", "b2", "eps", "clip_value_fn")
         # The first gradient only fills the second moment: it moves neither mu nor parameters.
         first = state.count == 0

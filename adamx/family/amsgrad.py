@@ -13,7 +13,7 @@ from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.link import View
 from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
-from adamx.core.transformation import Updates
+from adamx.core.transformation import State, Updates
 from adamx.family.formula import Corrections, adam_direction, adam_moments, corrections
 from adamx.family.moments import Core, Square, second_moment
 from adamx.formats.named import StateFormat, check_state_format
@@ -82,7 +82,7 @@ class ScaleByAmsgrad(Core):
     def slots(self) -> tuple[Slot, ...]:
         return (*super().slots(), second_moment(self, "nu_max"))
 
-    def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Corrections, dict[str, Any]]:
         numbers = self.now(state, "b1", "b2", "eps", "eps_root")
         s = corrections(
             numerics.safe_increment(state.count),

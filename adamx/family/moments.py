@@ -11,6 +11,7 @@ from adamx.core import numerics
 from adamx.core.format import Float, Format
 from adamx.core.hyperparameter import Number
 from adamx.core.link import Link
+from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
 from adamx.core.transformation import Params, State, Updates
 from adamx.family.formula import adam_direction, adam_moments
@@ -28,33 +29,30 @@ class ScaleByAdamState(NamedTuple):
     nu: Updates  # second moment, like the parameters but always real
 
 
-class Core(Link, abstract=True):
-    """Replaces the gradient by a direction: first the moments move, then they are read.
-
-    The two halves are apart for formats that are read as they were stored, and for rows that
-    share a second moment.
-    """
+class HasMoments(Link, abstract=True):
+    """A link that remembers averages, and whose arguments say how they are stored."""
 
     # Whether the moments are Adam's averages, so that sqrt(v) bounds m: the format `pair` needs it.
     takes_pairs: ClassVar[bool] = False
 
     @property
-    def mu_dtype(self) -> Any:
-        """The dtype of the first moment, a field of every core."""
+    def mu_dtype(self) -> DTypeLike | None:
+        """The dtype of the first moment, a field."""
         raise NotImplementedError(type(self).__name__)
 
     @property
-    def nu_dtype(self) -> Any:
-        """The dtype of the second moment, a field of every core."""
+    def nu_dtype(self) -> DTypeLike | None:
+        """The dtype of the second moment, a field."""
         raise NotImplementedError(type(self).__name__)
 
     @property
     def state_format(self) -> StateFormat:
-        """The format of both moments, in the place of dtypes; a field of the cores that have it."""
+        """The format of both moments, in the place of dtypes; a field where there is one."""
         return None
 
     def check_together(self) -> None:
-        check_state_format_fits(self)
+        dtypes = {"mu_dtype": self.mu_dtype, "nu_dtype": self.nu_dtype}
+        check_state_format_fits(self.public_name, self.state_format, dtypes, self.takes_pairs)
 
     def state_type(self) -> type[Any]:
         return ScaleByAdamState
@@ -65,6 +63,19 @@ class Core(Link, abstract=True):
     def init(self, params: Params) -> State:
         check_paths(self.public_name, self.state_format, params)
         return super().init(params)
+
+
+class Core(HasMoments, abstract=True):
+    """Replaces the gradient by a direction: first the moments move, then they are read.
+
+    The two halves are apart for formats that are read as they were stored, and for rows that
+    share a second moment.
+    """
+
+    @property
+    def eps_hat(self) -> bool:
+        """Whether epsilon is beside the uncorrected root; a field of the cores that have it."""
+        return False
 
     def remember(self, s: Any, g: chex.Array, square: Square, *moments: Any) -> tuple[Any, ...]:
         """The moments after a gradient; by default Adam's.
@@ -88,16 +99,16 @@ class Core(Link, abstract=True):
         return (self.direction(s, u, *moments), *moments)
 
 
-def first_moment(core: Any, name: str = "mu", start: Number = 0.0) -> Slot:
+def first_moment(core: HasMoments, name: str = "mu", start: Number = 0.0) -> Slot:
     """An average of the gradient."""
     return Slot(name, format=_format(core, core.mu_dtype), start=start)
 
 
-def second_moment(core: Any, name: str = "nu", start: Number = 0.0) -> Slot:
+def second_moment(core: HasMoments, name: str = "nu", start: Number = 0.0) -> Slot:
     """An average of squared magnitudes."""
     return Slot(name, "magnitude", _format(core, core.nu_dtype), start)
 
 
-def _format(core: Any, dtype: Any) -> Format:
+def _format(core: HasMoments, dtype: DTypeLike | None) -> Format:
     chosen = as_format(core.state_format)
     return Float(dtype) if chosen is None else chosen

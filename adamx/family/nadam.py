@@ -14,7 +14,7 @@ from adamx.core import fields, numerics
 from adamx.core.hyperparameter import ScalarOrSchedule, log
 from adamx.core.link import View
 from adamx.core.numerics import DTypeLike
-from adamx.core.transformation import Updates
+from adamx.core.transformation import State, Updates
 from adamx.family.formula import corrections
 from adamx.family.moments import Core
 from adamx.family.words import with_words
@@ -81,7 +81,7 @@ class ScaleByNadam(Core):
 
     takes_pairs = True
 
-    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Any, dict[str, Any]]:
         b1, b2, eps, eps_root, decay = self.now(
             state, "b1", "b2", "eps", "eps_root", "momentum_decay"
         )

@@ -19,6 +19,7 @@ from adamx.core.hyperparameter import (
 from adamx.core.link import View
 from adamx.core.norms import safe_sqrt
 from adamx.core.numerics import DTypeLike
+from adamx.core.transformation import State
 from adamx.family.formula import Corrections, adam_direction, adam_moments, corrections, look_ahead
 from adamx.family.moments import Core, Square
 from adamx.family.words import with_words
@@ -108,7 +109,7 @@ class ScaleByRadam(Core):
 
     takes_pairs = True
 
-    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Any, dict[str, Any]]:
         b1, b2, eps, eps_root, threshold = self.now(
             state, "b1", "b2", "eps", "eps_root", "threshold"
         )

@@ -15,7 +15,7 @@ from adamx.core.hyperparameter import (
 from adamx.core.link import Link, View
 from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
-from adamx.core.transformation import Updates
+from adamx.core.transformation import State, Updates
 from adamx.family.formula import Corrections, average, corrections, direction
 
 
@@ -85,7 +85,7 @@ class ScaleByRms(Link):
     def slots(self) -> tuple[Slot, ...]:
         return (Slot("nu", "magnitude", Float(self.nu_dtype), self.at("initial_scale", 0)),)
 
-    def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Corrections, dict[str, Any]]:
         decay, eps = self.now(state, "decay", "eps")
         count = numerics.safe_increment(state.count) if self.bias_correction else 1
         outside, inside = (0.0, eps) if self.eps_in_sqrt else (eps, 0.0)

@@ -8,7 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import fields, numerics, tree
+from adamx.core import checks, fields, numerics, tree
 from adamx.core.chain import chain
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
@@ -47,15 +47,15 @@ class ScheduleFreeState(NamedTuple):
             b1 = self.b1.astype(numerics.real_dtype(z))
             return ((y - (1.0 - b1) * z) / b1).astype(jax.dtypes.result_type(y))
 
-        tree.check_read("eval_params", params, "optimizer state", self.z)
+        checks.check_read("eval_params", params, "optimizer state", self.z)
         return tree.map_leaves(average, params, self.z)
 
 
 _NUMBERS = {
-    "b1": tree.NUMBER,
-    "weight_sum": tree.NUMBER,
-    "step_count": tree.COUNT,
-    "max_lr": tree.NUMBER,
+    "b1": checks.NUMBER,
+    "weight_sum": checks.NUMBER,
+    "step_count": checks.COUNT,
+    "max_lr": checks.NUMBER,
 }
 
 
@@ -113,6 +113,8 @@ class ScheduleFree(GradientTransformation):
     weight_lr_power: Number = fields.number(default=2.0)
     state_dtype: DTypeLike | None = fields.dtype(default=None)
 
+    count_field = "step_count"
+
     def children(self) -> dict[str, GradientTransformation]:
         return {"base_optimizer": self.base_optimizer}
 
@@ -139,8 +141,8 @@ class ScheduleFree(GradientTransformation):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ScheduleFreeState, _NUMBERS)
-        tree.require_params(self.public_name, params)
+        checks.check_state(self.public_name, state, ScheduleFreeState, _NUMBERS)
+        checks.require_params(self.public_name, params)
         rate = resolve(self.learning_rate, state.step_count, "learning_rate")
         max_lr = jnp.maximum(state.max_lr, jnp.asarray(rate, jnp.float32))
         weight = max_lr ** scalar(self.weight_lr_power, "weight_lr_power")
@@ -247,5 +249,5 @@ def schedule_free_eval_params(state: State, params: Params) -> Params:
       >>> float(adamx.schedule_free_eval_params(tx.init(2.0), 2.0))
       2.0
     """
-    tree.check_state("schedule_free_eval_params", state, ScheduleFreeState, _NUMBERS)
+    checks.check_state("schedule_free_eval_params", state, ScheduleFreeState, _NUMBERS)
     return tree.unshared(ScheduleFreeState(*state).eval_params(params), params)

@@ -6,7 +6,7 @@ what is remembered, and no float32 moment has two readers, for which XLA would k
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import chex
 import jax
@@ -17,6 +17,7 @@ from adamx.core import hyperparameter, numerics, tree
 from adamx.core.format import Joint, Place
 from adamx.core.link import PerLeaf, View, in_precision
 from adamx.core.slot import Slot
+from adamx.core.transformation import State
 from adamx.formats.bits import key_of, random_bits
 from adamx.formats.named import as_format
 from adamx.formats.pair import (
@@ -29,6 +30,9 @@ from adamx.formats.pair import (
     encode,
     largest_v,
 )
+
+if TYPE_CHECKING:
+    from adamx.family.moments import Core
 
 # Random bits that round to nearest: half of what `encode` drops of v, and half of a level of m.
 _NEAREST = np.uint32((1 << 31) | (1 << 11))
@@ -44,7 +48,7 @@ class WordScalars(NamedTuple):
     key: chex.Array  # uint32[], of the random bits
 
 
-def with_words(core: Any, s: Any, view: View, state: Any) -> Any:
+def with_words(core: Core, s: Any, view: View, state: State) -> Any:
     """The numbers of a step, for every leaf as it is stored; `s` are those of the core."""
     form = as_format(core.state_format)
     if not isinstance(form, Joint):
@@ -65,15 +69,15 @@ def with_words(core: Any, s: Any, view: View, state: Any) -> Any:
     return PerLeaf([*map(own, paths, slots, tree.flatten(state.mu)[0])])
 
 
-def _stored_with(core: Any, count: chex.Array) -> Denominator:
+def _stored_with(core: Core, count: chex.Array) -> Denominator:
     """D of the step that stored the words, after `count` steps; before the first they are 0."""
     return _denominator(core, jnp.maximum(count, 1))
 
 
-def _denominator(core: Any, count: chex.Array) -> Denominator:
+def _denominator(core: Core, count: chex.Array) -> Denominator:
     """D of step `count`, 1 on the first: eps beside sqrt(v), not beside the corrected root."""
     b2, eps, eps_root = (core.at(name, count - 1) for name in ("b2", "eps", "eps_root"))
-    if not getattr(core, "eps_hat", False):
+    if not core.eps_hat:
         rest = hyperparameter.one_minus_power(b2, count)
         eps = eps * hyperparameter.sqrt(rest)
         if not hyperparameter.is_exactly_zero(eps_root):
@@ -90,7 +94,7 @@ def other_format(owner: str) -> TypeError:
 
 
 def step_words(
-    core: Any,
+    core: Core,
     s: WordScalars,
     g: chex.Array,
     word: chex.Array,
@@ -131,7 +135,7 @@ def _bits_of_finite(x: chex.Array) -> chex.Array:
 
 
 def _bound(
-    core: Any, s: WordScalars, g: chex.Array, word: chex.Array, base: chex.Array
+    core: Core, s: WordScalars, g: chex.Array, word: chex.Array, base: chex.Array
 ) -> chex.Array:
     """What no v of a block exceeds after this gradient, those that are no numbers apart."""
     assert s.block is not None
@@ -143,7 +147,7 @@ def _bound(
 
 
 def _step(
-    core: Any,
+    core: Core,
     s: WordScalars,
     g: chex.Array,
     word: chex.Array,
@@ -157,7 +161,7 @@ def _step(
 
 
 def unpack(
-    core: Any, count: chex.Array, word: chex.Array, base: Any
+    core: Core, count: chex.Array, word: chex.Array, base: Any
 ) -> tuple[chex.Array, chex.Array]:
     """Both moments in float32, of what a core stored after `count` steps."""
     denominator = in_precision(_stored_with(core, count), jnp.dtype(jnp.float32))
@@ -166,7 +170,7 @@ def unpack(
 
 
 def pack(
-    core: Any, count: chex.Array, m: chex.Array, v: chex.Array, like: Any
+    core: Core, count: chex.Array, m: chex.Array, v: chex.Array, like: Any
 ) -> tuple[chex.Array, chex.Array | None]:
     """The nearest words, and bases of blocks if they are wanted in `like`.
 

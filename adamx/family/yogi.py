@@ -16,6 +16,7 @@ from adamx.core.hyperparameter import (
 from adamx.core.link import View
 from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
+from adamx.core.transformation import State
 from adamx.family.formula import Corrections, average, corrections
 from adamx.family.moments import Core, Square, first_moment, second_moment
 from adamx.formats.named import StateFormat, check_state_format
@@ -62,7 +63,7 @@ class ScaleByYogi(Core):
         start = self.at("initial_accumulator_value", 0)
         return first_moment(self, start=start), second_moment(self, start=start)
 
-    def scalars(self, view: View, state: Any) -> tuple[Corrections, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Corrections, dict[str, Any]]:
         numbers = self.now(state, "b1", "b2", "eps", "eps_root")
         return corrections(numerics.safe_increment(state.count), *numbers), {}
 

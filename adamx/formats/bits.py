@@ -32,7 +32,7 @@ def _mix(x: chex.Array) -> chex.Array:
 def key_of(seed: int, place: Place, like: chex.Array) -> chex.Array:
     """uint32[], the key of one array at one step.
 
-    Inside `shard_map` the pieces of an array that differ along a mapped axis get different keys,
+    Inside `shard_map` the shards of an array that differ along a mapped axis get different keys,
     while copies of one array stay copies.
     """
     key = _mix(jnp.asarray(seed & 0xFFFFFFFF, jnp.uint32) + _GOLDEN)

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 from adamx.core.fields import Where
 from adamx.core.format import ByPath, Float, Format
 from adamx.core.paths import check_patterns, leaf_paths, match_paths
-from adamx.core.value import Value
 from adamx.formats.bfloat16 import Bfloat16Format
 from adamx.formats.pair import PairFormat
 
@@ -22,7 +21,7 @@ _NAMED: dict[str, Any] = {
 _KINDS = (Bfloat16Format, PairFormat)
 
 
-def check_state_format(where: Where, value: Any) -> Any:
+def check_state_format(where: Where, value: object) -> Any:
     """A format of moments, also by its name; None for floats rounded to nearest.
 
     Of several the rules `(pattern, format)`.
@@ -36,7 +35,7 @@ def check_state_format(where: Where, value: Any) -> Any:
     return _check_one(where, value)
 
 
-def _check_one(where: Where, value: Any) -> Any:
+def _check_one(where: Where, value: object) -> Any:
     if isinstance(value, str) and value in _NAMED:
         return _NAMED[value]()
     if value is None or isinstance(value, _KINDS):
@@ -61,23 +60,23 @@ def check_paths(owner: str, state_format: Any, params: Any) -> None:
         match_paths(f"{owner}: `state_format`", pattern, paths)
 
 
-def check_state_format_fits(core: Value) -> None:
-    """Raises ValueError for a format that a core cannot use, or a dtype beside it."""
-    asked: Any = core
-    if asked.state_format is None:
+def check_state_format_fits(
+    owner: str, state_format: Any, dtypes: Mapping[str, Any], takes_pairs: bool
+) -> None:
+    """Raises ValueError for a format that moments cannot have, or one of their dtypes beside it."""
+    if state_format is None:
         return
-    for name in ("mu_dtype", "nu_dtype"):
-        if getattr(asked, name) is not None:
+    for name, dtype in dtypes.items():
+        if dtype is not None:
             raise ValueError(
-                f"{core.public_name}: `state_format` says how both moments are stored; leave out "
-                f"`{name}={getattr(asked, name)!r}`"
+                f"{owner}: `state_format` says how both moments are stored; leave out "
+                f"`{name}={dtype!r}`"
             )
-    several = isinstance(asked.state_format, tuple)
-    forms = [form for _, form in asked.state_format] if several else [asked.state_format]
-    takes_pairs = getattr(asked, "takes_pairs", False)
+    several = isinstance(state_format, tuple)
+    forms = [form for _, form in state_format] if several else [state_format]
     if not takes_pairs and any(isinstance(form, PairFormat) for form in forms):
         raise ValueError(
-            f"{core.public_name}: the format `pair` holds the two averages of Adam, the first of "
+            f"{owner}: the format `pair` holds the two averages of Adam, the first of "
             "which the second bounds; these moments are others, so use "
             '`state_format="bfloat16"`'
         )

@@ -106,12 +106,12 @@ def block_base(bound: chex.Array) -> chex.Array:
 def block_max(x: chex.Array, block: int) -> chex.Array:
     """The largest of every block of integers.
 
-    In pieces: longer maxima, and those of floats, are operations of XLA:CPU's that read an array,
+    In chunks: longer maxima, and those of floats, are operations of XLA:CPU's that read an array,
     which would have to be made.  Floats of one sign are in the order of their bits.
     """
     shape = (*x.shape[:-1], x.shape[-1] // block)
-    piece = math.gcd(block, 32)
-    return x.reshape(*shape, block // piece, piece).max(axis=-1).max(axis=-1)
+    chunk = math.gcd(block, 32)
+    return x.reshape(*shape, block // chunk, chunk).max(axis=-1).max(axis=-1)
 
 
 def largest_v(words: chex.Array, base: chex.Array) -> chex.Array:
@@ -163,7 +163,7 @@ def encode(
     return (c << layout.shift).astype(jnp.uint16) + code.astype(jnp.uint16)
 
 
-def _check_block(where: Where, value: Any) -> int | None:
+def _check_block(where: Where, value: object) -> int | None:
     return None if value is None else fields.check_static_count(where, value, 2)
 
 

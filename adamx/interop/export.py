@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import tree
+from adamx.core import checks, tree
 from adamx.core.paths import leaf_paths
 from adamx.interop import flat_files
 from adamx.interop.flat_files import FilePath
@@ -215,7 +215,7 @@ def _check_config(owner: str, config: Any) -> None:
         raise TypeError(
             f"{owner}: `config` must be a dictionary, got {type(config).__name__}{hint}"
         )
-    tree.check_depth(owner, config)
+    checks.check_depth(owner, config)
     try:
         json.dumps(config, allow_nan=False)
     except (TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import tree
+from adamx.core import checks, tree
 from adamx.core.paths import leaf_paths
 
 # Fields of states and names of weights that hold squares, magnitudes or products of decay rates.
@@ -25,7 +25,7 @@ def by_path(owner: str, given: chex.ArrayTree) -> dict[str, Any]:
     Raises:
       ValueError: two leaves with one path, as in `{"a/b": x, "a": {"b": y}}`; nested too deeply.
     """
-    tree.check_depth(owner, given)
+    checks.check_depth(owner, given)
     found: dict[str, Any] = {}
     for path, leaf in zip(leaf_paths(given), tree.flatten(given)[0], strict=True):
         if leaf is None:

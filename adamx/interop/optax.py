@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import numerics, tree
+from adamx.core import checks, numerics
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.transformation import GradientTransformation, Params, State
@@ -103,7 +103,7 @@ def from_optax(
       1
     """
     owner = "from_optax"
-    tree.check_depth(owner, optax_state)
+    checks.check_depth(owner, optax_state)
     target = as_transformation(Where(owner, "tx"), tx).init(params)
     check_ignored(owner, ignore, optax_state, target)
     _check_maker(owner, tx, optax_state, ignore)
@@ -179,7 +179,7 @@ def to_optax(
             f"{owner}: `state` and `template` go together: `to_optax(tx, state, "
             "optax_tx.init(params))`; `to_optax(tx)` alone gives the transformation"
         )
-    tree.check_depth(owner, (state, template))
+    checks.check_depth(owner, (state, template))
     check_ignored(owner, ignore, state, template)
     _check_maker(owner, tx, template, ignore)
     return Move(owner, ignore, functools.partial(_special, tx)).states(state, template)

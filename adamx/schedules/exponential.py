@@ -14,7 +14,7 @@ from adamx.schedules.shapes import geometric, length, periods, step_count, steps
 from adamx.schedules.warmup import WarmupSchedule
 
 
-def _check_bound(where: Where, value: Any) -> Any:
+def _check_bound(where: Where, value: object) -> Any:
     if value is None:
         return None
     return fields.check_number(where, value, fields.REAL, "a number or None")

@@ -23,7 +23,7 @@ from adamx.schedules.shapes import check_length, fit, largest, step_count, steps
 _FARTHEST = 2**31 - 1  # as an int32 on every device
 
 
-def _check_schedules(where: Where, value: Any) -> tuple[Schedule, ...]:
+def _check_schedules(where: Where, value: object) -> tuple[Schedule, ...]:
     given = fields.items(where, "schedules, one at least", value)
     if not given:
         raise where.error(ValueError, "schedules, one at least", value)
@@ -33,7 +33,7 @@ def _check_schedules(where: Where, value: Any) -> tuple[Schedule, ...]:
     )
 
 
-def _check_boundaries(where: Where, value: Any) -> tuple[float, ...]:
+def _check_boundaries(where: Where, value: object) -> tuple[float, ...]:
     boundaries = tuple(
         check_length(Where(where.owner, f"{where.argument}[{i}]"), boundary, 0)
         for i, boundary in enumerate(fields.items(where, "numbers of steps", value))

@@ -143,8 +143,8 @@ class PiecewiseInterpolateSchedule(Schedule):
             pairwise(boundaries), pairwise(plateaus), strict=True
         ):
             shares = straight(count, begin, end - begin)
-            piece = blend(start, stop, SHAPES[self.interpolate_type](shares))
-            value = jnp.where(count < fit(begin, count), value, piece)
+            between = blend(start, stop, SHAPES[self.interpolate_type](shares))
+            value = jnp.where(count < fit(begin, count), value, between)
         last = boundaries[-1]
         return jnp.asarray(jnp.where(count < fit(last, count), value, plateaus[-1]), float)
 

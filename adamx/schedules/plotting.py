@@ -25,7 +25,7 @@ def _recipe(schedule: Schedule) -> str:
     return " ".join(repr(schedule).split()).replace("( ", "(").replace(", )", ")")
 
 
-def _labelled(where: Where, value: Any) -> dict[str, Schedule]:
+def _labelled(where: Where, value: object) -> dict[str, Schedule]:
     """Schedules by the text that names them in the picture."""
     if callable(value):
         schedule = as_schedule(where, value)

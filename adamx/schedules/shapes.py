@@ -133,7 +133,7 @@ SHAPES: dict[str, Callable[[Shares], Shares]] = {
 def shape_name(*names: str) -> Callable[[Where, Any], str]:
     """A check for a field that holds one of these keys of `SHAPES`."""
 
-    def check(where: Where, value: Any) -> str:
+    def check(where: Where, value: object) -> str:
         wanted = f"one of {', '.join(map(repr, names))}"
         if not isinstance(value, str):
             raise where.error(TypeError, wanted, value)

@@ -32,8 +32,8 @@ def host_sharding(state: State) -> Any:
     Example:
       >>> import adamx, jax, jax.numpy as jnp
       >>> from jax.sharding import NamedSharding, PartitionSpec
-      >>> whole = NamedSharding(jax.make_mesh((8,), ("data",)), PartitionSpec())
-      >>> w, tx = jnp.ones(1024, device=whole), adamx.scale_by_adam()
+      >>> replicated = NamedSharding(jax.make_mesh((8,), ("data",)), PartitionSpec())
+      >>> w, tx = jnp.ones(1024, device=replicated), adamx.scale_by_adam()
       >>> on_host = adamx.sharding.host_sharding(adamx.sharding.abstract_state(tx, w))
       >>> adamx.sharding.init(tx, w, on_host).mu.sharding.memory_kind
       'pinned_host'

@@ -69,7 +69,7 @@ def _numbers(sharding: Sharding) -> list[int]:
 
 
 def entries(sharding: Sharding, ndim: int) -> tuple[Any, ...]:
-    """The axes that cut each dimension: a name, a tuple of names, or None."""
+    """The axes along which each dimension is sharded: a name, a tuple of names, or None."""
     spec = tuple(sharding.spec) if isinstance(sharding, NamedSharding) else ()
     return spec + (None,) * (ndim - len(spec))
 
@@ -80,21 +80,21 @@ def axes_of(entry: Any) -> tuple[str, ...]:
 
 
 def check_even(owner: str, name: str, shape: tuple[int, ...], sharding: Sharding) -> None:
-    """Raises unless every dimension is a whole number of pieces.
+    """Raises unless all shards of an array have one shape.
 
     Raises:
-      ValueError: a dimension that cannot be cut evenly.
+      ValueError: a dimension that cannot be sharded evenly.
     """
     if not isinstance(sharding, NamedSharding):
         return
     for dimension, (size, entry) in enumerate(zip(shape, sharding.spec, strict=False)):
         axes = axes_of(entry)
-        pieces = 1
+        shards = 1
         for axis in axes:
-            pieces *= sharding.mesh.shape[axis]
-        if size % pieces:
+            shards *= sharding.mesh.shape[axis]
+        if size % shards:
             named = " x ".join(f"{axis!r}" for axis in axes)
             raise ValueError(
                 f"{owner}: {name} has shape {shape}: dimension {dimension} of size {size} cannot "
-                f"be cut evenly over {named} of size {pieces}; pad it or leave it whole"
+                f"be sharded evenly over {named} of size {shards}; pad it or leave it replicated"
             )

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
+from jax.tree_util import PyTreeDef
 
 from adamx.core.transformation import Params, State
 from adamx.sharding.memory import HOST
@@ -44,13 +45,15 @@ class PlacedStep:
     def _placed(self, mesh: AnyMesh, params: Params, state: State) -> tuple[Params, State, Any]:
         """The arguments, with what was nowhere yet put on the mesh, and the program for them."""
         leaves: list[Any]
-        structure: Any
+        structure: PyTreeDef
         leaves, structure = jax.tree.flatten((params, state))
         shardings = tuple(getattr(leaf, "sharding", None) for leaf in leaves)
         if (structure, shardings) not in self._programs:
             # A count made by `tx.init` outside of the mesh; the next step finds it placed.
-            whole = NamedSharding(mesh, PartitionSpec())
-            leaves = [jax.device_put(leaf, whole) if _is_nowhere(leaf) else leaf for leaf in leaves]
+            everywhere = NamedSharding(mesh, PartitionSpec())
+            leaves = [
+                jax.device_put(leaf, everywhere) if _is_nowhere(leaf) else leaf for leaf in leaves
+            ]
             params, state = structure.unflatten(leaves)
             _check(params, state)
             shardings = tuple(leaf.sharding for leaf in leaves)
@@ -58,7 +61,7 @@ class PlacedStep:
             self._programs[structure, shardings] = self._pin(structure, shardings)
         return params, state, self._programs[structure, shardings]
 
-    def _pin(self, structure: Any, shardings: tuple[Any, ...]) -> Any:
+    def _pin(self, structure: PyTreeDef, shardings: tuple[Any, ...]) -> Any:
         on_host = any(sharding.memory_kind == HOST for sharding in shardings)
         fetched = structure.unflatten(
             sharding.with_memory_kind("device") if sharding.memory_kind == HOST else sharding
@@ -89,7 +92,7 @@ def _mesh_of(params: Params) -> AnyMesh | None:
     return None
 
 
-def _is_nowhere(leaf: Any) -> bool:
+def _is_nowhere(leaf: object) -> bool:
     return not isinstance(leaf, jax.ShapeDtypeStruct) and not getattr(leaf, "committed", False)
 
 
@@ -105,7 +108,7 @@ def _check(params: Params, state: State) -> None:
 def keep_placement(step: Step, *, donate: bool = True) -> PlacedStep:
     """Jits a step so that parameters and state stay where they are.
 
-    Without this, XLA decides where results go: parameters that are whole come back cut like the
+    Without this, XLA decides where results go: replicated parameters come back sharded like the
     moments of ZeRO-1, and the second step is compiled again.  `make_step` does it by itself.
 
     Args:
@@ -124,8 +127,8 @@ def keep_placement(step: Step, *, donate: bool = True) -> PlacedStep:
     Example:
       >>> import adamx, jax, jax.numpy as jnp
       >>> from jax.sharding import NamedSharding, PartitionSpec
-      >>> whole = NamedSharding(jax.make_mesh((8,), ("data",)), PartitionSpec())
-      >>> w, tx = jnp.ones(1024, device=whole), adamx.adam(0.1)
+      >>> replicated = NamedSharding(jax.make_mesh((8,), ("data",)), PartitionSpec())
+      >>> w, tx = jnp.ones(1024, device=replicated), adamx.adam(0.1)
       >>> state = adamx.sharding.init(tx, w, adamx.sharding.zero1_sharding(tx, w, "data"))
       >>> step = adamx.sharding.keep_placement(lambda w, state, g: tx.step(g, state, w))
       >>> w, state = step(w, state, jnp.ones(1024))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
+from jax.tree_util import PyTreeDef
 
 from adamx.core import tree
 from adamx.core.fields import Where
@@ -44,18 +45,18 @@ def _specification(
     """
     if len(shape) > len(parameter):
         return None
-    fits = [n in (1, whole) for n, whole in zip(shape, parameter, strict=False)]
+    fits = [n in (1, full) for n, full in zip(shape, parameter, strict=False)]
     if fits and len(shape) == len(parameter):
         fits[-1] = shape[-1] != 0 and parameter[-1] % shape[-1] == 0
     if not all(fits):
         return None
     return tuple(
-        None if n == 1 != whole else axes
-        for n, whole, axes in zip(shape, parameter, spec, strict=False)
+        None if n == 1 != full else axes
+        for n, full, axes in zip(shape, parameter, spec, strict=False)
     )
 
 
-def _check_transformation(owner: str, tx: Any) -> None:
+def _check_transformation(owner: str, tx: object) -> None:
     if not callable(getattr(tx, "init", None)):
         raise TypeError(
             f"{owner}: the transformation comes first and the parameters second, got "
@@ -65,7 +66,7 @@ def _check_transformation(owner: str, tx: Any) -> None:
 
 def _check_shardings(owner: str, state: State, shardings: Any) -> None:
     """Raises unless there is one sharding for every leaf of the state."""
-    structure: Any = jax.tree.structure(shardings)
+    structure: PyTreeDef = jax.tree.structure(shardings)
     if structure == jax.tree.structure(state):
         return
     if isinstance(shardings, Sharding):
@@ -134,8 +135,8 @@ def state_sharding(tx: GradientTransformation, params: Params) -> Any:
 
     A leaf of the state that has the shape of a parameter gets the parameter's sharding; one with a
     number per row (the first dimensions only, or size 1 in a later one) gets that part of it;
-    counts, keys and whatever else is whole on every device of the mesh.  Use the result as
-    `in_shardings` or `out_shardings` of your own `jit`, or to restore a checkpoint.
+    counts, keys and all the rest are replicated.  Use the result as `in_shardings` or
+    `out_shardings` of your own `jit`, or to restore a checkpoint.
 
     Args:
       tx: any transformation.
@@ -147,7 +148,7 @@ def state_sharding(tx: GradientTransformation, params: Params) -> Any:
 
     Raises:
       TypeError: a parameter that is nowhere, such as a NumPy array; no transformation.
-      ValueError: parameters on different meshes, or cut unevenly; no parameters at all.
+      ValueError: parameters on different meshes, or sharded unevenly; no parameters at all.
 
     Example:
       >>> import adamx, jax, jax.numpy as jnp
@@ -180,8 +181,8 @@ def abstract_state(tx: GradientTransformation, params: Params, shardings: Any = 
     Example:
       >>> import adamx, jax
       >>> from jax.sharding import NamedSharding, PartitionSpec
-      >>> cut = NamedSharding(jax.make_mesh((8,), ("data",)), PartitionSpec("data"))
-      >>> w = jax.ShapeDtypeStruct((1024, 2), "bfloat16", sharding=cut)
+      >>> rows = NamedSharding(jax.make_mesh((8,), ("data",)), PartitionSpec("data"))
+      >>> w = jax.ShapeDtypeStruct((1024, 2), "bfloat16", sharding=rows)
       >>> nu = adamx.sharding.abstract_state(adamx.scale_by_adam(), w).nu
       >>> nu.dtype.name, tuple(nu.sharding.spec)
       ('float32', ('data',))
@@ -201,8 +202,8 @@ def abstract_state(tx: GradientTransformation, params: Params, shardings: Any = 
 def init(tx: GradientTransformation, params: Params, shardings: Any = None) -> State:
     """`tx.init(params)`, made where it is to be.
 
-    Every device makes its own piece: nothing passes through the host, and no device ever holds
-    more than its share.  Inside `shard_map` and `pmap` call `tx.init`, where everything is local
+    Every device makes its own shard: nothing passes through the host, and no device ever holds
+    more than its shard.  Inside `shard_map` and `pmap` call `tx.init`, where everything is local
     already.
 
     Args:
@@ -219,8 +220,8 @@ def init(tx: GradientTransformation, params: Params, shardings: Any = None) -> S
     Example:
       >>> import adamx, jax, jax.numpy as jnp
       >>> from jax.sharding import NamedSharding, PartitionSpec
-      >>> cut = NamedSharding(jax.make_mesh((8,), ("data",)), PartitionSpec("data"))
-      >>> state = adamx.sharding.init(adamx.scale_by_adam(), jnp.ones((1024, 2), device=cut))
+      >>> rows = NamedSharding(jax.make_mesh((8,), ("data",)), PartitionSpec("data"))
+      >>> state = adamx.sharding.init(adamx.scale_by_adam(), jnp.ones((1024, 2), device=rows))
       >>> state.mu.sharding.shard_shape(state.mu.shape), state.count.sharding.is_fully_replicated
       ((128, 2), True)
     """

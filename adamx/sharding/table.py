@@ -29,7 +29,7 @@ def _kept_floats(tx: GradientTransformation, state: State) -> set[int]:
     found: set[int] = set()
     for visit in walk(tx, state):
         for slot in visit.transformation.slots():
-            if isinstance(slot.format, Joint) and hasattr(visit.state, slot.name):
+            if isinstance(slot.format, Joint) and slot.is_in(visit.state):
                 leaves = jax.tree.leaves(getattr(visit.state, slot.name))
                 found |= {id(leaf) for leaf in leaves if leaf.dtype == jnp.float32}
     return found
@@ -40,7 +40,9 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_LISTED]) + more
 
 
-def _of_parameters(tx: Any, params: Params, state: State, names: dict[int, str]) -> list[str]:
+def _of_parameters(
+    tx: GradientTransformation | None, params: Params | None, state: State, names: dict[int, str]
+) -> list[str]:
     """The lines that only the transformation and the parameters can tell."""
     if (tx is None) != (params is None):
         raise TypeError("placement_table: give `tx` and `params` together, or neither")
@@ -60,9 +62,9 @@ def placement_table(
 ) -> str:
     """Every leaf of a state with its shape, its specification and its bytes on each device.
 
-    The last lines are the sum, and the leaves that are arrays and still whole on every device; with
-    `tx` and `params` also what one parameter costs on all devices together (`kept_bytes`), and
-    which leaves the format `pair` has left in float32.
+    The last lines are the sum, and the arrays that are still replicated; with `tx` and `params`
+    also what one parameter costs on all devices together (`kept_bytes`), and which leaves the
+    format `pair` has left in float32.
 
     Args:
       state: a state, or what `abstract_state` returned; any other tree of placed arrays will do.
@@ -78,38 +80,38 @@ def placement_table(
     Example:
       >>> import adamx, jax, jax.numpy as jnp
       >>> from jax.sharding import NamedSharding, PartitionSpec
-      >>> whole = NamedSharding(jax.make_mesh((8,), ("data",)), PartitionSpec())
-      >>> params = {"w": jnp.ones((4, 256), device=whole), "b": jnp.ones(4, device=whole)}
+      >>> replicated = NamedSharding(jax.make_mesh((8,), ("data",)), PartitionSpec())
+      >>> params = {"w": jnp.ones((4, 256), device=replicated), "b": jnp.ones(4, device=replicated)}
       >>> tx = adamx.scale_by_adam(state_format=adamx.pair_format(min_size=1024))
-      >>> cut = adamx.sharding.zero1_sharding(tx, params, "data")
-      >>> state = adamx.sharding.abstract_state(tx, params, cut)
+      >>> placed = adamx.sharding.zero1_sharding(tx, params, "data")
+      >>> state = adamx.sharding.abstract_state(tx, params, placed)
       >>> print(adamx.sharding.placement_table(state, tx, params))
-      leaf      shape     dtype    cut by          bytes per device
+      leaf      shape     dtype    sharded by      bytes per device
       .count    ()        int32    -                              4
       .mu['b']  (4,)      float32  -                             16
       .mu['w']  (4, 256)  uint16   (None, 'data')               256
       .nu['b']  (4,)      float32  -                             16
       292 bytes per device, 14 % of 2,084 in all
-      whole on every device: .mu['b'], .nu['b']
+      replicated: .mu['b'], .nu['b']
       bytes per parameter, 6.03: params 4, mu 2.01, nu 0.0156, other 0.00389
       left in float32, as they are small: .mu['b'], .nu['b']
     """
     owner = "placement_table"
-    heads = ("leaf", "shape", "dtype", "cut by", "bytes per device")
-    rows, whole, placed, names = [], [], [], {}
+    heads = ("leaf", "shape", "dtype", "sharded by", "bytes per device")
+    rows, replicated, placed, names = [], [], [], {}
     here = total = 0
     for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
         name = jax.tree_util.keystr(path) or "<the whole state>"
         sharding = sharding_at(owner, name, leaf)
         placed.append((name, sharding))
         names[id(leaf)] = name
-        piece = sharding.shard_shape(leaf.shape)
-        if leaf.ndim and piece == leaf.shape:
-            whole.append(name)
+        shard = sharding.shard_shape(leaf.shape)
+        if leaf.ndim and shard == leaf.shape:
+            replicated.append(name)
         spec = entries(sharding, leaf.ndim)
-        cut = str(spec) if any(spec) else "-"
-        rows.append((name, str(leaf.shape), str(leaf.dtype), cut, f"{_size(piece, leaf):,}"))
-        here += _size(piece, leaf)
+        axes = str(spec) if any(spec) else "-"
+        rows.append((name, str(leaf.shape), str(leaf.dtype), axes, f"{_size(shard, leaf):,}"))
+        here += _size(shard, leaf)
         total += _size(leaf.shape, leaf)
     common_mesh(owner, placed)
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
@@ -122,6 +124,6 @@ def placement_table(
     ]
     share = f"{100 * here / total:.3g} % of {total:,} in all" if total else "nothing at all"
     lines.append(f"{here:,} bytes per device, {share}")
-    if whole:
-        lines.append(f"whole on every device: {', '.join(whole)}")
+    if replicated:
+        lines.append(f"replicated: {', '.join(replicated)}")
     return "\n".join([*lines, *_of_parameters(tx, params, state, names)])

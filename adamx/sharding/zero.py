@@ -1,4 +1,4 @@
-"""ZeRO-1: the state cut over the data axis, while the parameters are whole on every device."""
+"""ZeRO-1: the state sharded over the data axis, along which the parameters are replicated."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from adamx.sharding.meshes import axes_of, described, entries
 from adamx.sharding.placement import Place, places
 
 
-def _cut(place: Place, axis: str, beside: list[Place]) -> NamedSharding | None:
-    """The leaf's sharding with one more dimension cut, the largest that can be; None if none can.
+def _sharded(place: Place, axis: str, beside: list[Place]) -> NamedSharding | None:
+    """The leaf's sharding with one more dimension sharded, the largest possible, or None.
 
-    A dimension that is cut already stays as it is.  All that is `beside` the same parameter is cut
-    in the same one, so that a number per block is where its block is.
+    A dimension that is sharded already stays as it is.  All that is `beside` the same parameter is
+    sharded in the same one, so that a number per block is where its block is.
     """
     sharding = place.sharding
     if not (isinstance(sharding, NamedSharding) and place.like_parameter):
@@ -33,26 +33,26 @@ def _cut(place: Place, axis: str, beside: list[Place]) -> NamedSharding | None:
     if not free:
         return None
     dimension = -max(free)[1]
-    cut = PartitionSpec(*spec[:dimension], axis, *spec[dimension + 1 :])
-    return NamedSharding(sharding.mesh, cut, memory_kind=sharding.memory_kind)
+    wanted = PartitionSpec(*spec[:dimension], axis, *spec[dimension + 1 :])
+    return NamedSharding(sharding.mesh, wanted, memory_kind=sharding.memory_kind)
 
 
 def zero1_sharding(tx: GradientTransformation, params: Params, axis: str) -> Any:
-    """Where the state goes if every device along `axis` is to keep its share only (ZeRO-1).
+    """Where the state goes if every device along `axis` is to keep its shard only (ZeRO-1).
 
-    Moments, averages, accumulated gradients: every leaf that is like a parameter is cut along
-    `axis` in its largest dimension that is a whole number of pieces and not cut yet (the first of
+    Moments, averages, accumulated gradients: every leaf that is like a parameter is sharded
+    along `axis` in its largest dimension that is divisible and not sharded yet (the first of
     several).  A leaf without such a dimension stays where `state_sharding` has it;
-    `placement_table` lists those.  The parameters stay whole.
+    `placement_table` lists those.  The parameters stay replicated.
 
     Nothing else changes.  A step whose results are pinned to these places (that of `make_step`, or
-    any with `keep_placement`) adds up gradients into shares, updates each share on one device of
+    any with `keep_placement`) adds up gradients into shards, updates each shard on one device of
     `axis`, and gathers the new parameters.
 
     Args:
       tx: any transformation.
       params: as in `state_sharding`, on a mesh that has `axis`.
-      axis: the axis over which the batch is cut and the parameters are whole.
+      axis: the axis along which the batch is sharded and the parameters are replicated.
 
     Returns:
       A tree of shardings with the structure of `tx.init(params)`, for `init` and
@@ -60,7 +60,7 @@ def zero1_sharding(tx: GradientTransformation, params: Params, axis: str) -> Any
 
     Raises:
       TypeError: a parameter that is nowhere.
-      ValueError: as `state_sharding`; no such axis; or nothing that could be cut.
+      ValueError: as `state_sharding`; no such axis; or nothing that could be sharded.
 
     Reference:
       Rajbhandari et al., ZeRO, 2020, section 5.1 (P_os).
@@ -95,16 +95,16 @@ def zero1_sharding(tx: GradientTransformation, params: Params, axis: str) -> Any
     beside: dict[int, list[Place]] = {}
     for place in found:
         beside.setdefault(place.number, []).append(place)
-    cuts = [_cut(place, axis, beside[place.number]) for place in found]
-    if not any(cuts):
+    changed = [_sharded(place, axis, beside[place.number]) for place in found]
+    if not any(changed):
         raise ValueError(f"{owner}: it would change nothing: {_why(found, axis)}")
     return structure.unflatten(
-        [cut or place.sharding for cut, place in zip(cuts, found, strict=True)]
+        [other or place.sharding for other, place in zip(changed, found, strict=True)]
     )
 
 
 def _why(found: list[Place], axis: str) -> str:
-    """Why no leaf can be cut."""
+    """Why no leaf can be sharded."""
     moments = [place for place in found if place.like_parameter]
     if not moments:
         return "no leaf of the state is like a parameter"
@@ -112,9 +112,9 @@ def _why(found: list[Place], axis: str) -> str:
     spec = entries(largest.sharding, largest.leaf.ndim)
     shown = f"the largest leaf, {largest.name} of shape {largest.leaf.shape},"
     if any(axis in axes_of(entry) for entry in spec):
-        return f"{shown} is cut over {axis!r} already, as its parameter is"
+        return f"{shown} is sharded along {axis!r} already, as its parameter is"
     assert isinstance(largest.sharding, NamedSharding)
     return (
-        f"{shown} has no uncut dimension divisible by {largest.sharding.mesh.shape[axis]}, the "
+        f"{shown} has no unsharded dimension divisible by {largest.sharding.mesh.shape[axis]}, the "
         f"size of {axis!r}"
     )

@@ -8,19 +8,19 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import fields, hyperparameter, numerics, tree
+from adamx.core import checks, fields, hyperparameter, numerics, tree
 from adamx.core.chain import LinkedTransformation, run_links
 from adamx.core.fields import Where
 from adamx.core.hyperparameter import Number, as_dtype
 from adamx.core.slot import Slot
 from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
 from adamx.core.wrapper import Wrapper
-from adamx.sparse.exact import Rows, StaleRows
+from adamx.sparse.exact import ExactEma, Rows, StaleRows
 from adamx.sparse.policies import Average, LeafState, TouchedEma, standing_still
 from adamx.sparse.rows import RowsTransformation, SparseAdamState
 
 
-def _is_sparse(node: Any) -> bool:
+def _is_sparse(node: object) -> bool:
     return isinstance(node, SparseAdamState)
 
 
@@ -32,9 +32,13 @@ def _optimizer_state(state: State) -> SparseAdamState:
 
 
 def _now(
-    average: Any, log: chex.Array, count: chex.Array, p: chex.Array, leaf: LeafState
+    average: TouchedEma | ExactEma,
+    log: chex.Array,
+    count: chex.Array,
+    p: chex.Array,
+    leaf: LeafState,
 ) -> chex.Array:
-    """A whole average after `count` steps."""
+    """The average of all rows after `count` steps."""
     table = numerics.widen(p)
     if isinstance(average, TouchedEma):
         return standing_still(log, average.ema, table, count - average.last)
@@ -50,12 +54,12 @@ class SparseEmaState(NamedTuple):
     inner: State
     count: chex.Array  # int32[], steps taken
     log_decay: chex.Array  # float32[], of the average
-    ema: Any  # per parameter: `LateEma`, `ExactEma`; None where nothing is trained
+    ema: Any  # per parameter: `TouchedEma`, `ExactEma`; None where nothing is trained
 
     def _now(self, params: Params) -> list[chex.Array | None]:
         """The averages as they are by now."""
         own = _optimizer_state(self.inner)
-        tree.check_read("eval_params", params, "optimizer state", own.mu)
+        checks.check_read("eval_params", params, "optimizer state", own.mu)
         leaves, structure = tree.flatten(params)
         averages = structure.flatten_up_to(self.ema)
         states = own.leaves(structure)
@@ -87,7 +91,9 @@ class SparseEmaState(NamedTuple):
         return params, self._replace(inner=inner, ema=structure.unflatten(flushed))
 
 
-def _flushed(average: Any, now: chex.Array, count: chex.Array) -> Any:
+def _flushed(
+    average: TouchedEma | ExactEma, now: chex.Array, count: chex.Array
+) -> TouchedEma | ExactEma:
     """The average of a table that was flushed."""
     if isinstance(average, TouchedEma):
         return TouchedEma(now, jnp.full_like(average.last, count))
@@ -111,11 +117,11 @@ def _update(
     updates, states[-1], averaged = _update(
         tx.links[-1], updates, states[-1], params, extra, averages
     )
-    rounded = tree.with_dtypes_of(tx.public_name, "parameters", params, updates)
-    return rounded, tx.join(states), averaged
+    checks.check_match(tx.public_name, "updates", updates, "parameters", params)
+    return tree.with_dtypes_of(params, updates), tx.join(states), averaged
 
 
-def _ends_with_one(tx: Any) -> bool:
+def _ends_with_one(tx: GradientTransformation) -> bool:
     if isinstance(tx, LinkedTransformation):
         front = [v for link in tx.links[:-1] for v in walk(link)]
         alone = not any(isinstance(v.transformation, RowsTransformation) for v in front)
@@ -123,7 +129,7 @@ def _ends_with_one(tx: Any) -> bool:
     return isinstance(tx, RowsTransformation)
 
 
-def _check_inner(where: Where, value: Any) -> GradientTransformation:
+def _check_inner(where: Where, value: object) -> GradientTransformation:
     if not isinstance(value, GradientTransformation) or not _ends_with_one(value):
         raise where.error(
             TypeError,
@@ -211,14 +217,14 @@ class SparseEmaParams(Wrapper, name="sparse.ema_params"):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.require_params(self.public_name, params)
-        numbers = {"count": tree.COUNT, "log_decay": tree.NUMBER}
-        tree.check_state(self.public_name, state, SparseEmaState, numbers)
+        checks.require_params(self.public_name, params)
+        numbers = {"count": checks.COUNT, "log_decay": checks.NUMBER}
+        checks.check_state(self.public_name, state, SparseEmaState, numbers)
         _, structure = tree.flatten(params)
         count, log = numerics.safe_increment(state.count), self._log()
         rest = 1.0 - hyperparameter.scalar(self.decay, "decay")
 
-        def beside(ema: Any) -> Average | None:
+        def beside(ema: TouchedEma | ExactEma | None) -> Average | None:
             if ema is None:
                 return None
             real = numerics.real_dtype(ema.ema)

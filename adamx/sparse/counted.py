@@ -14,10 +14,11 @@ import numpy as np
 from adamx.core import numerics
 from adamx.core.format import Joint
 from adamx.core.hyperparameter import Schedule, resolve
+from adamx.core.indexing import beside
 from adamx.core.link import Link, ScaleByScheduleState, View
 from adamx.core.slot import Slot
 from adamx.family.moments import Core
-from adamx.sparse.policies import Lazy, LeafState, RowRule, beside
+from adamx.sparse.policies import Lazy, LeafState, RowRule
 
 
 class Counted(Lazy):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
+from jax.tree_util import PyTreeDef
 
-from adamx.core import tree
+from adamx.core import boxes, tree
 from adamx.core.transformation import Params, State
 from adamx.sparse.averaging import SparseEmaState
 from adamx.sparse.rows import SparseAdamState
 
 
-def _can_flush(node: Any) -> bool:
+def _can_flush(node: object) -> bool:
     return isinstance(node, (SparseAdamState, SparseEmaState))
 
 
@@ -48,8 +47,8 @@ def flush(state: State, params: Params) -> tuple[Params, State]:
       [-0.17, -0.07, 0.0]
     """
     given = params, state
-    params, state = tree.unboxed(given)
-    form: Any = jax.tree.structure(given)
+    params, state = boxes.unboxed(given)
+    form: PyTreeDef = jax.tree.structure(given)
     nodes, structure = jax.tree.flatten(state, is_leaf=_can_flush)
     if not any(map(_can_flush, nodes)):
         raise ValueError(

@@ -18,6 +18,7 @@ from adamx.core.paths import by_path, check_patterns
 from adamx.core.ranking import distinct, find
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import Params, State, Updates
+from adamx.sparse.exact import StaleRows
 from adamx.sparse.rows import SparseAdamState
 
 # From a pattern of paths to a function of the batch that says which rows the loss reads.
@@ -178,10 +179,9 @@ def _read(state: State, params: Params, i: int, ids: chex.Array) -> chex.Array:
     for node in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, SparseAdamState)):
         if isinstance(node, SparseAdamState):
             mu, nu, memory = (structure.flatten_up_to(x)[i] for x in node[1:])
-            if hasattr(memory, "read"):
+            if isinstance(memory, StaleRows):
                 inside = jnp.minimum(ids, max(len(table) - 1, 0))
-                rows: chex.Array = memory.read(table, mu, nu, inside)
-                return rows
+                return memory.read(table, mu, nu, inside)
     return gather(table, ids, indices_are_sorted=True, unique_indices=True)
 
 

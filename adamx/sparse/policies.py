@@ -17,6 +17,7 @@ import numpy as np
 
 from adamx.core import numerics, xla
 from adamx.core.format import Joint, Place
+from adamx.core.indexing import beside
 from adamx.core.link import Link, in_precision, stored
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
@@ -104,14 +105,9 @@ def standing_still(log: chex.Array, ema: chex.Array, p: chex.Array, gap: chex.Ar
     return p + kept * (ema - p)
 
 
-def written(p: chex.Array, change: chex.Array, dtype: Any) -> chex.Array:
+def written(p: chex.Array, change: chex.Array, dtype: np.dtype) -> chex.Array:
     """Rows of parameters after a step as they are stored, at least float32."""
     return numerics.widen((p + change).astype(dtype))
-
-
-def beside(scalar: chex.Array, x: chex.Array) -> chex.Array:
-    """One number a row, in a shape that broadcasts against rows."""
-    return scalar.reshape(scalar.shape + (1,) * (x.ndim - scalar.ndim))
 
 
 class TouchedEma(NamedTuple):

@@ -9,8 +9,9 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import PyTreeDef
 
-from adamx.core import fields, numerics, tree
+from adamx.core import checks, fields, numerics, tree
 from adamx.core.chain import LinkedTransformation
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
@@ -22,7 +23,7 @@ from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
 from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
 from adamx.core.writer import warn_of_lost_updates
-from adamx.family.moments import Core
+from adamx.family.moments import HasMoments
 from adamx.formats.named import check_paths
 from adamx.sparse.counted import Counted
 from adamx.sparse.exact import Exact, StaleRows
@@ -38,7 +39,7 @@ _MOMENTS = [["mu"], ["mu", "nu"], ["mu", "nu", "nu_max"]]
 Modes: TypeAlias = str | tuple[tuple[str, str], ...]
 
 
-def _check_mode(where: Where, mode: Any) -> str:
+def _check_mode(where: Where, mode: object) -> str:
     if not isinstance(mode, str):
         raise where.error(TypeError, "the name of a mode, or a dict from patterns to them", mode)
     if mode not in MODES:
@@ -46,7 +47,7 @@ def _check_mode(where: Where, mode: Any) -> str:
     return mode
 
 
-def check_modes(where: Where, value: Any) -> Modes:
+def check_modes(where: Where, value: object) -> Modes:
     """The name of a mode, or rules `(pattern, name)`."""
     if isinstance(value, str):
         return _check_mode(where, value)
@@ -76,7 +77,7 @@ class SparseAdamState(NamedTuple):
     nu: Updates  # second moment, like the parameters but real; [num_rows] in mode `rowwise`
     memory: Any  # per parameter: the mode's own, None if it needs nothing
 
-    def leaves(self, structure: Any) -> list[LeafState]:
+    def leaves(self, structure: PyTreeDef) -> list[LeafState]:
         """What is remembered about every parameter, in order."""
         columns = map(structure.flatten_up_to, self[1:])
         leaves = [LeafState(*column) for column in zip(*columns, strict=True)]
@@ -89,14 +90,14 @@ class SparseAdamState(NamedTuple):
                 )
         return leaves
 
-    def with_leaves(self, structure: Any, leaves: Sequence[LeafState]) -> SparseAdamState:
+    def with_leaves(self, structure: PyTreeDef, leaves: Sequence[LeafState]) -> SparseAdamState:
         """The state with others."""
         columns = zip(*leaves, strict=True) if leaves else ([], [], [])
         return SparseAdamState(self.count, *map(structure.unflatten, columns))
 
     def flush(self, params: Params) -> tuple[Params, SparseAdamState]:
         """Parameters and state without stale rows."""
-        tree.check_read("flush", params, "optimizer state", self.mu)
+        checks.check_read("flush", params, "optimizer state", self.mu)
         leaves, structure = tree.flatten(params)
         pairs = [
             leaf.memory.flush(jnp.asarray(p), leaf.mu, leaf.nu)
@@ -161,7 +162,9 @@ class RowsTransformation(GradientTransformation, abstract=True):
         ]
         return [*zip(*by_link, strict=True)]
 
-    def _init_leaf(self, policy: Lazy, table: Any, slots: Sequence[Sequence[Slot]]) -> LeafState:
+    def _init_leaf(
+        self, policy: Lazy, table: chex.Array, slots: Sequence[Sequence[Slot]]
+    ) -> LeafState:
         own = tuple(slot for some in slots for slot in some)
         policy.check_slots(self.public_name, own)
         return policy.init(table, own)
@@ -169,7 +172,7 @@ class RowsTransformation(GradientTransformation, abstract=True):
     def init(self, params: Params) -> State:
         warn_of_lost_updates(self.public_name, params)
         for link in self.links():
-            if isinstance(link, Core):
+            if isinstance(link, HasMoments):
                 check_paths(link.public_name, link.state_format, params)
         leaves, structure = tree.flatten(params)
         states = [
@@ -225,9 +228,9 @@ class RowsTransformation(GradientTransformation, abstract=True):
     ) -> tuple[Updates, State, list[Any]]:
         """`update`, and the new states of averages beside the parameters, one for every leaf."""
         owner = self.public_name
-        tree.check_state(owner, state, SparseAdamState, {"count": tree.COUNT})
-        tree.require_params(owner, params)
-        tree.check_match(owner, "gradients", updates, "parameters", params)
+        checks.check_state(owner, state, SparseAdamState, {"count": checks.COUNT})
+        checks.require_params(owner, params)
+        checks.check_match(owner, "gradients", updates, "parameters", params)
         first = next(slot for link in self.links() for slot in link.slots())
         check_slot(owner, first, state.mu, updates)
         gradients, structure = tree.flatten(updates)
@@ -273,7 +276,7 @@ def _fits(link: Link) -> bool:
     return alone and {*link.state_type()._fields} <= kept
 
 
-def _check_links(where: Where, value: Any) -> GradientTransformation:
+def _check_links(where: Where, value: object) -> GradientTransformation:
     tx = as_transformation(where, value)
     links: list[Link] = []
     for visit in walk(tx):

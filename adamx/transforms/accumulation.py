@@ -9,7 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import compat, fields, numerics, tree
+from adamx.core import checks, compat, fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.foreign import has_foreign
 from adamx.core.hyperparameter import ScalarOrSchedule, as_schedule, whole
@@ -35,7 +35,7 @@ class MultiStepsState(NamedTuple):
         return {"mini_step": self.mini_step, "gradient_step": self.gradient_step}
 
 
-def _check_every(where: Where, value: Any) -> Any:
+def _check_every(where: Where, value: object) -> Any:
     if callable(value):
         return as_schedule(where, value)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -103,6 +103,7 @@ class MultiSteps(Wrapper):
     use_grad_mean: bool = fields.switch(default=True)
 
     inner_state_field = "inner_opt_state"
+    count_field = "gradient_step"
 
     def keeps_updates(self) -> bool:
         return True
@@ -119,15 +120,15 @@ class MultiSteps(Wrapper):
         )
 
     def _gather(self, grads: Updates, state: State, params: Params | None) -> _Gathering:
-        numbers = {"mini_step": tree.COUNT, "gradient_step": tree.COUNT}
-        tree.check_state(self.public_name, state, MultiStepsState, numbers)
+        numbers = {"mini_step": checks.COUNT, "gradient_step": checks.COUNT}
+        checks.check_state(self.public_name, state, MultiStepsState, numbers)
         every: Any = self.every_k_schedule
         k = whole(every(state.gradient_step) if callable(every) else every, "every_k_schedule")
         gathered = state.mini_step + 1
         due = gathered >= k
 
         def total() -> Updates:
-            tree.check_match(
+            checks.check_match(
                 self.public_name, "gradients", grads, "optimizer state", state.acc_grads
             )
             # Rows are added in place; `None` leaves what is left of the gradient alone.

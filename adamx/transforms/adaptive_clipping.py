@@ -109,7 +109,7 @@ class AdaptiveGradClip(Clipping):
       clipping: the largest ratio of norms, >= 0; a number, a scalar array or a schedule.
       eps: the least norm that weights count with, >= 0, so that weights of zero can move.
       axis: the axes along which a unit extends, see `unitwise_norm`.
-      axis_name: see `clip_by_global_norm`; name axes that cut leaves along a unit only.
+      axis_name: see `clip_by_global_norm`; name only axes that shard a unit.
       report: see `clip_by_global_norm`; the fraction is that of the units.
 
     Returns:

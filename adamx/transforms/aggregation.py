@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 
 from adamx.core import compat, fields, numerics, tree
@@ -17,7 +18,7 @@ from adamx.transforms.named_axes import tracked
 _OF_GRADIENTS = "a function (gradient, axis_name) -> gradient"
 
 
-def _check_axis_name(where: Where, value: Any) -> AxisName:
+def _check_axis_name(where: Where, value: object) -> AxisName:
     if value is None:
         raise where.error(TypeError, "an axis name or a tuple of axis names", value)
     return fields.check_axis_name(where, value)
@@ -28,7 +29,7 @@ class Aggregation(GradientTransformation, abstract=True):
 
     axis_name: AxisName = fields.static(_check_axis_name)
 
-    def reduce(self, g: Any) -> Any:
+    def reduce(self, g: chex.Array | SparseRows) -> chex.Array | SparseRows:
         """What all devices get in place of one leaf."""
         raise NotImplementedError(type(self).__name__)
 
@@ -82,7 +83,7 @@ class Psum(Aggregation):
 
     axis_name: AxisName = fields.static(_check_axis_name)
 
-    def reduce(self, g: Any) -> Any:
+    def reduce(self, g: chex.Array | SparseRows) -> chex.Array | SparseRows:
         if isinstance(g, SparseRows):
             return _rows_of_all(g, self.axis_name)
         return jax.lax.psum(g, self.axis_name)
@@ -114,7 +115,7 @@ class Pmean(Aggregation):
 
     axis_name: AxisName = fields.static(_check_axis_name)
 
-    def reduce(self, g: Any) -> Any:
+    def reduce(self, g: chex.Array | SparseRows) -> chex.Array | SparseRows:
         return mean(g, self.axis_name)
 
 
@@ -123,12 +124,12 @@ class Aggregate(Aggregation):
 
     f: Callable[[Any, Any], Any] = fields.function(_OF_GRADIENTS)
 
-    def reduce(self, g: Any) -> Any:
+    def reduce(self, g: chex.Array | SparseRows) -> chex.Array | SparseRows:
         where = Where(self.public_name, "f")
         return fields.call(where, _OF_GRADIENTS, self.f, tree.dense(g), self.axis_name)
 
 
-def mean(g: Any, axis_name: AxisName) -> Any:
+def mean(g: chex.Array | SparseRows, axis_name: AxisName) -> chex.Array | SparseRows:
     """The mean of one leaf over the axes."""
     if isinstance(g, SparseRows):
         return _rows_of_all(g, axis_name) * (1.0 / jax.lax.axis_size(axis_name))
@@ -138,7 +139,7 @@ def mean(g: Any, axis_name: AxisName) -> Any:
 def _rows_of_all(rows: SparseRows, axis_name: AxisName) -> SparseRows:
     """The sum over the axes: the rows of every device, one after the other."""
 
-    def gather(x: Any) -> Any:
+    def gather(x: chex.Array) -> chex.Array:
         if tracked(axis_name):
             return compat.all_gather_invariant(x, axis_name)
         return jax.lax.all_gather(x, axis_name, tiled=True)

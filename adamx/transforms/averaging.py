@@ -8,7 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import fields, numerics, tree
+from adamx.core import checks, fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.hyperparameter import (
     Count,
@@ -46,7 +46,7 @@ class EmaParamsState(NamedTuple):
             mean = jnp.where(weight > 0, ema / jnp.where(weight > 0, weight, 1), p)
             return mean.astype(jax.dtypes.result_type(p))
 
-        tree.check_read("eval_params", params, "average", self.ema)
+        checks.check_read("eval_params", params, "average", self.ema)
         return tree.map_leaves(average, params, self.ema)
 
 
@@ -173,7 +173,7 @@ class EmaParams(Observer):
             jnp.where(before, 1.0, jnp.where(idle, 0.0, rest)),
         )
 
-    def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[PerLeaf, dict[str, Any]]:
         s = self._scalars(state.count)
         selected, _ = tree.flatten(self.selected(view.params))
         # Exactly 1 forever once it is 1.
@@ -247,7 +247,7 @@ def incremental_update(new_tensors: P, old_tensors: P, step_size: Number) -> P:
     owner = "incremental_update"
     given = fields.check_number(Where(owner, "step_size"), step_size, fields.REAL)
     share = scalar(given, f"{owner}: step_size")
-    tree.check_match(owner, "new tensors", new_tensors, "old tensors", old_tensors)
+    checks.check_match(owner, "new tensors", new_tensors, "old tensors", old_tensors)
 
     def mix(new: Any, old: Any) -> chex.Array:
         wide = numerics.widen(jnp.asarray(old))

@@ -8,7 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import fields, numerics, tree
+from adamx.core import checks, fields, numerics, tree
 from adamx.core.chain import run_links
 from adamx.core.fields import Where
 from adamx.core.format import Place
@@ -37,7 +37,7 @@ class Bfloat16ParamsState(NamedTuple):
         return wide
 
 
-def _check_bits(where: Where, value: Any) -> int:
+def _check_bits(where: Where, value: object) -> int:
     bits = fields.check_static_count(where, value)
     if bits not in (0, *DTYPES):
         raise where.error(ValueError, f"0, {', '.join(map(str, DTYPES))}", value)
@@ -132,7 +132,7 @@ class Bfloat16Params(Wrapper):
         return tuple(structure.unflatten([pair[i] for pair in pairs]) for i in (0, 1))
 
     def _check(self, params: Params) -> None:
-        tree.check_arrays(self.public_name, "parameters", params)
+        checks.check_arrays(self.public_name, "parameters", params)
         for path, leaf in tree.flatten_with_paths(params):
             if numerics.is_inexact(leaf) and jax.dtypes.result_type(leaf) == jnp.float16:
                 raise TypeError(
@@ -142,13 +142,13 @@ class Bfloat16Params(Wrapper):
                 )
 
     def _updates(
-        self, grads: Updates, state: Any, params: Params | None, extra: dict[str, Any]
+        self, grads: Updates, state: State, params: Params | None, extra: dict[str, Any]
     ) -> tuple[Updates, State]:
         """The updates of the float32 parameters, and the state inside after them."""
-        tree.check_state(self.public_name, state, Bfloat16ParamsState, {"count": tree.COUNT})
-        tree.require_params(self.public_name, params)
+        checks.check_state(self.public_name, state, Bfloat16ParamsState, {"count": checks.COUNT})
+        checks.require_params(self.public_name, params)
         self._check(params)
-        tree.check_match(self.public_name, "gradients", grads, "parameters", params)
+        checks.check_match(self.public_name, "gradients", grads, "parameters", params)
         _check_rest(self.public_name, params, state.rest, Rest(self.extra_bits))
         # As a link of a chain, so that nothing is rounded to the dtype of the gradient.
         updates, (inner,) = run_links(
@@ -156,9 +156,9 @@ class Bfloat16Params(Wrapper):
         )
         return updates, inner
 
-    def _written(self, updates: Updates, state: Any, params: Params) -> tuple[Params, Any]:
+    def _written(self, updates: Updates, state: State, params: Params) -> tuple[Params, Any]:
         """The new parameters and what they do not hold."""
-        tree.check_match(self.public_name, "updates", updates, "parameters", params)
+        checks.check_match(self.public_name, "updates", updates, "parameters", params)
         leaves, structure = tree.flatten(params)
         paths = [path for path, _ in tree.flatten_with_paths(params)]
         columns = (tree.flatten(x)[0] for x in (updates, state.rest))
@@ -212,14 +212,14 @@ class Bfloat16Params(Wrapper):
         new, rest = self._written(updates, state, params)
         return new, self._after(state, rest, inner_state)
 
-    def _after(self, state: Any, rest: Any, inner: State) -> State:
+    def _after(self, state: State, rest: Any, inner: State) -> State:
         return Bfloat16ParamsState(numerics.safe_increment(state.count), rest, inner)
 
 
 def _check_rest(owner: str, params: Params, rest: Any, kept: Rest | None = None) -> None:
     """Raises unless `rest` fits the parameters, with the bits that are kept of them."""
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32), rest)
-    tree.check_read(owner, params, "`rest` of the state", shapes)
+    checks.check_read(owner, params, "`rest` of the state", shapes)
     if kept is None:
         return
     for (path, p), x in zip(tree.flatten_with_paths(params), tree.flatten(rest)[0], strict=True):

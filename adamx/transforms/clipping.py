@@ -25,12 +25,12 @@ from adamx.core.hyperparameter import (
 from adamx.core.link import PerLeaf, RowsTaken, View
 from adamx.core.norms import safe_sqrt, squared_norm
 from adamx.core.rows import SparseRows
-from adamx.core.transformation import Updates
+from adamx.core.transformation import State, Updates
 from adamx.transforms.scaling import Scaling
 from adamx.transforms.sharded_norms import Shards
 
 
-def clip_factor(norm: chex.Array, max_norm: Any) -> chex.Array:
+def clip_factor(norm: chex.Array, max_norm: Number) -> chex.Array:
     """min(1, max_norm / norm) as one scalar: 1 at norm 0 and for a NaN, 0 for an infinite norm.
 
     One scalar, because XLA folds a multiplication by it into whatever reads the gradient; a
@@ -107,7 +107,7 @@ class Clipping(Scaling, abstract=True):
     def numbers(self) -> dict[str, Any]:
         return self.report_type.start() if self.report else {}
 
-    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Any, dict[str, Any]]:
         (limit,) = self.now(state, self.limit)
         s, measured = self.measure(view, limit)
         return s, self.report_type.record(state, measured()) if self.report else {}
@@ -159,7 +159,7 @@ def _measure_elements(updates: Updates, limit: Number, shards: Shards) -> Measur
     """What clipping by value does to the gradient."""
     leaves = [u for u in tree.flatten(tree.coalesced(updates))[0] if numerics.is_inexact(u)]
     after = jnp.zeros(())
-    cut = left = jnp.zeros(())
+    clipped = kept = jnp.zeros(())
     for leaf in leaves:
         u = leaf.values if isinstance(leaf, SparseRows) else jnp.asarray(leaf)
         wide = numerics.widen(u)
@@ -171,10 +171,11 @@ def _measure_elements(updates: Updates, limit: Number, shards: Shards) -> Measur
             bounded = jnp.maximum(jnp.minimum(alone, most), -most)
         after += shards.total(squared_norm(bounded), u)
         exceeds, fits = xla.count_both(jnp.abs(wide) > largest, jnp.abs(wide) <= largest)
-        cut += shards.total(exceeds, u)
+        clipped += shards.total(exceeds, u)
         # Rows that are not there are zeros, which fit.
-        left += shards.total(fits + float(np.size(leaf) - u.size), u)
-    return Measured(shards.global_norm(updates), safe_sqrt(after), cut / jnp.maximum(cut + left, 1))
+        kept += shards.total(fits + float(np.size(leaf) - u.size), u)
+    share = clipped / jnp.maximum(clipped + kept, 1)
+    return Measured(shards.global_norm(updates), safe_sqrt(after), share)
 
 
 def clip_parts(
@@ -201,11 +202,11 @@ def clip_parts(
         nothing = jnp.zeros(())
         before = sum(map(jnp.sum, squares), start=nothing)
         after = [jnp.sum(jnp.square(f) * s) for f, s in zip(factors, squares, strict=True)]
-        cut = [jnp.sum(f < 1.0, dtype=float) for f in factors]
+        clipped = [jnp.sum(f < 1.0, dtype=float) for f in factors]
         return Measured(
             safe_sqrt(before),
             safe_sqrt(sum(after, start=nothing)),
-            sum(cut, start=nothing) / max(sum(f.size for f in factors), 1),
+            sum(clipped, start=nothing) / max(sum(f.size for f in factors), 1),
         )
 
     return own, measure
@@ -321,9 +322,9 @@ class ClipByGlobalNorm(Clipping):
 
     Args:
       max_norm: the largest norm, >= 0; a number, a scalar array or a schedule.
-      axis_name: named axes of `shard_map`, `pmap` or `vmap` over which leaves are cut: the norm
-        is then that of the whole leaves, and all devices clip alike.  A leaf that `shard_map`
-        knows to be replicated counts once; where that is not tracked (`pmap`,
+      axis_name: named axes of `shard_map`, `pmap` or `vmap` over which leaves are sharded: the
+        norm is then that of all shards together, and all devices clip alike.  A leaf that
+        `shard_map` knows to be replicated counts once; where that is not tracked (`pmap`,
         `check_vma=False`) every leaf counts as a shard.  Under `jit` with shardings nothing
         needs to be said.
       report: record the norm before and after, and the running fraction of steps in which the
@@ -356,10 +357,10 @@ class ClipByGlobalNorm(Clipping):
     report_type = ClipByGlobalNormReport
 
     def measure(self, view: View, limit: Number) -> tuple[chex.Array, Callable[[], Measured]]:
-        return clip_whole(Shards(self.axis_name).global_norm(view.updates), limit)
+        return clip_globally(Shards(self.axis_name).global_norm(view.updates), limit)
 
 
-def clip_whole(norm: chex.Array, limit: Number) -> tuple[chex.Array, Callable[[], Measured]]:
+def clip_globally(norm: chex.Array, limit: Number) -> tuple[chex.Array, Callable[[], Measured]]:
     """The factor that clips all leaves together, whose norm is given."""
     factor = clip_factor(norm, limit)
     return factor, lambda: Measured(norm, norm * factor, (factor < 1.0).astype(jnp.float32))

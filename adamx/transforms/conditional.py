@@ -9,7 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import fields, numerics, tree
+from adamx.core import checks, fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.foreign import EXTRA_UNDER_OPTAX
 from adamx.core.rows import SparseRows
@@ -100,7 +100,9 @@ class ConditionallyTransform(Conditional):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ConditionallyTransformState, {"step": tree.COUNT})
+        checks.check_state(
+            self.public_name, state, ConditionallyTransformState, {"step": checks.COUNT}
+        )
 
         def run() -> tuple[Updates, State]:
             new, inner_state = self.inner.update(updates, state.inner_state, params, **extra)
@@ -153,7 +155,7 @@ class ConditionallyMask(Conditional):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, ConditionallyMaskState, {"step": tree.COUNT})
+        checks.check_state(self.public_name, state, ConditionallyMaskState, {"step": checks.COUNT})
         new, inner_state, _ = update_if(
             self.decide(state.step, extra),
             self.inner,
@@ -168,7 +170,7 @@ class ConditionallyMask(Conditional):
     def step(
         self, grads: Updates, state: State, params: Params, **extra: Any
     ) -> tuple[Params, State]:
-        tree.check_state(self.public_name, state, ConditionallyMaskState, {"step": tree.COUNT})
+        checks.check_state(self.public_name, state, ConditionallyMaskState, {"step": checks.COUNT})
         taken = self.decide(state.step, extra)
         new, inner_state, _ = step_if(
             taken, self.inner, lambda: grads, state.inner_state, params, extra

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import chex
 import jax
 
-from adamx.core import compat, fields, tree
+from adamx.core import checks, compat, fields, tree
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.link import Link, PerLeaf, View
@@ -59,7 +59,7 @@ def _update_selected(
         }
     params = None if params is None else _only(selected, params)
     returned, state = inner.update(given, state, params, **extra)
-    tree.check_match(owner, "updates that it returned", returned, "updates", given)
+    checks.check_match(owner, "updates that it returned", returned, "updates", given)
     return tree.flatten(returned)[0], state
 
 
@@ -112,9 +112,9 @@ class Masked(Wrapper):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, MaskedState)
+        checks.check_state(self.public_name, state, MaskedState)
         if params is not None:
-            tree.check_match(self.public_name, "updates", updates, "parameters", params)
+            checks.check_match(self.public_name, "updates", updates, "parameters", params)
         selected = self._selected(updates if params is None else params)
         returned, inner_state = _update_selected(
             f"{self.public_name}: {self.inner.public_name}",
@@ -154,7 +154,7 @@ class Freeze(Link):
     rows = "linear"
     reads_params = "optional"
 
-    def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[PerLeaf, dict[str, Any]]:
         like = view.updates if view.params is None else view.params
         frozen, _ = tree.flatten(resolve_mask(self.public_name, self.mask, like))
         return PerLeaf([() if chosen else None for chosen in frozen]), {}
@@ -169,7 +169,7 @@ class PartitionState(NamedTuple):
     inner_states: dict[Label, State]  # by label, as for parameters that are None elsewhere
 
 
-def _check_transforms(where: Where, value: Any) -> tuple[GradientTransformation, ...]:
+def _check_transforms(where: Where, value: object) -> tuple[GradientTransformation, ...]:
     return tuple(
         as_transformation(Where(where.owner, f"{where.argument}[{i}]"), transform)
         for i, transform in enumerate(fields.items(where, "transformations", value))
@@ -191,7 +191,7 @@ class MultiTransform(GradientTransformation):
         return dict(zip(map(str, self.labels), self.transforms, strict=True))
 
     def child_states(self, state: State) -> dict[str, State]:
-        tree.check_state(self.public_name, state, PartitionState)
+        checks.check_state(self.public_name, state, PartitionState)
         return {str(label): inner for label, inner in state.inner_states.items()}
 
     def with_child_states(self, state: State, states: dict[str, State]) -> State:
@@ -240,7 +240,7 @@ class MultiTransform(GradientTransformation):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, PartitionState)
+        checks.check_state(self.public_name, state, PartitionState)
         if {*state.inner_states} != {*self.labels}:
             raise TypeError(
                 f"{self.public_name}: the state must be the one with labels {[*self.labels]} that "
@@ -250,7 +250,7 @@ class MultiTransform(GradientTransformation):
         if params is None:
             labels = self._labels_of(updates, "updates")
         else:
-            tree.check_match(self.public_name, "updates", updates, "parameters", params)
+            checks.check_match(self.public_name, "updates", updates, "parameters", params)
             labels = self._labels_of(params, "parameters")
         leaves, structure = tree.flatten(updates)
         inner_states = {}

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import fields, numerics, tree
+from adamx.core import checks, fields, numerics, tree
 from adamx.core.fields import AxisName
 from adamx.core.hyperparameter import (
     ScalarOrSchedule,
@@ -103,12 +103,12 @@ class Guard(Wrapper, abstract=True):
     ) -> tuple[chex.Array, Callable[[], Updates], State]:
         """Whether all devices accept, the gradient for `inner`, and the state that counts it."""
         numbers = {
-            "skipped_in_a_row": tree.COUNT,
-            "skipped_steps": tree.COUNT,
+            "skipped_in_a_row": checks.COUNT,
+            "skipped_steps": checks.COUNT,
             "statistics": jax.eval_shape(self.start),
         }
-        tree.check_state(self.public_name, state, GuardState, numbers)
-        tree.check_arrays(self.public_name, "updates", grads)
+        checks.check_state(self.public_name, state, GuardState, numbers)
+        checks.check_arrays(self.public_name, "updates", grads)
         grads = tree.coalesced(grads)
         prepare = functools.partial(self.prepare, grads, state.statistics)
         accepted = on_all_devices(self.judge(grads, state.statistics, extra), self.axis_name)
@@ -149,7 +149,7 @@ class Guard(Wrapper, abstract=True):
         if not isinstance(state.skipped_in_a_row, jax.core.Tracer):
             self.raise_past_limit(state.skipped_in_a_row, params, state)
 
-    def raise_past_limit(self, count: Any, params: Params | None, state: State) -> None:
+    def raise_past_limit(self, count: chex.Array, params: Params | None, state: State) -> None:
         """Raises `DivergedError`, which holds `params` and `state`, past the limit."""
         limit = self.max_consecutive_errors
         if limit is not None and (in_a_row := int(np.max(count))) > limit:

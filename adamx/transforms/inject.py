@@ -10,8 +10,9 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import PyTreeDef
 
-from adamx.core import fields, numerics, tree
+from adamx.core import boxes, checks, fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.hyperparameter import Number, Schedule, resolve, scalar
@@ -19,7 +20,7 @@ from adamx.core.paths import near_misses
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.core.value import REGISTRY
 from adamx.core.wrapper import Wrapper
-from adamx.transforms.places import Place, as_state_scalar, count_of, named, places_in
+from adamx.transforms.places import Place, as_state_scalar, named, places_in
 
 # Numbers that only `init` reads; setting one later would do nothing.
 _READ_ONCE = "initial_"
@@ -34,23 +35,23 @@ class InjectHyperparamsState(NamedTuple):
     inner_state: State
 
 
-def _is_opaque(value: Any) -> bool:
+def _is_opaque(value: object) -> bool:
     return isinstance(value, (Schedule, InjectHyperparams))
 
 
-def _is_hyperparameter(value: Any) -> bool:
+def _is_hyperparameter(value: object) -> bool:
     dtype = getattr(value, "dtype", None)
     is_array = dtype is not None and jnp.issubdtype(dtype, np.floating)
     return isinstance(value, (float, Schedule)) or bool(is_array)
 
 
-def _now(schedule: Schedule, name: str, state: State, count: chex.Array) -> Number:
+def _now(place: Place, name: str, count: chex.Array) -> Number:
     """A schedule at the step count of the state of its owner, or at `count` if that has none."""
-    own = count_of(state)
-    return resolve(schedule, count if own is None else own, name)
+    own = place.owner.steps_taken(place.state)
+    return resolve(place.value, count if own is None else own, name)
 
 
-def _check_inner(where: Where, value: Any) -> GradientTransformation:
+def _check_inner(where: Where, value: object) -> GradientTransformation:
     if callable(value) and not hasattr(value, "update"):
         name = getattr(value, "__name__", "adam")
         raise TypeError(
@@ -61,7 +62,7 @@ def _check_inner(where: Where, value: Any) -> GradientTransformation:
     return as_transformation(where, value)
 
 
-def _check_names(where: Where, value: Any) -> tuple[str, ...] | None:
+def _check_names(where: Where, value: object) -> tuple[str, ...] | None:
     if value is None:
         return None
     wanted = "names of hyperparameters or None"
@@ -158,7 +159,7 @@ class InjectHyperparams(Wrapper):
     def _scheduled(self, inner_state: State, count: chex.Array) -> dict[str, chex.Array]:
         """The schedules' values, each at the count of the link that reads it."""
         return {
-            name: as_state_scalar(_now(place.value, name, place.state, count))
+            name: as_state_scalar(_now(place, name, count))
             for name, (_, place) in self._selected(inner_state).items()
             if isinstance(place.value, Schedule)
         }
@@ -171,7 +172,7 @@ class InjectHyperparams(Wrapper):
           ValueError: other names in the state than `init` put there.
         """
         numbers = self._numbers()
-        tree.check_state(self.public_name, state, InjectHyperparamsState, {"count": tree.COUNT})
+        checks.check_state(self.public_name, state, InjectHyperparamsState, {"count": checks.COUNT})
         for name in {*state.hyperparams} ^ {*numbers}:
             if name in state.scheduled:
                 raise _is_scheduled(self.public_name, name)
@@ -179,7 +180,7 @@ class InjectHyperparams(Wrapper):
                 f"{self.public_name}: the hyperparameters in the state must be "
                 f"{', '.join(sorted(numbers))}; got {', '.join(sorted(state.hyperparams))}"
             )
-        structure: Any
+        structure: PyTreeDef
         leaves, structure = jax.tree.flatten(self.inner, is_leaf=_is_opaque)
         for name, (i, _) in numbers.items():
             leaves[i] = state.hyperparams[name]
@@ -229,7 +230,7 @@ def _is_scheduled(owner: str, name: str) -> ValueError:
     )
 
 
-def _is_injected(node: Any) -> bool:
+def _is_injected(node: object) -> bool:
     return isinstance(node, InjectHyperparamsState)
 
 
@@ -264,7 +265,7 @@ def _find(owner: str, state: State, name: str) -> InjectHyperparamsState:
     raise ValueError(f"{owner}: unknown hyperparameter {name!r}; {near_misses(name, known)}")
 
 
-def _check_value(name: str, value: Any) -> Any:
+def _check_value(name: str, value: object) -> Any:
     """Applies the check of the field of that name.
 
     A state does not say whose field it was: of several checks the widest counts, and those of
@@ -297,7 +298,7 @@ def _check_value(name: str, value: Any) -> Any:
     return fields.check_number(where, value, fields.REAL)
 
 
-def _like(name: str, value: Any, old: chex.Array) -> chex.Array:
+def _like(name: str, value: object, old: chex.Array) -> chex.Array:
     """The number with shape, dtype and placement of the one that it replaces."""
     old = old if isinstance(old, jax.Array) else as_state_scalar(old)
     new = jnp.asarray(value, old.dtype)
@@ -339,7 +340,7 @@ def get_hyperparam(state: State, name: str) -> jax.Array:
       >>> float(adamx.get_hyperparam(state, "learning_rate"))
       0.5
     """
-    state = tree.unboxed(state)
+    state = boxes.unboxed(state)
     node = _find("get_hyperparam", state, name)
     number = {**node.scheduled, **node.hyperparams}[name]
     own: jax.Array = tree.unshared(number, state)  # It outlives the donation of the state.
@@ -370,8 +371,8 @@ def set_hyperparams(state: State, /, **values: Number) -> State:
       >>> print(adamx.get_hyperparam(state, "learning_rate"))
       0.01
     """
-    given, state = state, tree.unboxed(state)
-    structure: Any = jax.tree.structure(given)
+    given, state = state, boxes.unboxed(state)
+    structure: PyTreeDef = jax.tree.structure(given)
     changes: dict[int, dict[str, chex.Array]] = {}
     for name, value in values.items():
         node = _find("set_hyperparams", state, name)
@@ -380,7 +381,7 @@ def set_hyperparams(state: State, /, **values: Number) -> State:
         new = _like(name, _check_value(name, value), node.hyperparams[name])
         changes.setdefault(id(node), {})[name] = new
 
-    def change(node: Any) -> Any:
+    def change(node: object) -> Any:
         if not isinstance(node, InjectHyperparamsState):
             return node
         return node._replace(

@@ -9,7 +9,7 @@ import chex
 import jax
 import numpy as np
 
-from adamx.core import fields, numerics, tree
+from adamx.core import checks, fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.mask import FrozenTree, is_function_of_tree
 from adamx.core.paths import by_path, check_pairs, check_patterns, leaf_paths, split_rules
@@ -19,7 +19,7 @@ from adamx.core.value import Value
 _OF_PARAMS = "a tree of labels, or a function (params) -> tree of labels"
 
 
-def check_strings(where: Where, value: Any) -> tuple[str, ...]:
+def check_strings(where: Where, value: object) -> tuple[str, ...]:
     """Strings, as a tuple."""
     strings = fields.items(where, "strings", value)
     for string in strings:
@@ -31,14 +31,14 @@ def check_strings(where: Where, value: Any) -> tuple[str, ...]:
 Label: TypeAlias = str | int  # True and False are integers
 
 
-def as_label(value: Any) -> Label | None:
+def as_label(value: object) -> Label | None:
     """A string or a whole number of Python, a truth value included; None for anything else."""
     if isinstance(value, (np.bool_, np.integer)):
         value = value.item()
     return value if isinstance(value, (str, int)) else None
 
 
-def check_labels(where: Where, value: Any) -> tuple[Label, ...]:
+def check_labels(where: Where, value: object) -> tuple[Label, ...]:
     """Labels of one type, as a tuple: a state is a dict of them, whose keys JAX sorts."""
     given_labels = fields.items(where, "labels", value)
     labels = [as_label(label) for label in given_labels]
@@ -51,7 +51,7 @@ def check_labels(where: Where, value: Any) -> tuple[Label, ...]:
     return found
 
 
-def _check_default(where: Where, value: Any) -> str | None:
+def _check_default(where: Where, value: object) -> str | None:
     return None if value is None else check_strings(where, [value])[0]
 
 
@@ -86,12 +86,12 @@ class LabelByPath(Value):
 ParamLabels: TypeAlias = Callable[[chex.ArrayTree], Any] | FrozenTree
 
 
-def _check_param_labels(where: Where, value: Any) -> ParamLabels:
+def _check_param_labels(where: Where, value: object) -> ParamLabels:
     if is_function_of_tree(value):
         labels: Callable[[chex.ArrayTree], Any] = value
         return labels
     contents = value.thaw() if isinstance(value, FrozenTree) else value
-    tree.check_depth(f"{where.owner}: `{where.argument}`", contents)
+    checks.check_depth(f"{where.owner}: `{where.argument}`", contents)
     for path, leaf in tree.flatten_with_paths(contents):
         if leaf is not None and as_label(leaf) is None:
             raise where.error(TypeError, f"a label (a string or a whole number) at {path}", leaf)
@@ -104,7 +104,7 @@ def param_labels() -> Any:
     return fields.static(_check_param_labels)
 
 
-def _misfit(owner: str, what: str, like: Any, labels: Any) -> ValueError:
+def _misfit(owner: str, what: str, like: object, labels: Any) -> ValueError:
     """Which leaves have no label, and which labels have no leaf; else which containers differ."""
 
     def paths(of: Any) -> list[tuple[Any, ...]]:
@@ -121,7 +121,7 @@ def _misfit(owner: str, what: str, like: Any, labels: Any) -> ValueError:
             more = f" and {len(some) - 5} more" if len(some) > 5 else ""
             lines.append(f"  {word} in the {what}: {shown}{more}")
     if len(lines) == 1:
-        lines.append(f"  {tree.other_containers(labels, like)}")
+        lines.append(f"  {checks.other_containers(labels, like)}")
     lines.append("  Labels are a tree like the parameters, or a prefix of it.")
     return ValueError("\n".join(lines))
 
@@ -135,7 +135,7 @@ def resolve_labels(
       ValueError: the labels are not a prefix of the structure; a trained leaf without a label.
       TypeError: a label is neither a string nor a whole number.
     """
-    tree.check_depth(f"{owner}: the {what}", like)
+    checks.check_depth(f"{owner}: the {what}", like)
     if not tree.flatten(like)[0]:
         return []  # As in `resolve_mask`.
     if isinstance(wanted, FrozenTree):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 
-from adamx.core import tree
+from adamx.core import boxes
 from adamx.core.hyperparameter import Hyperparameter, Schedule, resolve, scalar
 from adamx.core.transformation import GradientTransformation, State
 from adamx.transforms.inject import InjectHyperparams
-from adamx.transforms.places import Place, as_state_scalar, count_of, named, places_in
+from adamx.transforms.places import Place, as_state_scalar, named, places_in
 from adamx.transforms.scaling import HasLearningRate
 
 
-def _is_learning_rate(value: Any) -> bool:
+def _is_learning_rate(value: object) -> bool:
     return isinstance(value, (HasLearningRate, InjectHyperparams))
 
 
@@ -47,7 +46,7 @@ def learning_rates(tx: GradientTransformation, state: State) -> dict[str, jax.Ar
         rate: Hyperparameter = place.owner.learning_rate
         if not isinstance(rate, Schedule):
             return as_state_scalar(scalar(rate, name))
-        count = count_of(place.state)
+        count = place.owner.steps_taken(place.state)
         if count is None:
             raise TypeError(
                 f"{name} is scheduled, but the state has no step count for it; was it made by "
@@ -94,7 +93,7 @@ def get_learning_rate(state: State, tx: GradientTransformation) -> jax.Array:
         raise TypeError(
             f"get_learning_rate: expected `(state, tx)` with an adamx transformation, got {tx!r}"
         )
-    found = learning_rates(tx, tree.unboxed(state))
+    found = learning_rates(tx, boxes.unboxed(state))
     if len(found) != 1:
         raise ValueError(
             "get_learning_rate: the transformation must have exactly one "

@@ -8,7 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import fields, numerics, tree
+from adamx.core import boxes, fields, numerics, tree
 from adamx.core.foreign import has_foreign
 from adamx.core.hyperparameter import Number, scalar, whole
 from adamx.core.transformation import State, Updates
@@ -112,7 +112,7 @@ def loss_scale(state: State) -> jax.Array:
       >>> float(adamx.loss_scale(adamx.adam(0.1).init(1.0)))
       1.0
     """
-    state = tree.unboxed(state)
+    state = boxes.unboxed(state)
     nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, LossScale))
     found = [node for node in nodes if isinstance(node, LossScale)]
     if len(found) > 1:

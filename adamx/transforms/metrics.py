@@ -10,11 +10,12 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import fields, tree
+from adamx.core import boxes, checks, fields, tree
 from adamx.core.fields import AxisName, Where
 from adamx.core.foreign import EXTRA_UNDER_OPTAX
 from adamx.core.hyperparameter import scalar
 from adamx.core.paths import near_misses, path_string
+from adamx.core.protocols import Reports, offers
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.core.wrapper import Wrapper
 from adamx.transforms.learning_rate import learning_rate_names, learning_rates
@@ -36,7 +37,7 @@ class RecordMetricsState(NamedTuple):
         return dict(self.recorded)
 
 
-def _check_names(where: Where, value: Any) -> tuple[str, ...]:
+def _check_names(where: Where, value: object) -> tuple[str, ...]:
     names = fields.items(where, "names of metrics", value)
     if not names:
         raise ValueError(f"{where.owner}: say what to record: {', '.join(_KNOWN)}")
@@ -88,12 +89,12 @@ class RecordMetrics(Wrapper):
         if _READ_UPDATES & {*self.names}:
             found["update_norm"] = norm(updates)
         if _READ_PARAMS & {*self.names}:
-            tree.require_params(self.public_name, params)
+            checks.require_params(self.public_name, params)
             found["param_norm"] = norm(params)
         if "update_ratio" in self.names:
             some = found["param_norm"] > 0.0
-            whole = jnp.where(some, found["param_norm"], 1.0)
-            found["update_ratio"] = jnp.where(some, found["update_norm"] / whole, 0.0)
+            size = jnp.where(some, found["param_norm"], 1.0)
+            found["update_ratio"] = jnp.where(some, found["update_norm"] / size, 0.0)
         if "learning_rate" in self.names:
             found.update(learning_rates(self.inner, state))
         if "value" in self.names:
@@ -112,7 +113,7 @@ class RecordMetrics(Wrapper):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, RecordMetricsState)
+        checks.check_state(self.public_name, state, RecordMetricsState)
         updates = tree.coalesced(updates)
         new_updates, inner_state = self.inner.update(updates, state.inner_state, params, **extra)
         measured = self._measure(updates, new_updates, state.inner_state, params, extra)
@@ -124,7 +125,7 @@ class RecordMetrics(Wrapper):
         """The inner step, as long as nothing asks for the updates that it would not keep."""
         if _READ_UPDATES & {*self.names}:
             return super().step(grads, state, params, **extra)
-        tree.check_state(self.public_name, state, RecordMetricsState)
+        checks.check_state(self.public_name, state, RecordMetricsState)
         grads = tree.coalesced(grads)
         new_params, inner_state = self.inner.step(grads, state.inner_state, params, **extra)
         measured = self._measure(grads, None, state.inner_state, params, extra)
@@ -158,7 +159,7 @@ def record_metrics(
       inner: the transformation to observe; what it does is unchanged.
       *names: what to record, from the list above.
       axis_name: named axes of `shard_map`, `pmap` or `vmap` over which gradients and parameters
-        are cut into shards: norms are those of the whole.
+        are sharded: norms are those of all shards together.
 
     Returns:
       A transformation with state `RecordMetricsState(recorded, inner_state)`.
@@ -180,8 +181,8 @@ def record_metrics(
     return RecordMetrics(inner=inner, names=names, axis_name=axis_name)
 
 
-def _has_metrics(node: Any) -> bool:
-    return callable(getattr(type(node), "metrics", None))
+def _has_metrics(node: object) -> bool:
+    return offers(node, Reports)
 
 
 def _reports(state: State, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, str, jax.Array]]:
@@ -229,7 +230,7 @@ def metrics(state: State) -> dict[str, jax.Array]:
       0 {'grad_norm': 4.0, 'learning_rate': 1.0, 'value': 4.0}
       1 {'grad_norm': 2.0, 'learning_rate': 0.75, 'value': 1.0}
     """
-    state = tree.unboxed(state)
+    state = boxes.unboxed(state)
     reports = [*_reports(state)]
     times = Counter(name for _, name, _ in reports)
     found = {

@@ -14,6 +14,7 @@ from adamx.core.fields import Where
 from adamx.core.hyperparameter import Hyperparameter, ScalarOrSchedule
 from adamx.core.link import Link, PerLeaf, View
 from adamx.core.norms import safe_sqrt
+from adamx.core.transformation import State
 
 
 class AddNoiseState(NamedTuple):
@@ -23,19 +24,19 @@ class AddNoiseState(NamedTuple):
     rng_key: chex.Array  # uint32[...], the data of a key
 
 
-def _check_key(where: Where, value: Any) -> Any:
+def _check_key(where: Where, value: object) -> Any:
     if isinstance(value, jax.Array) and value.ndim > 0 and value.dtype != jnp.uint32:
         raise where.error(TypeError, "a seed or a key", value)
     return fields.check_count(where, value, 0)
 
 
-def _check_impl(where: Where, value: Any) -> str | None:
+def _check_impl(where: Where, value: object) -> str | None:
     if value is not None and not isinstance(value, str):
         raise where.error(TypeError, "the name of a random number generator or None", value)
     return value
 
 
-def _is_key(x: Any) -> bool:
+def _is_key(x: object) -> bool:
     return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
@@ -57,7 +58,7 @@ class AddNoise(Link):
             return {"rng_key": jnp.array(self.key, copy=True)}
         return {"rng_key": jax.random.key_data(jax.random.key(self.key, impl=self.impl))}
 
-    def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[PerLeaf, dict[str, Any]]:
         eta, gamma = self.now(state, "eta", "gamma")
         count = jnp.asarray(numerics.safe_increment(state.count), float)
         deviation = safe_sqrt(eta * count**-gamma)

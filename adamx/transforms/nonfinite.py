@@ -8,7 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import numerics, tree
+from adamx.core import checks, numerics, tree
 from adamx.core.link import Link, View
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import Params, State
@@ -64,18 +64,18 @@ class ZeroNans(Link):
         return ZeroNansState
 
     def init(self, params: Params) -> State:
-        tree.check_arrays(self.public_name, "parameters", params)
+        checks.check_arrays(self.public_name, "parameters", params)
         return ZeroNansState(
             found_nan=_flags(
                 params, lambda p: jnp.zeros((), bool) if numerics.is_inexact(p) else None
             )
         )
 
-    def scalars(self, view: View, state: Any) -> tuple[Any, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Any, dict[str, Any]]:
         # The state knows which leaves are trained, but not their shapes.
         given = _flags(view.updates, lambda u: 0.0 if numerics.is_inexact(u) else None)
         known = _flags(state.found_nan, lambda found: None if found is None else 0.0)
-        tree.check_match(self.public_name, "updates", given, "optimizer state", known)
+        checks.check_match(self.public_name, "updates", given, "optimizer state", known)
 
         def find(u: Any, before: Any) -> Any:
             if before is None:
@@ -87,7 +87,7 @@ class ZeroNans(Link):
         found = jax.tree.map(find, view.updates, state.found_nan, is_leaf=tree.is_leaf)
         return (), {"found_nan": found}
 
-    def rule(self, s: Any, u: chex.Array, p: Any) -> chex.Array:
+    def rule(self, s: Any, u: chex.Array, p: None) -> chex.Array:
         return jnp.where(jnp.isnan(u), jnp.zeros((), u.dtype), u)
 
 

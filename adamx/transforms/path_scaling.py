@@ -20,7 +20,7 @@ from adamx.transforms.scaling import Scaling
 _check_multiplier = fields.hyperparameter(fields.NONNEGATIVE).metadata[fields.KIND].check
 
 
-def _check_multipliers(where: Where, value: Any) -> tuple[Hyperparameter, ...]:
+def _check_multipliers(where: Where, value: object) -> tuple[Hyperparameter, ...]:
     return tuple(
         _check_multiplier(Where(where.owner, f"{where.argument}[{i}]"), multiplier)
         for i, multiplier in enumerate(fields.items(where, "numbers or schedules", value))
@@ -42,7 +42,7 @@ class ScaleByPath(Scaling):
         by_path(self.public_name, self.patterns, self.multipliers, params)
         return super().init(params)
 
-    def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[PerLeaf, dict[str, Any]]:
         count = state.count if isinstance(state, ScaleByScheduleState) else 0
         factors = [
             resolve(multiplier, count, f"multipliers[{i}]")

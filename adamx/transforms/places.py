@@ -6,16 +6,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from adamx.core.hyperparameter import Number
 from adamx.core.transformation import GradientTransformation, State
-
-# What the states of transformations call their step count.
-_COUNTS = ("count", "step_count", "gradient_step")
 
 
 class Place(NamedTuple):
@@ -71,13 +67,6 @@ def named(places: list[tuple[int, Place]]) -> dict[str, tuple[int, Place]]:
     """By field name where that is the only one, by the full name otherwise."""
     times = Counter(place.field for _, place in places)
     return {p.field if times[p.field] == 1 else p.full_name(): (i, p) for i, p in places}
-
-
-def count_of(state: State) -> chex.Array | None:
-    """The step count in the state of one transformation; None if it has none."""
-    # Not `hasattr`: every tuple has a method called `count`.
-    known = getattr(type(state), "_fields", ())
-    return next((getattr(state, field) for field in _COUNTS if field in known), None)
 
 
 def as_state_scalar(value: Number) -> jax.Array:

@@ -36,13 +36,14 @@ class Scaling(Link, abstract=True):
 
     rows: ClassVar[RowsTaken] = "linear"
 
-    def rule(self, s: Any, u: chex.Array, p: Any) -> chex.Array:
+    def rule(self, s: Any, u: chex.Array, p: None) -> chex.Array:
         return u * s
 
 
 class HasLearningRate(GradientTransformation, abstract=True):
     """What scales by a learning rate, where `get_learning_rate` finds it."""
 
+    # The number that scales the update, without its sign.
     learning_rate: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)
 
     def init(self, params: Params) -> State:
@@ -62,7 +63,7 @@ class ScaleByLearningRate(HasLearningRate, Scaling):
     def goes_downhill(self) -> bool:
         return self.flip_sign
 
-    def scalars(self, view: View, state: Any) -> tuple[Number, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Number, dict[str, Any]]:
         (rate,) = self.now(state, "learning_rate")
         return -rate if self.flip_sign else rate, {}
 
@@ -87,7 +88,7 @@ class ScaleBySchedule(Scaling):
 
     step_size_fn: ScalarOrSchedule = fields.child(as_schedule)
 
-    def scalars(self, view: View, state: Any) -> tuple[Number, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Number, dict[str, Any]]:
         (size,) = self.now(state, "step_size_fn")
         return size, {}
 
@@ -110,7 +111,7 @@ class Scale(Scaling):
 
     step_size: Number = fields.number()
 
-    def scalars(self, view: View, state: Any) -> tuple[Number, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Number, dict[str, Any]]:
         (size,) = self.now(state, "step_size")
         return size, {}
 

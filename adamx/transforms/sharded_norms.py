@@ -33,7 +33,7 @@ class Shards:
         return tuple(n for n in self._names if n not in self._tracked or n in varying_axes(x))
 
     def number(self, leaf: Any) -> int:
-        """How many shards the whole of `leaf` has."""
+        """How many shards there are of the array of which `leaf` is one."""
         axes = self._axes(leaf)
         return int(jax.lax.axis_size(axes)) if axes else 1
 
@@ -44,11 +44,11 @@ class Shards:
         return summed
 
     def global_norm(self, tree: chex.ArrayTree) -> chex.Array:
-        """The Euclidean norm of all leaves, each made whole."""
+        """The Euclidean norm of all leaves, all shards of each included."""
         if not self._names:
             return global_norm(tree)
         leaves = [x for x in flatten(tree)[0] if numerics.is_inexact(x)]
-        # Leaves that are cut alike keep their places in the tree: `global_norm` reads the paths.
+        # Leaves that are sharded alike keep their places, as `global_norm` reads the paths.
         squares = [jnp.zeros((), jnp.float32)]
         for axes in sorted({self._axes(x) for x in leaves}):
             alike = jax.tree.map(

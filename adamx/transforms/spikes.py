@@ -15,8 +15,8 @@ from adamx.core.hyperparameter import (
 )
 from adamx.core.link import View
 from adamx.core.norms import safe_sqrt
-from adamx.core.transformation import EmptyState
-from adamx.transforms.clipping import ClipReport, clip_whole
+from adamx.core.transformation import EmptyState, State
+from adamx.transforms.clipping import ClipReport, clip_globally
 from adamx.transforms.norm_statistics import (
     NormStatistics,
     init_statistics,
@@ -106,12 +106,12 @@ class ClipSpikes(Scaling):
         )
         return {"statistics": init_statistics(), "report": report}
 
-    def scalars(self, view: View, state: Any) -> tuple[chex.Array, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[chex.Array, dict[str, Any]]:
         statistics, report = state.statistics, state.report
         num_std, decay = self.now(statistics, "num_std", "decay")
         norm = Shards(self.axis_name).global_norm(view.updates)
         limit = threshold(statistics, num_std, whole(self.warmup_steps, "warmup_steps"))
-        factor, measured = clip_whole(norm, limit)
+        factor, measured = clip_globally(norm, limit)
         # An infinite norm stays one here, and is not counted.
         clipped = jnp.where(jnp.isfinite(norm), jnp.minimum(norm, limit), norm)
         if self.report:

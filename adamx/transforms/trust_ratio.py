@@ -13,6 +13,7 @@ from adamx.core.hyperparameter import Number
 from adamx.core.link import PerLeaf, View
 from adamx.core.norms import safe_sqrt, squared_norm
 from adamx.core.rows import SparseRows
+from adamx.core.transformation import State
 from adamx.transforms.scaling import Scaling
 from adamx.transforms.sharded_norms import Shards
 
@@ -54,7 +55,7 @@ class ScaleByTrustRatio(Scaling):
     eps: Number = fields.number(fields.NONNEGATIVE, default=0.0)
     axis_name: AxisName = fields.axis_name(default=None, kw_only=True)
 
-    def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[PerLeaf, dict[str, Any]]:
         min_norm, coefficient, eps = self.now(state, "min_norm", "trust_coefficient", "eps")
         shards = Shards(self.axis_name)
 

@@ -16,7 +16,7 @@ from adamx.core.hyperparameter import (
 from adamx.core.link import Link, View
 from adamx.core.numerics import DTypeLike
 from adamx.core.slot import Slot
-from adamx.core.transformation import Updates
+from adamx.core.transformation import State, Updates
 
 
 class EmaState(NamedTuple):
@@ -73,7 +73,7 @@ class Ema(Link):
     def slots(self) -> tuple[Slot, ...]:
         return (Slot("ema", format=Float(self.accumulator_dtype)),)
 
-    def scalars(self, view: View, state: Any) -> tuple[_Weights, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[_Weights, dict[str, Any]]:
         (decay,) = self.now(state, "decay")
         gathered = one_minus_power(decay, numerics.safe_increment(state.count))
         return _Weights(decay, 1.0 - decay, 1.0 / gathered if self.debias else 1.0), {}
@@ -134,7 +134,7 @@ class Trace(Link):
     def slots(self) -> tuple[Slot, ...]:
         return (Slot("trace", format=Float(self.accumulator_dtype)),)
 
-    def scalars(self, view: View, state: Any) -> tuple[Number, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Number, dict[str, Any]]:
         (decay,) = self.now(state, "decay")
         return decay, {}
 

@@ -17,7 +17,7 @@ from adamx.core.link import Link, PerLeaf, View
 from adamx.core.mask import MaskLike, resolve_mask
 from adamx.core.mask import mask as mask_field
 from adamx.core.slot import Slot
-from adamx.core.transformation import Params
+from adamx.core.transformation import Params, State
 
 
 class AddDecayedWeights(Link):
@@ -58,7 +58,7 @@ class AddDecayedWeights(Link):
     weight_decay: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
     mask: MaskLike = mask_field(default=None)
 
-    def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[PerLeaf, dict[str, Any]]:
         (rate,) = self.now(state, "weight_decay")
         selected, _ = tree.flatten(resolve_mask(self.public_name, self.mask, view.params))
         idle = is_exactly_zero(rate)
@@ -122,7 +122,7 @@ class DecayToInitial(Link):
     def selected(self, params: Params) -> Any:
         return resolve_mask(self.public_name, self.mask, params)
 
-    def scalars(self, view: View, state: Any) -> tuple[PerLeaf, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[PerLeaf, dict[str, Any]]:
         (rate,) = self.now(state, "weight_decay")
         selected, _ = tree.flatten(self.selected(view.params))
         return PerLeaf([rate if chosen else None for chosen in selected]), {}

@@ -112,9 +112,9 @@ def test_bytes_are_counted(finished):
 
 @pytest.mark.full("runs every benchmark once")
 def test_zero1_cuts_the_state(finished):
-    (whole,) = rows(finished[1], "devices", peer="adamx replicated")
-    (cut,) = rows(finished[1], "devices", peer="adamx ZeRO-1")
-    assert cut.extra["MB of state"] < 0.6 * whole.extra["MB of state"]
+    (replicated,) = rows(finished[1], "devices", peer="adamx replicated")
+    (sharded,) = rows(finished[1], "devices", peer="adamx ZeRO-1")
+    assert sharded.extra["MB of state"] < 0.6 * replicated.extra["MB of state"]
 
 
 @pytest.mark.full("runs every benchmark once")

@@ -41,7 +41,7 @@ class Case:
     picklable: bool = True
     rows_as_dense: bool = True  # a gradient of `SparseRows` has the result of its dense array
     keeps_rows: bool = False  # and the update then is one of `SparseRows` too
-    pieces_as_whole: bool = True  # a piece inside of `shard_map` draws the random bits of the whole
+    same_bits_in_shards: bool = True  # a shard inside `shard_map` draws the bits of one device
     only_full: str = ""  # why none of its tests run by default: it is one of a product
 
     def __str__(self) -> str:
@@ -123,7 +123,7 @@ def _stored(
             f"{id}-{name}",
             functools.partial(make, state_format=FORMATS[name]),
             smooth=False,
-            pieces_as_whole=False,
+            same_bits_in_shards=False,
             only_full=only_full,
             **capabilities,
         )
@@ -191,7 +191,7 @@ CASES = (
         ),
         smooth=False,
         any_container=False,
-        pieces_as_whole=False,
+        same_bits_in_shards=False,
         only_full="each of them has a row",
     ),
     *_stored(
@@ -489,7 +489,7 @@ CASES = (
         lambda: adamx.add_noise(0.1, 0.5, key=1),
         stateful=True,
         smooth=False,
-        pieces_as_whole=False,
+        same_bits_in_shards=False,
         keeps_rows=False,
     ),
     _scaling("centralize", adamx.centralize, data=False),

@@ -1,6 +1,6 @@
 """What a state holds for a parameter is placed like the parameter.
 
-A moment that is whole on every device takes the memory that sharding was to save.
+A replicated moment takes the memory that sharding was to save.
 """
 
 import jax

@@ -42,7 +42,7 @@ def test_eight_devices_give_the_numbers_of_one(whole: Any, tmp_path: Path) -> No
     one, (_, eight) = run(tmp_path), whole
     same_to_rounding(one, eight)
     assert (one["devices"], eight["devices"]) == (1, 8)
-    # Two moments and the average, cut over 8 devices but for the last bias and the counts.
+    # Two moments and the average, sharded over 8 devices but for the last bias and the counts.
     of_one, of_eight = (m["results"]["state_bytes_per_device"] for m in (one, eight))
     kept = 3 * 4 * 10 + 4 * 4
     assert of_one == one["results"]["state_bytes"]

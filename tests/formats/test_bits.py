@@ -79,14 +79,14 @@ def test_a_leaf_of_every_rank_has_bits_of_its_own_elements() -> None:
     assert len(set(flat.tolist())) == 24
 
 
-def test_pieces_under_jit_draw_what_the_whole_draws() -> None:
+def test_shards_under_jit_draw_what_one_device_draws() -> None:
     mesh = jax.make_mesh((8,), ("data",))
-    cut = NamedSharding(mesh, PartitionSpec("data"))
+    sharded = NamedSharding(mesh, PartitionSpec("data"))
 
     def make() -> jax.Array:
         return random_bits(key_of(0, Place(jnp.int32(2), "w"), jnp.zeros(SHAPE)), SHAPE)
 
-    compiled = jax.jit(make, out_shardings=cut).lower().compile()
+    compiled = jax.jit(make, out_shardings=sharded).lower().compile()
     text = compiled.as_text()
     assert "all-gather" not in text
     assert "all-reduce" not in text
@@ -106,8 +106,8 @@ def test_inside_shard_map_pieces_differ_and_copies_do_not(differs: bool) -> None
     if not differs:
         np.testing.assert_array_equal(x, bits(jnp.zeros((64, 4))))
         return
-    pieces = x.reshape(8, 8, 4)
-    assert len({piece.tobytes() for piece in pieces}) == 8
+    shards = x.reshape(8, 8, 4)
+    assert len({shard.tobytes() for shard in shards}) == 8
 
 
 @pytest.mark.parametrize("elements", [1, 5, 1024])

@@ -81,6 +81,15 @@ def test_what_cannot_be_is_refused(formats: Any, error: type[Exception], message
         adamx.adam(1e-3, state_format=formats).init(PARAMS)
 
 
+@pytest.mark.parametrize("optimizer", [adamx.adopt, adamx.adabelief, adamx.yogi])
+def test_a_pattern_that_is_in_no_path_is_refused_by_every_member(optimizer: Any) -> None:
+    tx = optimizer(1e-3, state_format={"emb_ed": "bfloat16"})
+    with pytest.raises(ValueError, match="'emb_ed' is found in none"):
+        tx.init(PARAMS)
+    with pytest.raises(ValueError, match="'emb_ed' is found in none"):
+        adamx.sparse.rows(tx, "lazy").init(PARAMS)
+
+
 def test_a_member_that_has_no_pairs_refuses_them_here_too() -> None:
     with pytest.raises(ValueError, match='use `state_format="bfloat16"`'):
         adamx.amsgrad(1e-3, state_format={"embed": "pair"})

@@ -289,12 +289,12 @@ def test_in_jit_and_in_shapes_alone() -> None:
 @pytest.mark.eight_devices
 def test_arrays_stay_where_they_are() -> None:
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    cut = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-    params = {"kernel": jax.device_put(P["kernel"], cut)}
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    params = {"kernel": jax.device_put(P["kernel"], rows)}
     old, new = adamx.adam(1e-2), adamx.bfloat16_params(adamx.adam(1e-2, state_format="pair"), 8)
     params, state = trained(old, params)
     for leaf in jax.tree.leaves(adamx.convert_state(old, new, params, state)):
-        assert leaf.ndim == 0 or leaf.sharding.is_equivalent_to(cut, 2)
+        assert leaf.ndim == 0 or leaf.sharding.is_equivalent_to(rows, 2)
 
 
 def test_every_member_that_offers_them() -> None:

@@ -302,7 +302,7 @@ def test_a_device_that_would_cut_a_block_is_refused() -> None:
     mesh = jax.make_mesh((8,), ("data",))
     tx = adamx.adamw(1e-2, state_format=adamx.pair_format(8, 0))
     params = jax.device_put(jnp.ones((2, 32)), NamedSharding(mesh, PartitionSpec(None, "data")))
-    with pytest.raises(ValueError, match=r"nu.* of the state .*cannot be cut evenly over 'data'"):
+    with pytest.raises(ValueError, match=r"nu.* of the state .* be sharded evenly over 'data'"):
         adamx.sharding.init(tx, params)
 
 

@@ -20,7 +20,7 @@ import pytest
 import safetensors.numpy
 
 import adamx
-from adamx.core.tree import check_depth
+from adamx.core.checks import check_depth
 from adamx.interop import export, flat_files
 from tests.versions import enable_x64
 

@@ -478,26 +478,26 @@ def test_new_variables() -> None:
 @pytest.mark.eight_devices
 def test_variables_are_placed_like_their_reference() -> None:
     mesh = jax.make_mesh((8,), ("data",))
-    cut = NamedSharding(mesh, PartitionSpec("data"))
-    reference = jax.device_put(jnp.ones((8, 2)), cut)
-    assert keras.add_variable_from_reference(reference).sharding == cut
-    assert keras.add_slot({}, [reference], "trace")["trace"][0].sharding == cut
+    rows = NamedSharding(mesh, PartitionSpec("data"))
+    reference = jax.device_put(jnp.ones((8, 2)), rows)
+    assert keras.add_variable_from_reference(reference).sharding == rows
+    assert keras.add_slot({}, [reference], "trace")["trace"][0].sharding == rows
 
 
 @pytest.mark.eight_devices
 def test_state_on_a_mesh() -> None:
     """`mesh`: the counts are replicated over it, slots are where their variables are."""
     mesh = jax.make_mesh((8,), ("data",))
-    cut = NamedSharding(mesh, PartitionSpec("data"))
-    whole = NamedSharding(mesh, PartitionSpec())
+    rows = NamedSharding(mesh, PartitionSpec("data"))
+    replicated = NamedSharding(mesh, PartitionSpec())
     tx = keras.Adam(0.1, mesh=mesh, amsgrad=True, use_ema=True)
-    p = {"cut": jax.device_put(jnp.ones((8, 2)), cut), "somewhere": jnp.ones(3)}
+    p = {"rows": jax.device_put(jnp.ones((8, 2)), rows), "somewhere": jnp.ones(3)}
     state = keras.build(tx, p)
     for slot in keras.get_slot_names(state):
         slots = keras.get_slot(state, slot)
-        assert slots["cut"].sharding.is_equivalent_to(cut, 2)
-        assert slots["somewhere"].sharding.is_equivalent_to(whole, 1)
-    assert keras.iterations(state).sharding == whole
+        assert slots["rows"].sharding.is_equivalent_to(rows, 2)
+        assert slots["somewhere"].sharding.is_equivalent_to(replicated, 1)
+    assert keras.iterations(state).sharding == replicated
     with pytest.raises(TypeError, match="mesh"):
         keras.Adam(mesh="data")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="mesh"):

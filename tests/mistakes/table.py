@@ -134,14 +134,14 @@ MISTAKES = (
     ),
     Mistake(
         "errors that name the leaf",
-        "adamx/core/tree.py",
+        "adamx/core/checks.py",
         "path = flatten_with_paths(tree)[i][0]",
         "path = flatten_with_paths(tree)[0][0]",
         "tests/contract/test_errors.py",
     ),
     Mistake(
         "nothing is broadcast",
-        "adamx/core/tree.py",
+        "adamx/core/checks.py",
         "if np.shape(leaf) != np.shape(reference):",
         "if np.size(leaf) != np.size(reference):",
         "tests/contract/test_errors.py",
@@ -324,8 +324,8 @@ MISTAKES = (
     Mistake(
         "layers",
         "adamx/core/writer.py",
-        "from adamx.core import numerics, tree",
-        "from adamx.core import numerics, tree\nfrom adamx.schedules import constant",
+        "from adamx.core import checks, numerics, tree",
+        "from adamx.core import checks, numerics, tree\nfrom adamx.schedules import constant",
         "tests/test_architecture.py",
     ),
     Mistake(
@@ -401,7 +401,7 @@ MISTAKES = (
     Mistake(
         "temporaries: blocks in a shape of their own",
         "adamx/formats/pair.py",
-        "return x.reshape(*shape, block // piece, piece).max(axis=-1).max(axis=-1)",
+        "return x.reshape(*shape, block // chunk, chunk).max(axis=-1).max(axis=-1)",
         "return x.reshape(*shape, block).max(axis=-1)",
         "tests/formats/test_pair.py",
     ),

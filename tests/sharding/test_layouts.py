@@ -63,14 +63,14 @@ def train(tx: Any, placed: Any, state: Any, x: Any) -> Any:
     return placed, state, value
 
 
-def whole_params() -> Any:
+def replicated_params() -> Any:
     return jax.device_put(params(), on(mesh()))
 
 
 @layout
 def data_parallel_zero1(tx: Any) -> Any:
-    """With ZeRO-1 wherever there is a state that can be cut."""
-    placed = whole_params()
+    """With ZeRO-1 wherever there is a state that can be sharded."""
+    placed = replicated_params()
     shardings = None
     if any(leaf.ndim for leaf in jax.tree.leaves(jax.eval_shape(tx.init, placed))):
         with contextlib.suppress(ValueError):
@@ -90,12 +90,12 @@ def two_by_four(tx: Any) -> Any:
 
 @layout
 def shard_map(tx: Any) -> Any:
-    whole, cut = PartitionSpec(), PartitionSpec("data")
+    replicated, sharded = PartitionSpec(), PartitionSpec("data")
     step = jax.shard_map(
         adamx.make_step(loss, tx, axis_name="data"),
         mesh=mesh(),
-        in_specs=(whole, whole, cut),
-        out_specs=whole,
+        in_specs=(replicated, replicated, sharded),
+        out_specs=replicated,
     )
     compiled = jax.jit(step)
     placed, state = jax.device_put((params(), tx.init(params())), on(mesh()))
@@ -129,13 +129,13 @@ def one_device(tx: Any) -> Any:
 
 @layout
 def replicated(tx: Any) -> Any:
-    placed = whole_params()
+    placed = replicated_params()
     return train(tx, placed, adamx.sharding.init(tx, placed), jax.device_put(batch(), on(mesh())))
 
 
 @layout
 def data_parallel(tx: Any) -> Any:
-    placed = whole_params()
+    placed = replicated_params()
     x = jax.device_put(batch(), on(mesh(), "data"))
     return train(tx, placed, adamx.sharding.init(tx, placed), x)
 

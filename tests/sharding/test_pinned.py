@@ -19,13 +19,13 @@ pytestmark = pytest.mark.eight_devices
 TX = adamx.chain(adamx.clip_by_global_norm(0.5), adamx.adamw(0.1), adamx.ema_params(0.9))
 
 
-def whole() -> Any:
+def replicated() -> Any:
     return jax.device_put(params(), on(mesh()))
 
 
 def test_without_it_parameters_drift_and_the_second_step_compiles_again() -> None:
     """What `keep_placement` is for; if JAX ever does this by itself, it can go."""
-    w = whole()
+    w = replicated()
     state = init(TX, w, zero1_sharding(TX, w, "data"))
     step = jax.jit(TX.step)
     grads = jax.tree.map(jnp.ones_like, w)
@@ -37,7 +37,7 @@ def test_without_it_parameters_drift_and_the_second_step_compiles_again() -> Non
 
 def test_a_state_made_by_init_alone_is_put_on_the_mesh() -> None:
     """`tx.init` leaves counts on one device; the step is still compiled once."""
-    w, traces = whole(), []
+    w, traces = replicated(), []
 
     def counted(*args: Any) -> jax.Array:
         traces.append(None)
@@ -70,7 +70,7 @@ def test_it_is_compiled_once_for_every_placement() -> None:
 
 
 def test_it_updates_in_place() -> None:
-    w = whole()
+    w = replicated()
     state = init(TX, w)
     adamx.make_step(loss, TX)(w, state, batch())
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves((w, state)))
@@ -78,7 +78,7 @@ def test_it_updates_in_place() -> None:
 
 def test_inside_a_loop_of_your_own() -> None:
     """Under `jit` and `scan` it is a plain step; the loop says where its results go."""
-    w = whole()
+    w = replicated()
     state = init(TX, w, zero1_sharding(TX, w, "data"))
     step = adamx.make_step(loss, TX)
 
@@ -98,7 +98,7 @@ def test_inside_a_loop_of_your_own() -> None:
 
 
 def test_a_state_for_another_mesh_is_refused() -> None:
-    w = whole()
+    w = replicated()
     elsewhere = jax.device_put(params(), on(mesh(2, 4)))
     with pytest.raises(
         ValueError,
@@ -109,7 +109,7 @@ def test_a_state_for_another_mesh_is_refused() -> None:
 
 
 def test_a_state_that_was_put_on_one_device_is_refused() -> None:
-    w = whole()
+    w = replicated()
     state = jax.device_put(TX.init(params()), jax.devices()[2])
     with pytest.raises(ValueError, match=r"state\[1\]\[0\].count is on the device 2, but params"):
         adamx.make_step(loss, TX)(w, state, batch())
@@ -123,7 +123,7 @@ def test_it_takes_functions_only() -> None:
 @host_memory
 @pytest.mark.parametrize("zero", [False, True])
 def test_a_state_in_the_memory_of_the_host(zero: bool) -> None:
-    w = whole()
+    w = replicated()
     shardings = zero1_sharding(TX, w, "data") if zero else None
     abstract = adamx.sharding.abstract_state(TX, w, shardings)
     on_host = host_sharding(abstract)
@@ -144,7 +144,7 @@ def test_a_state_in_the_memory_of_the_host(zero: bool) -> None:
 
 def test_a_device_that_cannot_reach_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adamx.sharding.memory.HOST", "unheard_of")
-    abstract = adamx.sharding.abstract_state(TX, whole())
+    abstract = adamx.sharding.abstract_state(TX, replicated())
     with pytest.raises(
         ValueError, match=r"\[1\]\[0\].mu\['b'\] is on .*, which has no 'unheard_of' memory but"
     ):

@@ -119,7 +119,7 @@ def test_one_device() -> None:
 
 @pytest.mark.parametrize("spec", [P("data"), P(None, "data")], ids=str)
 def test_inside_shard_map(spec: P) -> None:
-    """`tx.init` sees the pieces; the state comes out like the parameters."""
+    """`tx.init` sees the shards; the state comes out like the parameters."""
     w = jnp.arange(64.0).reshape(8, 8)
     tx = adamx.chain(adamx.adam(0.1), adamx.ema_params(0.9))
     like = tx.init(w)
@@ -168,7 +168,7 @@ def test_a_number_per_row_is_where_the_row_is() -> None:
     assert state.columns["w"].sharding.is_fully_replicated
     assert state.first.sharding.is_fully_replicated
     named = adamx.sharding.placement_table(state).splitlines()[-1]
-    assert named == "whole on every device: .columns['w'], .first"
+    assert named == "replicated: .columns['w'], .first"
 
 
 def test_the_longest_path_wins() -> None:
@@ -182,15 +182,15 @@ def test_the_longest_path_wins() -> None:
 
 
 def test_nothing_is_made_whole_on_one_device() -> None:
-    """The program that makes the state holds one piece of each leaf per device, and no constant."""
+    """The program that makes the state holds one shard of each leaf per device, and no constant."""
     params = {"w": jnp.ones((1024, 64), device=on(mesh(), "data"))}
     tx = adamx.adam(0.1)
     shardings = state_sharding(tx, params)
     memory = jax.jit(tx.init, out_shardings=shardings).lower(params).compile().memory_analysis()
-    piece = 1024 * 64 * 4 // 8
-    assert memory.output_size_in_bytes < 2 * piece + 1024
+    shard = 1024 * 64 * 4 // 8
+    assert memory.output_size_in_bytes < 2 * shard + 1024
     assert memory.temp_size_in_bytes < 1024
-    assert memory.argument_size_in_bytes <= piece
+    assert memory.argument_size_in_bytes <= shard
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_nothing_is_made_whole_on_one_device() -> None:
                 "w": jax.ShapeDtypeStruct((4, 10), "float32", sharding=on(mesh(), None, "data"))
             },
             ValueError,
-            r"\['w'\] has shape \(4, 10\): dimension 1 of size 10 cannot be cut evenly over "
+            r"\['w'\] has shape \(4, 10\): dimension 1 of size 10 cannot be sharded evenly over "
             "'data' of size 8",
         ),
     ],

@@ -1,4 +1,4 @@
-"""ZeRO-1: every device keeps its share of the state, and says so."""
+"""ZeRO-1: every device keeps its shard of the state, and says so."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.sharding.support import mesh, on, specs
 
 pytestmark = pytest.mark.eight_devices
 
-# Large enough for XLA to cut; `odd` cannot be, `long` in its second dimension only.
+# Large enough for XLA to shard; `odd` cannot be, `long` in its second dimension only.
 SHAPES = {"square": (256, 256), "long": (4, 4096), "bias": (64,), "odd": (3, 5)}
 RECIPE = adamx.chain(
     adamx.clip_by_global_norm(1.0),
@@ -34,7 +34,7 @@ RECIPE = adamx.chain(
 )
 
 
-def whole(kind: AxisType = AxisType.Auto, dtype: Any = "float32") -> dict[str, jax.Array]:
+def replicated(kind: AxisType = AxisType.Auto, dtype: Any = "float32") -> dict[str, jax.Array]:
     return {
         name: jnp.ones(shape, dtype, device=on(mesh(kind=kind))) for name, shape in SHAPES.items()
     }
@@ -49,9 +49,9 @@ def bytes_on(device: Any, tree: Any) -> int:
     )
 
 
-def test_every_device_holds_its_share_of_every_kind_of_state() -> None:
+def test_every_device_holds_its_shard_of_every_kind_of_state() -> None:
     """Accumulated gradients, both moments and the average; float32 ones of bfloat16 parameters."""
-    params = whole(dtype="bfloat16")
+    params = replicated(dtype="bfloat16")
     state = init(RECIPE, params, zero1_sharding(RECIPE, params, "data"))
     names = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(state)}
     for kind in ("acc_grads", ".mu", ".nu", ".ema"):
@@ -69,8 +69,8 @@ def test_every_device_holds_its_share_of_every_kind_of_state() -> None:
     assert table.splitlines()[-1].count("['odd']") == 4
 
 
-def test_the_largest_dimension_that_can_be_is_cut() -> None:
-    params = whole()
+def test_the_largest_dimension_that_can_be_is_sharded() -> None:
+    params = replicated()
     mu = zero1_sharding(adamx.scale_by_adam(), params, "data").mu
     assert {name: tuple(sharding.spec) for name, sharding in mu.items()} == {
         "square": ("data", None),
@@ -116,9 +116,9 @@ def compiled(tx: Any, shardings: Any, params: Any) -> Any:
     return adamx.make_step(loss, tx).lower(params, state, batch()).compile()
 
 
-def test_the_step_updates_shares_and_gathers_parameters_only() -> None:
-    """Gradients are added up and cut (XLA:CPU writes reduce-scatter as all-reduce and slice)."""
-    tx, params = adamx.adamw(0.1), whole()
+def test_the_step_updates_shards_and_gathers_parameters_only() -> None:
+    """Gradients are reduced into shards (XLA:CPU writes reduce-scatter as all-reduce and slice)."""
+    tx, params = adamx.adamw(0.1), replicated()
     step = compiled(tx, zero1_sharding(tx, params, "data"), params)
     text = step.as_text()
     found = collectives(text)
@@ -126,7 +126,7 @@ def test_the_step_updates_shares_and_gathers_parameters_only() -> None:
     gathered = sorted(found["all-gather"])
     assert gathered == sorted(shape for name, shape in SHAPES.items() if name != "odd")
     assert not {"all-to-all", "collective-permute"} & {*found}
-    # Adam's square roots run over shares: nothing is computed eight times but for `odd`.
+    # Adam's square roots run over shards: nothing is computed eight times but for `odd`.
     roots = {
         tuple(int(n) for n in dims.split(","))
         for dims in re.findall(r"f32\[([\d,]+)\]\S* sqrt\(", text)
@@ -134,25 +134,25 @@ def test_the_step_updates_shares_and_gathers_parameters_only() -> None:
     assert roots == {(32, 256), (4, 512), (8,), (3, 5)}
 
 
-def test_the_step_takes_the_memory_of_a_share() -> None:
-    tx, params = adamx.adamw(0.1), whole()
+def test_the_step_takes_the_memory_of_a_shard() -> None:
+    tx, params = adamx.adamw(0.1), replicated()
     plain = compiled(tx, state_sharding(tx, params), params).memory_analysis()
-    shared = compiled(tx, zero1_sharding(tx, params, "data"), params).memory_analysis()
-    cut = sum(4 * np.prod(shape) for name, shape in SHAPES.items() if name != "odd")
-    saved = 2 * cut * 7 // 8  # of two moments
-    assert plain.argument_size_in_bytes - shared.argument_size_in_bytes == saved
+    sharded = compiled(tx, zero1_sharding(tx, params, "data"), params).memory_analysis()
+    divided = sum(4 * np.prod(shape) for name, shape in SHAPES.items() if name != "odd")
+    saved = 2 * divided * 7 // 8  # of two moments
+    assert plain.argument_size_in_bytes - sharded.argument_size_in_bytes == saved
     # Everything is still updated in place.
-    assert plain.alias_size_in_bytes - shared.alias_size_in_bytes == saved
+    assert plain.alias_size_in_bytes - sharded.alias_size_in_bytes == saved
 
 
 def test_a_plain_step_moves_nothing_but_gradients() -> None:
     tx = adamx.chain(adamx.clip_by_global_norm(1.0), adamx.adamw(0.1), adamx.ema_params(0.9))
-    params = whole()
+    params = replicated()
     found = collectives(compiled(tx, state_sharding(tx, params), params).as_text())
     assert {*found} == {"all-reduce"}
 
 
-@pytest.mark.needs_jax("0.7.0", "the partitioner, GSPMD, exchanges pieces of small leaves")
+@pytest.mark.needs_jax("0.7.0", "the partitioner, GSPMD, exchanges shards of small leaves")
 def test_an_elementwise_step_of_cut_parameters_moves_nothing() -> None:
     """Small leaves, too; the norm costs one sum of scalars and gathers nothing."""
     where = mesh(2, 4)
@@ -183,7 +183,7 @@ def test_an_elementwise_step_of_cut_parameters_moves_nothing() -> None:
 @pytest.mark.parametrize("guarded", [False, True])
 def test_the_numbers_are_those_of_a_whole_state(kind: AxisType, guarded: bool) -> None:
     tx = adamx.apply_if_finite(RECIPE) if guarded else RECIPE
-    params = whole(kind)
+    params = replicated(kind)
     results = []
     for shardings in (state_sharding(tx, params), zero1_sharding(tx, params, "data")):
         step = adamx.make_step(loss, tx, donate=False)
@@ -200,24 +200,24 @@ def test_the_numbers_are_those_of_a_whole_state(kind: AxisType, guarded: bool) -
 @pytest.mark.parametrize(
     ("tx", "params", "axis", "message"),
     [
-        (adamx.adam(0.1), lambda: whole(), "batch", "no axis 'batch'; its axes are .'data': 8"),
-        (adamx.adam(0.1), lambda: whole(), "model", "axis 'model' has size 1"),
-        (adamx.scale(1.0), lambda: whole(), "data", "no leaf of the state is like a parameter"),
+        (adamx.adam(0.1), replicated, "batch", "no axis 'batch'; its axes are .'data': 8"),
+        (adamx.adam(0.1), replicated, "model", "axis 'model' has size 1"),
+        (adamx.scale(1.0), replicated, "data", "no leaf of the state is like a parameter"),
         (
             adamx.adam(0.1),
             lambda: jnp.ones((3, 12), device=on(mesh())),
             "data",
-            r"mu of shape \(3, 12\), has no uncut dimension divisible by 8, the size of 'data'",
+            r"mu of shape \(3, 12\), has no unsharded dimension divisible by 8, the size of 'data'",
         ),
         (
             adamx.adam(0.1),
             lambda: {"w": jnp.ones((8, 8), device=on(mesh(), None, "data"))},
             "data",
-            r"\['w'\] of shape \(8, 8\), is cut over 'data' already",
+            r"\['w'\] of shape \(8, 8\), is sharded along 'data' already",
         ),
         (adamx.adam(0.1), lambda: jnp.ones(8), "data", "on one device, which has no axis 'data'"),
     ],
-    ids=["unknown axis", "axis of one", "no state", "indivisible", "cut already", "one device"],
+    ids=["unknown axis", "axis of one", "no state", "indivisible", "sharded already", "one device"],
 )
 def test_where_it_would_do_nothing_it_says_why(
     tx: Any, params: Any, axis: str, message: str

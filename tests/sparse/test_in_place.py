@@ -86,7 +86,7 @@ def test_a_step_makes_nothing_of_the_size_of_the_table(name: str, mode: str) -> 
 
 @pytest.mark.parametrize(("name", "mode"), LONG_STEPS)
 def test_nor_does_a_step_of_many_rows(name: str, mode: str) -> None:
-    """Of so many that they are worked through in pieces."""
+    """Of so many that they are worked through in chunks."""
     program = compiled(recipe(name, mode), 20_000)
     made = rf"= f32\[{V}(,{D})?\]\S* (copy|broadcast|select|multiply|add|transpose)\("
     assert not re.findall(made, program.as_text())

@@ -8,7 +8,7 @@ import pytest
 
 import adamx
 
-# More elements than are in one piece on CPU.
+# More elements than are in one chunk on CPU.
 V, D, N = 20_000, 16, 16_384
 
 
@@ -38,5 +38,5 @@ def test_no_loop_on_a_gpu(mode: str) -> None:
     assert "stablehlo.while" not in lowered(mode, "cuda")
 
 
-def test_on_a_cpu_rows_are_searched_and_moved_in_pieces() -> None:
+def test_on_a_cpu_rows_are_searched_and_moved_in_chunks() -> None:
     assert lowered("lazy", "cpu").count("stablehlo.while") == 2

@@ -171,7 +171,7 @@ def test_it_is_a_pytree_of_two_arrays() -> None:
         (lambda: SparseRows(jnp.ones(2), VALUES[:2], V), TypeError, "integers, got float32"),
         (lambda: SparseRows(IDS[None], VALUES[None], V), ValueError, r"reshape\(-1\)"),
         (lambda: SparseRows(IDS[:2], VALUES, V), ValueError, r"\(2,\) and \(9, 3\)"),
-        (lambda: SparseRows(IDS, VALUES, 2**31), ValueError, "cut a larger table"),
+        (lambda: SparseRows(IDS, VALUES, 2**31), ValueError, "divide a larger table"),
         (lambda: ROWS + np.ones((1, D)), ValueError, "nothing is broadcast"),
         (lambda: ROWS * jnp.ones(D), ValueError, r"only a scalar .* got shape \(3,\)"),
     ],

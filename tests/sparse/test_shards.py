@@ -1,4 +1,4 @@
-"""A table that is cut over a mesh: every device steps its own part, and the result is the same."""
+"""A table that is sharded over a mesh: every device steps its own shard, to the same result."""
 
 import functools
 import re
@@ -20,7 +20,7 @@ V, D, N = 4096, 16, 32
 TABLE = np.random.default_rng(0).normal(size=(V, D)).astype(np.float32)
 IDS = np.random.default_rng(1).integers(-2, V + 2, (4, N)).astype(np.int32)
 IDS[:, : N // 2] %= 7  # Some rows again and again.
-AXES = {"rows": PartitionSpec("cut", None), "columns": PartitionSpec(None, "cut")}
+AXES = {"rows": PartitionSpec("shard", None), "columns": PartitionSpec(None, "shard")}
 MODES = ("lazy", "rowwise", "exact", "counted")
 OTHER_AXIS = "every mode along both axes"
 
@@ -31,12 +31,12 @@ def loss(params: Any, ids: jax.Array) -> jax.Array:
 
 
 def placed(shards: int, axis: str) -> dict[str, jax.Array]:
-    mesh = jax.make_mesh((shards,), ("cut",), axis_types=(AxisType.Auto,))
+    mesh = jax.make_mesh((shards,), ("shard",), axis_types=(AxisType.Auto,))
     spread = NamedSharding(mesh, AXES[axis])
-    whole = NamedSharding(mesh, PartitionSpec())
+    replicated = NamedSharding(mesh, PartitionSpec())
     return {
         "table": jax.device_put(TABLE, spread),
-        "w": jax.device_put(np.ones((D, 2), np.float32) / D, whole),
+        "w": jax.device_put(np.ones((D, 2), np.float32) / D, replicated),
     }
 
 
@@ -105,7 +105,7 @@ def test_only_rows_that_are_read_travel(axis: str, mode: str) -> None:
 )
 def test_shardings_that_are_part_of_the_type(axis: str, mode: str) -> None:
     """The mesh of newer versions of `jax.make_mesh`: JAX asks where rows go, and gets an answer."""
-    mesh = jax.make_mesh((4, 2), ("cut", "batch"), axis_types=(AxisType.Explicit,) * 2)
+    mesh = jax.make_mesh((4, 2), ("shard", "batch"), axis_types=(AxisType.Explicit,) * 2)
     tx = adamx.sparse.adamw(0.1, mode, weight_decay=0.1)
     step = adamx.make_step(
         lambda t, ids: jnp.sum(jnp.tanh(adamx.sparse.lookup(t, ids)) ** 2),
@@ -143,12 +143,12 @@ def test_devices_with_batches_of_their_own(mode: str) -> None:
     )
     tables = {"table": lambda ids: ids}
     own = adamx.make_step(plain, tx, tables=tables, axis_name="device", donate=False)
-    everywhere, cut = PartitionSpec(), PartitionSpec("device")
+    everywhere, sharded = PartitionSpec(), PartitionSpec("device")
     together = jax.jit(
         jax.shard_map(
             own,
             mesh=mesh,
-            in_specs=(everywhere, everywhere, cut),
+            in_specs=(everywhere, everywhere, sharded),
             out_specs=(everywhere, everywhere, everywhere),
         )
     )

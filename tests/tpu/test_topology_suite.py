@@ -10,8 +10,8 @@ from tests.tpu.support import on_tpus
 
 pytestmark = on_tpus
 SIZES = Sizes(layers=2, width=256, hidden=512, vocabulary=1024)
-# Of what is cut over the four chips of `model`, and of the norms.
-CUT = 2 * (4 * 256**2 + 3 * 256 * 512) + 2 * 256 * 1024
+# Of what is sharded over the four chips of `model`, and of the norms.
+SHARDED = 2 * (4 * 256**2 + 3 * 256 * 512) + 2 * 256 * 1024
 NORMS = 5 * 256
 
 
@@ -19,7 +19,7 @@ NORMS = 5 * 256
 def test_bytes_and_collectives_per_chip(compiled: Callable[..., Program], placement: str) -> None:
     found = compiled(row, "v6e:2x4", placement, SIZES)
     assert (found.size, found.extra["of arguments updated in place"]) == (8, 1.0)
-    params = 4 * (CUT // 4 + NORMS)
+    params = 4 * (SHARDED // 4 + NORMS)
     # Two moments, in two shares in ZeRO-1; and a count.
     state = 2 * params // (2 if placement == ZERO1 else 1) + 4
     assert found.persistent_bytes == params + state

@@ -17,7 +17,7 @@ from adamx.core.compat import vary
 
 pytestmark = pytest.mark.eight_devices
 
-WHOLE, CUT = PartitionSpec(), PartitionSpec("data")
+REPLICATED, SHARDED = PartitionSpec(), PartitionSpec("data")
 X = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
 
 
@@ -26,7 +26,7 @@ def loss(w: jax.Array, x: jax.Array) -> jax.Array:
     return jnp.mean(x @ w)
 
 
-def mapped(f: Any, how: str, in_specs: Any = CUT, out_specs: Any = WHOLE) -> Any:
+def mapped(f: Any, how: str, in_specs: Any = SHARDED, out_specs: Any = REPLICATED) -> Any:
     """f on every device's rows, whose result is the same on all of them."""
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     return jax.jit(
@@ -76,7 +76,7 @@ def test_several_axes() -> None:
             lambda x, link=link: link.update(x[0], ())[0],
             mesh=mesh,
             in_specs=PartitionSpec(("a", "b")),
-            out_specs=WHOLE,
+            out_specs=REPLICATED,
         )(X)
         chex.assert_trees_all_close(got, oracle, rtol=1e-6)
 
@@ -95,7 +95,7 @@ def test_sparse_rows_stay_sparse(link: Any, how: str) -> None:
     oracle = np.zeros((6, 3))
     np.add.at(oracle, ids[ids >= 0], values[ids >= 0])
     oracle /= 8 if link.public_name == "pmean" else 1
-    got = mapped(aggregated, how, (CUT, CUT))(ids, values)
+    got = mapped(aggregated, how, (SHARDED, SHARDED))(ids, values)
     chex.assert_trees_all_close(got, oracle, rtol=1e-6, atol=1e-6)
     by_pmap = jax.pmap(
         lambda i, v: link.update(SparseRows(i, v, 6), ())[0].to_dense(), axis_name="data"
@@ -105,7 +105,7 @@ def test_sparse_rows_stay_sparse(link: Any, how: str) -> None:
 
 @pytest.mark.parametrize("link", [adamx.psum("data"), adamx.pmean("data")], ids=str)
 def test_a_gradient_that_jax_has_summed_already_is_refused(link: Any) -> None:
-    """Inside `shard_map`, `jax.grad` of whole parameters is a sum over devices."""
+    """Inside `shard_map`, `jax.grad` of replicated parameters is a sum over devices."""
 
     def step(w: jax.Array, x: jax.Array) -> Any:
         return link.update({"w": jax.grad(loss)(w, x)}, ())[0]
@@ -115,14 +115,14 @@ def test_a_gradient_that_jax_has_summed_already_is_refused(link: Any) -> None:
         "with `make_step`, give it `axis_name=`"
     )
     with pytest.raises(ValueError, match=message):
-        mapped(step, "tracked", (WHOLE, CUT))(jnp.ones(4), X)
+        mapped(step, "tracked", (REPLICATED, SHARDED))(jnp.ones(4), X)
 
     def varying_copies(w: jax.Array, x: jax.Array) -> Any:
         return step(vary(w, ("data",)), x)
 
     oracle = X.sum(0) if link.public_name == "psum" else X.mean(0)
     for how, f in (("tracked", varying_copies), ("untracked", step)):
-        got = mapped(f, how, (WHOLE, CUT))(jnp.ones(4), X)
+        got = mapped(f, how, (REPLICATED, SHARDED))(jnp.ones(4), X)
         chex.assert_trees_all_close(got["w"], oracle, rtol=1e-6)
 
 
@@ -130,7 +130,7 @@ def test_a_gradient_that_jax_has_summed_already_is_refused(link: Any) -> None:
 def test_make_step_averages_and_is_not_fooled(how: str) -> None:
     tx = adamx.scale(-1.0)
     step = adamx.make_step(loss, tx, axis_name="data")
-    got = mapped(step, how, (WHOLE, WHOLE, CUT))(jnp.zeros(4), tx.init(None), X)
+    got = mapped(step, how, (REPLICATED, REPLICATED, SHARDED))(jnp.zeros(4), tx.init(None), X)
     chex.assert_trees_all_close(got[0], -X.mean(0), rtol=1e-6)
 
 
@@ -138,10 +138,12 @@ def test_make_step_refuses_a_loss_that_is_averaged_already() -> None:
     tx = adamx.scale(-1.0)
     step = adamx.make_step(lambda w, x: jax.lax.pmean(loss(w, x), "data"), tx, axis_name="data")
     with pytest.raises(ValueError, match="the loss is the same on all devices of axis 'data'"):
-        mapped(step, "tracked", (WHOLE, WHOLE, CUT))(jnp.zeros(4), tx.init(None), X)
+        mapped(step, "tracked", (REPLICATED, REPLICATED, SHARDED))(jnp.zeros(4), tx.init(None), X)
     # Without the name the gradient is right as it comes.
     plain = adamx.make_step(lambda w, x: jax.lax.pmean(loss(w, x), "data"), tx)
-    got = mapped(plain, "tracked", (WHOLE, WHOLE, CUT))(jnp.zeros(4), tx.init(None), X)
+    got = mapped(plain, "tracked", (REPLICATED, REPLICATED, SHARDED))(
+        jnp.zeros(4), tx.init(None), X
+    )
     chex.assert_trees_all_close(got[0], -X.mean(0), rtol=1e-6)
 
 

@@ -148,20 +148,20 @@ def test_bytes_for_each_parameter_and_temporaries(extra_bits: int, kept: int) ->
 @pytest.mark.parametrize("extra_bits", [0, 16])
 def test_eight_devices_write_the_parameters_of_one(extra_bits: int) -> None:
     mesh = jax.make_mesh((8,), ("data",))
-    cut = NamedSharding(mesh, PartitionSpec("data"))
+    rows = NamedSharding(mesh, PartitionSpec("data"))
     tx = adamx.bfloat16_params(adamx.adam(1e-3, state_format="pair"), extra_bits)
-    whole = jnp.asarray(np.random.default_rng(0).normal(size=(128, 64)), jnp.bfloat16)
-    one, _ = jax.jit(tx.step)(whole, tx.init(whole), whole)
-    pieces = jax.device_put(whole, cut)
+    p = jnp.asarray(np.random.default_rng(0).normal(size=(128, 64)), jnp.bfloat16)
+    one, _ = jax.jit(tx.step)(p, tx.init(p), p)
+    shards = jax.device_put(p, rows)
     step = jax.jit(tx.step)
-    state = adamx.sharding.init(tx, pieces)
-    many, after = step(pieces, state, pieces)
-    text = step.lower(pieces, state, pieces).compile().as_text()
+    state = adamx.sharding.init(tx, shards)
+    many, after = step(shards, state, shards)
+    text = step.lower(shards, state, shards).compile().as_text()
     assert "all-gather" not in text
     np.testing.assert_array_equal(np.float32(many), np.float32(one))
     if extra_bits:
-        assert state.rest.sharding == cut
-        assert after.rest.sharding.is_equivalent_to(cut, 2)
+        assert state.rest.sharding == rows
+        assert after.rest.sharding.is_equivalent_to(rows, 2)
 
 
 @ALL_BITS

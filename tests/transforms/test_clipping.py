@@ -388,23 +388,25 @@ def test_units_along_chosen_axes() -> None:
 
 
 @every_clip
-def test_pieces_of_leaves_are_clipped_as_the_whole(name: str) -> None:
-    """Under `vmap` with an axis name every leaf is a piece; here cut along its first axis."""
-    whole = reporting(name)
-    pieces = whole.replace(axis_name="pieces")
+def test_shards_of_leaves_are_clipped_together(name: str) -> None:
+    """Under `vmap` with an axis name every leaf is a shard; here along its first axis."""
+    plain = reporting(name)
+    sharded = plain.replace(axis_name="shards")
     big = {"v": np.float32(np.arange(6.0)) - 2, "w": leaves(1)[4]}
     params = {"v": np.float32(np.ones(6)), "w": PARAMS[4]}
-    clipped, state = update(whole, big, params=params)
+    clipped, state = update(plain, big, params=params)
 
-    def cut(x: np.ndarray) -> np.ndarray:
+    def shards(x: np.ndarray) -> np.ndarray:
         return x.reshape(2, -1, *x.shape[1:])
 
-    together = jax.vmap(pieces.update, in_axes=(0, None, 0), out_axes=(0, None), axis_name="pieces")
-    cut_clipped, cut_state = together(
-        jax.tree.map(cut, big), whole.init(params), jax.tree.map(cut, params)
+    together = jax.vmap(
+        sharded.update, in_axes=(0, None, 0), out_axes=(0, None), axis_name="shards"
     )
-    chex.assert_trees_all_close(cut_clipped, jax.tree.map(cut, clipped), rtol=1e-6)
-    chex.assert_trees_all_close(cut_state, state, rtol=1e-6)
+    clipped_shards, state_of_shards = together(
+        jax.tree.map(shards, big), plain.init(params), jax.tree.map(shards, params)
+    )
+    chex.assert_trees_all_close(clipped_shards, jax.tree.map(shards, clipped), rtol=1e-6)
+    chex.assert_trees_all_close(state_of_shards, state, rtol=1e-6)
 
 
 @pytest.mark.eight_devices

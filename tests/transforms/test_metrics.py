@@ -136,23 +136,23 @@ def test_every_model_of_a_vmap_has_its_own() -> None:
     np.testing.assert_allclose(adamx.metrics(state)["grad_norm"], scales * norm(PARAMS), rtol=1e-6)
 
 
-# Two ways of cutting the network into pieces along an axis.
+# Two ways of sharding the network along an axis.
 def mapped_by_vmap(function: Any, *trees: Any) -> Any:
-    pieces = jax.tree.map(lambda x: jnp.stack(jnp.split(x, 2, axis=-1)), trees)
-    out = jax.vmap(function, axis_name="pieces")(*pieces)
+    shards = jax.tree.map(lambda x: jnp.stack(jnp.split(x, 2, axis=-1)), trees)
+    out = jax.vmap(function, axis_name="shards")(*shards)
     return {name: x[0] for name, x in out.items()}
 
 
 def mapped_by_shard_map(function: Any, *trees: Any) -> Any:
     """On two devices where there are two: the result must be known to be the same on both."""
-    mesh = Mesh(np.array(jax.devices()[:2]), ("pieces",))
-    specs = {"b": P("pieces"), "w": P(None, "pieces")}
+    mesh = Mesh(np.array(jax.devices()[:2]), ("shards",))
+    specs = {"b": P("shards"), "w": P(None, "shards")}
     mapped = jax.shard_map(function, mesh=mesh, in_specs=(specs,) * len(trees), out_specs=P())
     return jax.jit(mapped)(*trees)
 
 
 @pytest.mark.parametrize("mapped", [mapped_by_vmap, mapped_by_shard_map])
-def test_norms_over_an_axis_are_those_of_the_whole(mapped: Any) -> None:
+def test_norms_over_an_axis_are_those_of_all_shards(mapped: Any) -> None:
     names = ("grad_norm", "update_norm", "param_norm", "update_ratio", "learning_rate")
     chain = adamx.chain(adamx.scale(2.0), adamx.scale_by_learning_rate(0.1))
 
@@ -160,8 +160,8 @@ def test_norms_over_an_axis_are_those_of_the_whole(mapped: Any) -> None:
         tx = adamx.record_metrics(chain, *names, axis_name=axis)
         return adamx.metrics(tx.update(grads, tx.init(params), params)[1])
 
-    pieces = mapped(functools.partial(measure, "pieces"), PARAMS, GRADS)
-    assert floats(pieces) == pytest.approx(floats(measure(None, PARAMS, GRADS)), rel=1e-6)
+    shards = mapped(functools.partial(measure, "shards"), PARAMS, GRADS)
+    assert floats(shards) == pytest.approx(floats(measure(None, PARAMS, GRADS)), rel=1e-6)
 
 
 def test_an_axis_that_is_not_there_is_named() -> None:

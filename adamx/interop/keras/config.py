@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from adamx.core import tree
+from adamx.core import checks
 from adamx.family.amsgrad import ScaleByAmsgrad
 from adamx.interop.arguments import check_switch
 from adamx.interop.keras.adam import Adam, AdamW
@@ -279,7 +279,7 @@ def from_config(
       True
     """
     owner = "from_config"
-    tree.check_depth(owner, config)
+    checks.check_depth(owner, config)
     if isinstance(config, Mapping) and "class_name" in config:
         serialised, config = config["class_name"], config.get("config", {})
         if not isinstance(serialised, str):

@@ -9,7 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import fields, numerics, tree
+from adamx.core import checks, fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.hyperparameter import (
     Number,
@@ -64,8 +64,8 @@ class TransformPairs(GradientTransformation):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.require_params(self.public_name, params)
-        tree.check_match(self.public_name, "gradients", updates, "parameters", params)
+        checks.require_params(self.public_name, params)
+        checks.check_match(self.public_name, "gradients", updates, "parameters", params)
         gradients, structure = tree.flatten(updates)
         # What has no gradient is no pair, as in Keras.
         places = [i for i, g in enumerate(gradients) if numerics.is_inexact(g)]
@@ -85,7 +85,7 @@ class TransformPairs(GradientTransformation):
         for i, (gradient, _) in zip(places, pairs, strict=True):
             gradients[i] = gradient
         updates = structure.unflatten(gradients)
-        tree.check_match(self.public_name, "gradients", updates, "parameters", params)
+        checks.check_match(self.public_name, "gradients", updates, "parameters", params)
         return updates, state
 
 

@@ -9,7 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import numerics, tree
+from adamx.core import checks, numerics, tree
 from adamx.core.evaluation import eval_params
 from adamx.core.readings import read_callables, readings, with_readings
 from adamx.core.transformation import Params, State, Updates
@@ -115,7 +115,7 @@ def apply_gradients(
     """
     owner = "apply_gradients"
     tx = check_optimizer(owner, tx)
-    tree.check_state(owner, state, KerasOptimizerState)
+    checks.check_state(owner, state, KerasOptimizerState)
     if params is not None:
         _check_some(owner, grads_and_vars)
         return _step(tx, grads_and_vars, state, params, name)
@@ -201,7 +201,7 @@ def minimize(
       9.9
     """
     tx = check_optimizer("minimize", tx)
-    tree.check_state("minimize", state, KerasOptimizerState)
+    checks.check_state("minimize", state, KerasOptimizerState)
     scale = loss_scale(state)
     seed = scale if grad_loss is None else grad_loss * scale
     grads = gradients_of("minimize", loss, params, seed)
@@ -236,7 +236,7 @@ def update_step(
       1.500
     """
     tx = check_optimizer("update_step", tx)
-    tree.check_state("update_step", state, KerasOptimizerState)
+    checks.check_state("update_step", state, KerasOptimizerState)
     tx = tx if _traced() else read_callables(tx)
     if isinstance(variable, (dict, list, tuple)):
         raise ValueError("update_step: takes one variable; `apply_gradients` takes a pytree")
@@ -270,5 +270,5 @@ def finalize_variable_values(state: KerasOptimizerState, params: Params) -> Para
       >>> print(w.round(3), keras.finalize_variable_values(state, w).round(3))
       1.0 1.25
     """
-    tree.check_state("finalize_variable_values", state, KerasOptimizerState)
+    checks.check_state("finalize_variable_values", state, KerasOptimizerState)
     return eval_params(state, params) if "ema" in states_of(state) else params

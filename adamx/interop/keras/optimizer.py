@@ -9,7 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import fields, numerics, tree
+from adamx.core import checks, fields, numerics
 from adamx.core.chain import NamedChain
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
@@ -104,7 +104,7 @@ class KerasOptimizer(GradientTransformation):
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
-        tree.check_state(self.public_name, state, KerasOptimizerState, {"count": tree.COUNT})
+        checks.check_state(self.public_name, state, KerasOptimizerState, {"count": checks.COUNT})
         with jax.named_scope(self.scope):
             updates, inner_state = self.chain.update(updates, state.inner_state, params, **extra)
         return updates, self._advance(state, inner_state)
@@ -112,7 +112,7 @@ class KerasOptimizer(GradientTransformation):
     def step(
         self, grads: Updates, state: State, params: Params, **extra: Any
     ) -> tuple[Params, State]:
-        tree.check_state(self.public_name, state, KerasOptimizerState, {"count": tree.COUNT})
+        checks.check_state(self.public_name, state, KerasOptimizerState, {"count": checks.COUNT})
         with jax.named_scope(self.scope):
             params, inner_state = self.chain.step(grads, state.inner_state, params, **extra)
         return params, self._advance(state, inner_state)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import tree
+from adamx.core import checks, tree
 from adamx.core.hyperparameter import Schedule
 from adamx.interop.keras.optimizer import (
     KerasOptimizer,
@@ -76,7 +76,7 @@ def _learning_rate(tx: KerasOptimizer) -> Any:
 
 
 def _check_state(owner: str, state: Any) -> KerasOptimizerState:
-    tree.check_state(owner, state, KerasOptimizerState)
+    checks.check_state(owner, state, KerasOptimizerState)
     checked: KerasOptimizerState = state
     return checked
 

@@ -1,4 +1,4 @@
-"""Parameters cut over named axes: what is measured is the whole, and all devices agree."""
+"""Parameters sharded over named axes: all shards are measured together, and all devices agree."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.sharding.support import mesh, on, params
 
 pytestmark = pytest.mark.eight_devices
 
-CUT, WHOLE = PartitionSpec("data"), PartitionSpec()
+SHARDED, REPLICATED = PartitionSpec("data"), PartitionSpec()
 HOW = pytest.mark.parametrize("how", ["tracked", "untracked", "pmap"])
 
 
@@ -50,29 +50,33 @@ def steps(tx: Any, grads: Any, params: Any) -> Any:
     return params, adamx.metrics(state)
 
 
-def in_pieces(f: Any, how: str, *trees: Any) -> Any:
-    """f of trees cut over eight devices: its first result made whole, the others on all devices."""
+def in_shards(f: Any, how: str, *trees: Any) -> Any:
+    """f of trees sharded over eight devices: its first result gathered, the others of one."""
     if how == "pmap":
-        pieces = jax.tree.map(lambda x: x.reshape(8, -1, *x.shape[1:]), trees)
-        cut, *same = jax.pmap(f, axis_name="data")(*pieces)
-        whole = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), cut)
+        shards = jax.tree.map(lambda x: x.reshape(8, -1, *x.shape[1:]), trees)
+        own, *same = jax.pmap(f, axis_name="data")(*shards)
+        gathered = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), own)
         same = jax.device_get(same)
         for device in range(8):
             chex.assert_trees_all_equal(
                 *(jax.tree.map(lambda x, i=i: x[i], same) for i in (0, device))
             )
-        return whole, *jax.tree.map(lambda x: x[0], same)
+        return gathered, *jax.tree.map(lambda x: x[0], same)
     mapped = jax.shard_map(
-        f, mesh=mesh(), in_specs=CUT, out_specs=(CUT, WHOLE), check_vma=how == "tracked"
+        f,
+        mesh=mesh(),
+        in_specs=SHARDED,
+        out_specs=(SHARDED, REPLICATED),
+        check_vma=how == "tracked",
     )
     return jax.jit(mapped)(*trees)
 
 
-AGGREGATIONS = ("psum", "pmean", "aggregate")  # they have nothing to do with pieces
+AGGREGATIONS = ("psum", "pmean", "aggregate")  # they have nothing to do with shards
 MEASURING = [
     case
     for case in CASES
-    if has_axis(case.make()) and case.pieces_as_whole and not case.id.startswith(AGGREGATIONS)
+    if has_axis(case.make()) and case.same_bits_in_shards and not case.id.startswith(AGGREGATIONS)
 ]
 
 
@@ -96,41 +100,41 @@ def test_the_table_has_them_all() -> None:
 @pytest.mark.parametrize(
     ("case", "how"), in_turn(MEASURING, ["tracked", "pmap"], "both ways for each"), ids=str
 )
-def test_pieces_give_what_the_whole_gives(case: Case, how: str) -> None:
+def test_shards_give_what_one_device_gives(case: Case, how: str) -> None:
     # Two rows on every device: one row of a matrix could be a vector.
     shapes = {"b": (16,), "w": (16, 8)}
     grads, start = params(shapes, seed=3), params(shapes)
     expected = jax.jit(lambda *trees: steps(case.make(), *trees))(grads, start)
     tx = over("data", case.make())
-    got = in_pieces(lambda *trees: steps(tx, *trees), how, grads, start)
+    got = in_shards(lambda *trees: steps(tx, *trees), how, grads, start)
     chex.assert_trees_all_close(got, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.full("a format is nothing new to a norm")
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_norm_of_pieces_that_are_rounded_at_random_is_that_of_the_whole(name: str) -> None:
-    """Their bits are others than those of the whole; how far LAMB goes does not depend on them."""
+def test_a_norm_of_shards_that_are_rounded_at_random_is_that_of_all(name: str) -> None:
+    """Their bits are others than those of one device; how far LAMB goes does not depend on them."""
     tx = adamx.lamb(0.1, axis_name="data", state_format=FORMATS[name])
     sizes = 2.0 ** np.arange(8)
     start = {"w": np.outer(sizes, np.ones(96)).astype(np.float32)}
     grads = params({"w": (8, 96)}, seed=3)
     for how in ("tracked", "untracked", "pmap"):
-        got, *_ = in_pieces(lambda g, p: (tx.step(g, tx.init(p), p)[0], {}), how, grads, start)
+        got, *_ = in_shards(lambda g, p: (tx.step(g, tx.init(p), p)[0], {}), how, grads, start)
         moved = np.linalg.norm(got["w"] - start["w"], axis=1)
         expected = 0.1 * np.linalg.norm(start["w"])
         np.testing.assert_allclose(np.linalg.norm(moved), expected, rtol=1e-5)
-        # And each piece goes as far as any other, however large it is.
+        # And each shard goes as far as any other, however large it is.
         np.testing.assert_allclose(moved, expected / np.sqrt(8), rtol=0.1)
 
 
-def test_a_piece_that_may_be_a_vector_or_a_row_needs_an_axis() -> None:
+def test_a_shard_that_may_be_a_vector_or_a_row_needs_an_axis() -> None:
     tx = adamx.adaptive_grad_clip(0.1, axis_name="data")
     w = {"w": params()["w"]}
     with pytest.raises(ValueError, match=r"\['w'\]: a shard of shape \(1, 16\) may be.*`axis`"):
-        in_pieces(lambda g, p: (tx.update(g, tx.init(p), p)[0], ()), "tracked", w, w)
-    said, whole = tx.replace(axis=0), adamx.adaptive_grad_clip(0.1)
-    got, _ = in_pieces(lambda g, p: (said.update(g, (), p)[0], ()), "tracked", w, w)
-    chex.assert_trees_all_close(got, whole.update(w, (), w)[0], rtol=1e-6)
+        in_shards(lambda g, p: (tx.update(g, tx.init(p), p)[0], ()), "tracked", w, w)
+    said, plain = tx.replace(axis=0), adamx.adaptive_grad_clip(0.1)
+    got, _ = in_shards(lambda g, p: (said.update(g, (), p)[0], ()), "tracked", w, w)
+    chex.assert_trees_all_close(got, plain.update(w, (), w)[0], rtol=1e-6)
 
 
 GUARDS = {
@@ -156,7 +160,7 @@ def test_one_device_sees_a_nan_and_all_skip(name: str, how: str, bad: float) -> 
             params, state = tx.step(now, state, params)
         return params, (state.skipped_steps, state.inner_state[0].count)
 
-    got, (skipped, count) = in_pieces(run, how, grads, start)
+    got, (skipped, count) = in_shards(run, how, grads, start)
     assert (int(skipped), int(count)) == (1, 2)
     # As if the bad batch had never come, on every device.
     expected, state = start, tx.inner.init(start)
