@@ -64,7 +64,6 @@ from adamx.schedules.restarts import cosine_restarts_schedule, sgdr_schedule
 from adamx.schedules.stable import warmup_stable_decay_schedule
 from adamx.schedules.warmup import warmup_constant_schedule, warmup_linear_decay_schedule
 from adamx.training import make_step
-from adamx.transforms.accumulation import MultiStepsState, multi_steps
 from adamx.transforms.adaptive_clipping import adaptive_grad_clip, unitwise_norm
 from adamx.transforms.aggregation import aggregate, pmean, psum
 from adamx.transforms.averaging import (
@@ -74,7 +73,6 @@ from adamx.transforms.averaging import (
     mean_params,
     running_mean_decay,
 )
-from adamx.transforms.bfloat16_params import Bfloat16ParamsState, bfloat16_params
 from adamx.transforms.centralization import centralize
 from adamx.transforms.clipping import (
     ClipReport,
@@ -83,37 +81,7 @@ from adamx.transforms.clipping import (
     clip_by_global_norm,
     clip_by_norm,
 )
-from adamx.transforms.conditional import (
-    ConditionallyMaskState,
-    ConditionallyTransformState,
-    conditionally_mask,
-    conditionally_transform,
-)
 from adamx.transforms.constraints import keep_params_nonnegative
-from adamx.transforms.groups import (
-    MaskedState,
-    PartitionState,
-    freeze,
-    masked,
-    multi_transform,
-)
-from adamx.transforms.guards import (
-    DivergedError,
-    GuardState,
-    apply_if_finite,
-    check_guards,
-    skip_spikes,
-)
-from adamx.transforms.inject import (
-    InjectHyperparamsState,
-    get_hyperparam,
-    inject_hyperparams,
-    set_hyperparams,
-)
-from adamx.transforms.labels import label_by_path
-from adamx.transforms.learning_rate import get_learning_rate
-from adamx.transforms.loss_scaling import LossScale, dynamic_loss_scale, loss_scale
-from adamx.transforms.metrics import RecordMetricsState, metrics, record_metrics
 from adamx.transforms.noise import AddNoiseState, add_noise
 from adamx.transforms.nonfinite import ZeroNansState, zero_nans
 from adamx.transforms.norm_statistics import NormStatistics
@@ -133,6 +101,38 @@ from adamx.transforms.weight_decay import (
     add_decayed_weights,
     decay_to_initial,
 )
+from adamx.wrappers.accumulation import MultiStepsState, multi_steps
+from adamx.wrappers.bfloat16_params import Bfloat16ParamsState, bfloat16_params
+from adamx.wrappers.conditional import (
+    ConditionallyMaskState,
+    ConditionallyTransformState,
+    conditionally_mask,
+    conditionally_transform,
+)
+from adamx.wrappers.groups import (
+    MaskedState,
+    PartitionState,
+    freeze,
+    masked,
+    multi_transform,
+)
+from adamx.wrappers.guards import (
+    DivergedError,
+    GuardState,
+    apply_if_finite,
+    check_guards,
+    skip_spikes,
+)
+from adamx.wrappers.inject import (
+    InjectHyperparamsState,
+    get_hyperparam,
+    inject_hyperparams,
+    set_hyperparams,
+)
+from adamx.wrappers.labels import label_by_path
+from adamx.wrappers.learning_rate import get_learning_rate
+from adamx.wrappers.loss_scaling import LossScale, dynamic_loss_scale, loss_scale
+from adamx.wrappers.metrics import RecordMetricsState, metrics, record_metrics
 
 __version__ = "0.1.0"
 

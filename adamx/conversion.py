@@ -21,8 +21,8 @@ from adamx.core.slot import Slot
 from adamx.core.transformation import State
 from adamx.family.words import pack, unpack
 from adamx.formats.bfloat16 import Bfloat16Format
-from adamx.transforms.bfloat16_params import Bfloat16Params, Bfloat16ParamsState
-from adamx.transforms.inject import InjectHyperparams
+from adamx.wrappers.bfloat16_params import Bfloat16Params, Bfloat16ParamsState
+from adamx.wrappers.inject import InjectHyperparams
 
 P = TypeVar("P")
 _OWNER = "convert_state"

@@ -18,9 +18,9 @@ from adamx.core.transformation import GradientTransformation, Params, State
 from adamx.sharding.pinned import keep_placement
 from adamx.sparse.gradients import Tables, value_and_grad
 from adamx.transforms.aggregation import mean
-from adamx.transforms.guards import check_guards, has_limit
-from adamx.transforms.loss_scaling import loss_scale
 from adamx.transforms.named_axes import tracked, varying_copies
+from adamx.wrappers.guards import check_guards, has_limit
+from adamx.wrappers.loss_scaling import loss_scale
 
 P = TypeVar("P")
 S = TypeVar("S")

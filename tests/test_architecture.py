@@ -24,7 +24,7 @@ LAYERS = [
     {"core"},
     {"schedules", "formats"},
     {"transforms"},
-    {"family"},
+    {"family", "wrappers"},
     {"sparse", "sharding"},
     {"interop", "training", "typing", "conversion"},
     {"demo"},
@@ -217,3 +217,13 @@ def test_a_class_offered_as_a_function_goes_by_that_name(thing: Any) -> None:
     assert operator.attrgetter(name)(adamx) is thing
     with pytest.raises(TypeError, match=rf"^{re.escape(name)}\(\) got an unexpected keyword"):
         thing(no_such_argument=0)
+
+
+def test_the_table_of_properties_names_tests_that_exist() -> None:
+    tests = Path(__file__).parent
+    table = (tests / "README.md").read_text()
+    named = re.findall(r"`([A-Za-z_/*]+(?:\.py|/))`", table.partition("| is held by |")[2])
+    assert len(named) > 50
+    for name in named:
+        path = name.replace("C/", "contract/")
+        assert any(tests.glob(path)) or (ROOT.parent / path).is_dir(), name

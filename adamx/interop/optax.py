@@ -33,7 +33,7 @@ from adamx.interop.states import (
     nodes,
     parts,
 )
-from adamx.transforms.accumulation import MultiSteps
+from adamx.wrappers.accumulation import MultiSteps
 
 if TYPE_CHECKING:
     import optax

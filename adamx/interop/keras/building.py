@@ -22,12 +22,12 @@ from adamx.interop.keras.links import (
 from adamx.interop.keras.optimizer import KerasOptimizer
 from adamx.interop.keras.presets import PRESETS, Preset
 from adamx.interop.keras.rates import as_hyperparameter, composed
-from adamx.transforms.accumulation import multi_steps
 from adamx.transforms.averaging import ema_params
 from adamx.transforms.clipping import clip, clip_by_global_norm, clip_by_norm
 from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.trust_ratio import scale_by_trust_ratio
 from adamx.transforms.weight_decay import add_decayed_weights
+from adamx.wrappers.accumulation import multi_steps
 
 # What is checked under the name that it was given; the links check again under their own.
 _RANGES = {

@@ -20,8 +20,8 @@ from adamx.core.hyperparameter import (
 from adamx.core.link import View
 from adamx.core.norms import safe_sqrt, squared_norm
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
-from adamx.transforms.loss_scaling import LossScale
 from adamx.transforms.scaling import ScaleByLearningRate, Scaling
+from adamx.wrappers.loss_scaling import LossScale
 
 Pairs: TypeAlias = list[tuple[Any, Any]]
 PairFunction: TypeAlias = Callable[[Pairs], Any]

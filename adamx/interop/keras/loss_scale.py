@@ -8,7 +8,7 @@ from adamx.core.fields import Where
 from adamx.core.hyperparameter import Number
 from adamx.interop.keras.building import check_name
 from adamx.interop.keras.optimizer import KerasOptimizer, check_optimizer
-from adamx.transforms.loss_scaling import dynamic_loss_scale
+from adamx.wrappers.loss_scaling import dynamic_loss_scale
 
 _KIND = "LossScaleOptimizer"
 

@@ -24,7 +24,7 @@ from adamx.interop.keras.optimizer import (
     with_states,
 )
 from adamx.interop.keras.weights import get_slot
-from adamx.transforms.loss_scaling import loss_scale
+from adamx.wrappers.loss_scaling import loss_scale
 
 
 def build(tx: KerasOptimizer, var_list: Params) -> KerasOptimizerState:

@@ -21,7 +21,7 @@ from adamx.interop.keras.optimizer import (
     with_links,
 )
 from adamx.interop.keras.rates import as_hyperparameter, decomposed, with_rate
-from adamx.transforms.learning_rate import get_learning_rate
+from adamx.wrappers.learning_rate import get_learning_rate
 
 
 def learning_rate(tx: KerasOptimizer, state: KerasOptimizerState) -> chex.Array:

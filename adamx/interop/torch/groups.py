@@ -19,7 +19,7 @@ from adamx.interop.leaves import by_path, to_numpy
 from adamx.interop.states import STATE_FIELDS
 from adamx.interop.torch.names import check_state_dict, identifiers, transposed_leaves
 from adamx.interop.torch.presets import AdamW
-from adamx.transforms.groups import freeze, multi_transform
+from adamx.wrappers.groups import freeze, multi_transform
 
 # Arguments of torch's other optimizers.  Any other key of a group chooses an implementation, or
 # was put there by a scheduler (`initial_lr`, `max_lr`, `swa_lr`) or a user (`name`, `lr_scale`).

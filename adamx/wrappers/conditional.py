@@ -15,7 +15,7 @@ from adamx.core.foreign import EXTRA_UNDER_OPTAX
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import Params, State, Updates
 from adamx.core.wrapper import Wrapper
-from adamx.transforms.conditional_step import step_if, update_if
+from adamx.wrappers.conditional_step import step_if, update_if
 
 _CONDITION = "a function (step) -> bool"
 

@@ -12,8 +12,8 @@ from adamx.core import boxes, fields, numerics, tree
 from adamx.core.foreign import has_foreign
 from adamx.core.hyperparameter import Number, scalar, whole
 from adamx.core.transformation import State, Updates
-from adamx.transforms.guards import Guard, is_finite
 from adamx.transforms.scaling import scale_leaves
+from adamx.wrappers.guards import Guard, is_finite
 
 
 class LossScale(NamedTuple):

@@ -9,9 +9,9 @@ import jax
 from adamx.core import boxes
 from adamx.core.hyperparameter import Hyperparameter, Schedule, resolve, scalar
 from adamx.core.transformation import GradientTransformation, State
-from adamx.transforms.inject import InjectHyperparams
-from adamx.transforms.places import Place, as_state_scalar, named, places_in
 from adamx.transforms.scaling import HasLearningRate
+from adamx.wrappers.inject import InjectHyperparams
+from adamx.wrappers.places import Place, as_state_scalar, named, places_in
 
 
 def _is_learning_rate(value: object) -> bool:

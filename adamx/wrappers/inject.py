@@ -20,7 +20,7 @@ from adamx.core.paths import near_misses
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.core.value import REGISTRY
 from adamx.core.wrapper import Wrapper
-from adamx.transforms.places import Place, as_state_scalar, named, places_in
+from adamx.wrappers.places import Place, as_state_scalar, named, places_in
 
 # Numbers that only `init` reads; setting one later would do nothing.
 _READ_ONCE = "initial_"

@@ -23,14 +23,14 @@ from adamx.core.mask import mask as mask_field
 from adamx.core.paths import near_misses
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.core.wrapper import Wrapper
-from adamx.transforms.labels import (
+from adamx.wrappers.labels import (
     Label,
     LabelByPath,
     ParamLabels,
     check_labels,
     resolve_labels,
 )
-from adamx.transforms.labels import param_labels as param_labels_field
+from adamx.wrappers.labels import param_labels as param_labels_field
 
 
 def _only(selected: list[bool], whole: Any) -> Any:

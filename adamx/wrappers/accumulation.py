@@ -18,8 +18,8 @@ from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
 from adamx.core.transformation import Params, State, Updates
 from adamx.core.wrapper import Wrapper
-from adamx.transforms.conditional_step import step_if, update_if
 from adamx.transforms.scaling import scale_leaves
+from adamx.wrappers.conditional_step import step_if, update_if
 
 
 class MultiStepsState(NamedTuple):

@@ -21,7 +21,6 @@ from adamx.core.hyperparameter import (
 from adamx.core.norms import global_norm
 from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
 from adamx.core.wrapper import Wrapper
-from adamx.transforms.conditional_step import step_if, update_if
 from adamx.transforms.named_axes import on_all_devices
 from adamx.transforms.norm_statistics import (
     NormStatistics,
@@ -30,6 +29,7 @@ from adamx.transforms.norm_statistics import (
     update_statistics,
 )
 from adamx.transforms.sharded_norms import Shards
+from adamx.wrappers.conditional_step import step_if, update_if
 
 
 class GuardState(NamedTuple):

@@ -18,8 +18,8 @@ from adamx.core.paths import near_misses, path_string
 from adamx.core.protocols import Reports, offers
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
 from adamx.core.wrapper import Wrapper
-from adamx.transforms.learning_rate import learning_rate_names, learning_rates
 from adamx.transforms.sharded_norms import Shards
+from adamx.wrappers.learning_rate import learning_rate_names, learning_rates
 
 _KNOWN = ("grad_norm", "update_norm", "param_norm", "update_ratio", "learning_rate", "value")
 _READ_PARAMS = {"param_norm", "update_ratio"}
