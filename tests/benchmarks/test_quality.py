@@ -15,6 +15,7 @@ def test_the_names_tell_the_formats_apart() -> None:
     assert len({*names, quality.NEAREST}) == len(names) + 1
 
 
+@pytest.mark.full("a training run")
 def test_a_few_steps_on_the_digits() -> None:
     seeds = quality.digits_losses(recipe("adamw", 0.005, 60, "pair").tx, "float32", range(2), 60)
     assert len({*seeds}) == 2

@@ -76,6 +76,7 @@ def little(
     return folder, metrics, out.getvalue(), err.getvalue()
 
 
+@pytest.mark.full("test_smoke.py sees the same of a resumed run")
 def test_same_seed_same_numbers(little: Any, tmp_path: Path) -> None:
     _, first, *_ = little
     again, other = (run(tmp_path / seed, *LITTLE, "--seed", seed) for seed in ("0", "8"))

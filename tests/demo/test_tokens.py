@@ -90,6 +90,7 @@ def test_files_and_table(short: Any) -> None:
     assert min(height, width) > 500
 
 
+@pytest.mark.full("a run of its own")
 def test_same_seed_same_numbers(short: Any, tmp_path: Path) -> None:
     _, first, _ = short
     again = run(tmp_path, *SHORT, "--mode", "lazy")

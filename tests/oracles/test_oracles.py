@@ -4,20 +4,27 @@ Two independent programs that agree to 1e-10 over 25 steps implement the same ma
 what lets the float32 tests elsewhere blame rounding, and only rounding, for what they measure.
 """
 
+import itertools
+
 import jax
 import numpy as np
 import optax
 import pytest
 
 from tests.adam.cases import SHARED
-from tests.adam.support import Case, data, distance, oracle, pairs, run
+from tests.adam.support import REGIMES, Case, data, distance, oracle, run
 from tests.oracles import family
+from tests.selection import one_in
 from tests.versions import enable_x64
 
 TOLERANCE = 1e-10
 
 
-@pairs(SHARED)
+@pytest.mark.parametrize(
+    ("case", "regime"),
+    one_in(9, itertools.product(SHARED, REGIMES), "every case in every regime"),
+    ids=str,
+)
 def test_agrees_with_optax_in_float64(case: Case, regime: str) -> None:
     with enable_x64(True):
         theirs = run(optax, case, regime, np.float64)

@@ -7,6 +7,7 @@ import pytest
 
 import adamx
 from tests.schedules.cases import CASES, LARGEST_COUNT, SMALL, Case
+from tests.selection import one_in
 from tests.versions import enable_x64
 
 STEP = 13
@@ -68,7 +69,7 @@ def test_python_integers_saturate() -> None:
         assert restarts(start - 1) < 1e-6
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", one_in(3, CASES, "every schedule"), ids=str)
 def test_arrays_of_counts(case: Case) -> None:
     """As in optax, an array of counts needs no `vmap`; the largest count is one like any other."""
     schedule, counts = case.build(), np.append(case.counts, LARGEST_COUNT)
@@ -92,7 +93,7 @@ def test_sixteen_bit_numbers_are_reckoned_in_float32(case: Case) -> None:
     assert jax.eval_shape(floats_to_bfloat16, jnp.int32(3)).dtype == np.float32
 
 
-@pytest.mark.parametrize("case", SMALL, ids=str)
+@pytest.mark.parametrize("case", one_in(2, SMALL, "every schedule"), ids=str)
 def test_gradients_of_the_numbers_are_finite(case: Case) -> None:
     """Also where a branch that is not taken divides by zero or takes the root of it."""
     schedule = case.build()

@@ -10,6 +10,7 @@ import pytest
 
 import adamx
 from tests.oracles import sparse as oracles
+from tests.selection import one_in
 from tests.sparse.test_modes_long import STEPS, Problem, learning_rate
 from tests.sparse.test_modes_long import problem as long_problem
 
@@ -79,7 +80,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("mode", "decay", "weight_decay", "b2"), CASES)
+@pytest.mark.parametrize(
+    ("mode", "decay", "weight_decay", "b2"), one_in(2, CASES, "every pair of rates")
+)
 def test_average_of_every_step(mode: str, decay: float, weight_decay: float, b2: float) -> None:
     given = problem()
     inner = adamx.sparse.adamw(Rate(), mode, b2=b2, weight_decay=weight_decay)

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import adamx
+from tests.selection import in_turn
 
 V, D, STEPS = 12, 2, 30
 Make = Callable[[adamx.GradientTransformation], adamx.GradientTransformation]
@@ -75,10 +76,7 @@ def trained(tx: adamx.GradientTransformation) -> Any:
     return adamx.sparse.flush(state, params)[0]
 
 
-# One optimizer for each wrapper by default, all three around a chain.
-FIRST = [(name, "adamw") for name in WRAPPERS] + [("chain", "amsgrad"), ("chain", "rows")]
-OTHERS = [(w, o) for w in WRAPPERS for o in OPTIMIZERS if (w, o) not in FIRST]
-PAIRS = [*FIRST, *(pytest.param(*x, marks=pytest.mark.full("pairs")) for x in OTHERS)]
+PAIRS = in_turn(WRAPPERS, OPTIMIZERS, "every optimizer in every wrapper")
 
 
 @pytest.mark.parametrize(("name", "optimizer"), PAIRS)
