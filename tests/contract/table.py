@@ -6,6 +6,7 @@ whose defaults are those of a complete optimizer, and `test_table.py` checks wha
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -43,6 +44,7 @@ class Case:
     keeps_rows: bool = False  # and the update then is one of `SparseRows` too
     same_bits_in_shards: bool = True  # a shard inside `shard_map` draws the bits of one device
     only_full: str = ""  # why none of its tests run by default: it is one of a product
+    costly: bool = True  # costly tests are worth while, too
 
     def __str__(self) -> str:
         return self.id
@@ -103,6 +105,7 @@ FORMATS = {
     "pair_format": adamx.pair_format(min_size=0),
     "pair_blocks": adamx.pair_format(3, 0),
 }
+_TURNS = itertools.count()
 FLOATS = ("bfloat16_format",)  # those for moments that are not Adam's averages
 
 
@@ -118,6 +121,7 @@ def _stored(
     What is stored in one is another program for each member; they share all of its mechanism, of
     which those of Adam are tried by default.
     """
+    turn = next(_TURNS) % len(FORMATS)
     return [
         Case(
             f"{id}-{name}",
@@ -125,9 +129,11 @@ def _stored(
             smooth=False,
             same_bits_in_shards=False,
             only_full=only_full,
+            # Each format's turn comes with every third member.
+            costly=not only_full or i == turn,
             **capabilities,
         )
-        for name in formats
+        for i, name in enumerate(formats)
     ]
 
 
@@ -770,6 +776,8 @@ def rows(only_archetypes_because: str = "", **capabilities: bool) -> list[Any]:
 
     Where a test is costly, the reason why puts all but the archetypes off to `pytest --full`.
     """
+    if only_archetypes_because:
+        capabilities = {"costly": True, **capabilities}
     found = [c for c in CASES if all(getattr(c, k) is v for k, v in capabilities.items())]
     return [pytest.param(c, marks=marks_of(c, only_archetypes_because)) for c in found]
 

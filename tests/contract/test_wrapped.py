@@ -89,11 +89,9 @@ def pairs() -> list[Any]:
     full = pytest.mark.full(reason)
     found = []
     for i, row in enumerate(rows(reason, smooth=True)):
-        case, marks = (row, []) if isinstance(row, Case) else (row.values[0], row.marks)
         for j, name in enumerate(WRAPPERS):
-            found.append(
-                pytest.param(name, case, marks=[*marks, *([full] * ((i + j) % len(WRAPPERS) > 0))])
-            )
+            marks = [*row.marks, *([full] if (i + j) % len(WRAPPERS) else [])]
+            found.append(pytest.param(name, *row.values, marks=marks))
     return found
 
 

@@ -143,7 +143,11 @@ def data_parallel(tx: Any) -> Any:
 # By default one row that couples the leaves, and one whose state is not like the parameters.
 SMOKE = {"lamb", "apply_if_finite"}
 eight_programs = pytest.mark.full("eight programs for every row")
-ROWS = [case if case.id in SMOKE else pytest.param(case, marks=eight_programs) for case in CASES]
+ROWS = [
+    case if case.id in SMOKE else pytest.param(case, marks=eight_programs)
+    for case in CASES
+    if case.costly
+]
 
 
 # A number that is read on the host before every step cannot be inside of a program.
