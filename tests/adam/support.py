@@ -67,13 +67,15 @@ def data(regime: str) -> tuple[Leaves, Trajectory]:
     return params, grads
 
 
-def pairs(cases: Sequence[Case]) -> pytest.MarkDecorator:
-    """Every case with two of the regimes, and with the others where all tests run."""
+def pairs(cases: Sequence[Case], every: int = 1) -> pytest.MarkDecorator:
+    """One case of so many with two of the regimes, and with the others where all tests run."""
     full = pytest.mark.full("every regime")
     return pytest.mark.parametrize(
         ("case", "regime"),
         [
-            pytest.param(case, regime, marks=() if i % 5 in (n, (n + 2) % 5) else full)
+            pytest.param(
+                case, regime, marks=() if i % every == 0 and i % 5 in (n, (n + 2) % 5) else full
+            )
             for i, case in enumerate(cases)
             for n, regime in enumerate(REGIMES)
         ],

@@ -32,7 +32,7 @@ def counterpart(name: str) -> Callable[..., Any]:
     return getattr(optax, name, None) or getattr(optax.contrib, name)
 
 
-@pairs(SHARED)
+@pairs(SHARED, every=2)
 def test_same_trajectory(case: Case, regime: str) -> None:
     ours, theirs = run(adamx, case, regime), run(optax, case, regime)
     optax_error = distance(case, regime, theirs, oracle(case, regime))
@@ -41,7 +41,7 @@ def test_same_trajectory(case: Case, regime: str) -> None:
     assert (gap <= np.maximum(TOLERANCE, optax_error + 2 * FLOOR)).all(), (gap, optax_error)
 
 
-@pairs(SHARED)
+@pairs(SHARED, every=2)
 def test_never_further_from_the_oracle_than_optax(case: Case, regime: str) -> None:
     exact = oracle(case, regime)
     ours = distance(case, regime, run(adamx, case, regime), exact)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from tests.contract.support import step, tree
-from tests.contract.table import Case, cases, every_case
+from tests.contract.table import Case, cases
 
 STEPS = 3
 
@@ -44,7 +44,7 @@ def test_scan_equals_the_loop(case: Case) -> None:
     chex.assert_trees_all_close(carry, looped(case, params, gradients()), rtol=1e-5, atol=1e-7)
 
 
-@every_case
+@cases("compiles a step")
 def test_second_step_is_not_traced_again(case: Case) -> None:
     compiled, params = step(case), tree()
     state = case.make().init(params)

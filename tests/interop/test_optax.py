@@ -190,7 +190,7 @@ def distance(first: Trajectory, second: Trajectory) -> float:
 @pytest.mark.parametrize(
     "dtype", one_in(2, ["float32", "float64"], "one case more of what a quicker test shows")
 )
-@every_recipe
+@pytest.mark.parametrize("name", one_in(2, RECIPES, "every recipe"))
 def test_a_run_goes_on_there_and_back(name: str, dtype: str) -> None:
     """Within 2e-6 in float32.  In float64 the numbers are the same, except where a library forms
     scalars in float32 all the same; then it is no further off than the two are by themselves."""

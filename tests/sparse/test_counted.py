@@ -43,7 +43,7 @@ def run(tx: Any) -> list[np.ndarray]:
     return seen
 
 
-@pytest.mark.parametrize("name", one_in(2, INNER, "every member"))
+@pytest.mark.parametrize("name", one_in(4, INNER, "every member"))
 def test_every_row_is_a_parameter_of_its_own(name: str) -> None:
     tx = INNER[name]
     with precision("float64"):
