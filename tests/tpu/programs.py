@@ -15,7 +15,8 @@ from tests.contract.table import CASES
 # Of the one large leaf, of the table, and of the network's matrices.
 # With fewer columns than a TPU has lanes, 128, XLA stores a table with its columns one after the
 # other, and copies all of it to read and write rows.
-N, V, D, ROWS, WIDTH = 4096, 2**15, 128, 512, 1024
+# And a table that fits into its fast memory, 128 MB, could be made anew there, unseen.
+N, V, D, ROWS, WIDTH = 4096, 2**19, 128, 512, 1024
 # Bytes of one of these.
 TABLE, MATRIX = 4 * V * D, 4 * 4 * WIDTH**2
 

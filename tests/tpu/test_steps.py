@@ -22,7 +22,7 @@ BYTES = {
     "clip + adamw": 4 * 4 + 3 * 4 + 4 + PREFETCH,
     "guard(clip + adamw + ema)": 4 * 4 + 3 * 4 + 2 * 4 + 4 + 4 + PREFETCH,
 }
-# Scratch of reductions and scatters; the leaf has 64 times as much, and the table 16 times.
+# Scratch of reductions and scatters; the leaf has 64 times as much, and the table 256 times.
 SCRATCH = 2**20
 
 
