@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adamx import SparseRows
 from tests.contract.table import Case
 from tests.versions import enable_x64
 
@@ -55,6 +56,26 @@ def abstract(like: Any) -> Any:
 def is_float(leaf: Any) -> bool:
     """True for the numbers of a transformation, False for its whole numbers of steps."""
     return bool(jnp.issubdtype(jnp.result_type(leaf), np.floating))
+
+
+# Parameters for gradients of rows.
+PARAMS = {"b": jnp.array([0.5, -1.0, 1.5]), "w": jnp.array([[1.0, -0.5], [0.5, 2.0]])}
+
+
+def sparse(seed: int) -> dict[str, SparseRows]:
+    """Gradients with duplicates, padding and ids past the end; row 0 of "w" has none."""
+    values = np.random.default_rng(seed).uniform(-2.0, 2.0, (4, 2)).astype(np.float32)
+    return {
+        "b": SparseRows(jnp.array([2, 2, -1, 0]), values[:, 0], 3),
+        "w": SparseRows(jnp.array([1, -1, 1, 2]), values, 2),
+    }
+
+
+def dense(updates: Any) -> Any:
+    return {
+        name: leaf.to_dense() if isinstance(leaf, SparseRows) else leaf
+        for name, leaf in updates.items()
+    }
 
 
 class Compiled:

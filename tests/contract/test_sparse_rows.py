@@ -7,30 +7,12 @@ the last row would train, and wrongly.
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import adamx
 from adamx import SparseRows
+from tests.contract.support import PARAMS, dense, sparse
 from tests.contract.table import Case, cases, every_case
-
-PARAMS = {"b": jnp.array([0.5, -1.0, 1.5]), "w": jnp.array([[1.0, -0.5], [0.5, 2.0]])}
-
-
-def sparse(seed: int) -> dict[str, SparseRows]:
-    """Gradients with duplicates, padding and ids past the end; row 0 of "w" has none."""
-    values = np.random.default_rng(seed).uniform(-2.0, 2.0, (4, 2)).astype(np.float32)
-    return {
-        "b": SparseRows(jnp.array([2, 2, -1, 0]), values[:, 0], 3),
-        "w": SparseRows(jnp.array([1, -1, 1, 2]), values, 2),
-    }
-
-
-def dense(updates: Any) -> Any:
-    return {
-        name: leaf.to_dense() if isinstance(leaf, SparseRows) else leaf
-        for name, leaf in updates.items()
-    }
 
 
 def assert_close(got: Any, wanted: Any) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 import adamx
 from adamx import GradientTransformation, SparseRows
+from tests.contract.support import PARAMS, dense, sparse
 from tests.contract.table import Case, rows
-from tests.contract.test_sparse_rows import PARAMS, dense, sparse
 
 
 def times(grads: Any, factor: float) -> Any:

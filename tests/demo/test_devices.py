@@ -14,6 +14,7 @@ from adamx.__main__ import main
 from adamx.demo import training
 from tests.demo import support
 from tests.demo.support import final_arrays, same_to_rounding
+from tests.selection import one_in
 
 pytestmark = pytest.mark.eight_devices
 
@@ -86,9 +87,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole: Any, tmp_path
     assert final_arrays(tmp_path, 12) == final_arrays(folder, 12)
 
 
-@pytest.mark.parametrize(
-    "devices", ["1", pytest.param("2", marks=pytest.mark.full("one case more"))]
-)
+@pytest.mark.parametrize("devices", one_in(2, ["1", "2"], "one case more"))
 def test_on_other_devices_it_goes_on_from_the_same_bits(
     whole: Any, tmp_path: Path, devices: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

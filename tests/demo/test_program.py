@@ -104,18 +104,14 @@ def test_a_signal_and_what_it_leaves(number: signal.Signals, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("state", "params"),
     [
-        *(
-            pytest.param(*both, marks=pytest.mark.full("whole runs of the program"))
-            for both in (
-                ("pair", "bfloat16"),
-                ("float32", "float32"),
-                ("bfloat16", "bfloat16+8"),
-                ("pair", "bfloat16+16"),
-                ("bfloat16", "bfloat16+32"),
-            )
-        ),
+        ("pair", "bfloat16"),
+        ("float32", "float32"),
+        ("bfloat16", "bfloat16+8"),
+        ("pair", "bfloat16+16"),
+        ("bfloat16", "bfloat16+32"),
     ],
 )
+@pytest.mark.full("whole runs of the program")
 def test_in_every_format_a_killed_run_goes_on_bit_for_bit(
     state: str, params: str, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from adamx.demo.formats import STATE_FORMATS
 from adamx.demo.recipes import CHOICES, recipe
 from tests.demo import support
 from tests.demo.support import run
+from tests.selection import full
 
 HIDDEN = demo.HIDDEN
 
@@ -126,16 +128,11 @@ def test_every_optimizer_is_offered_the_formats_that_it_takes(name: str) -> None
 # Bytes of one parameter in each of the formats: of itself with its rest, and of its moments.
 PARAMS = {"float32": 4, "bfloat16": 2, "bfloat16+8": 3, "bfloat16+16": 4, "bfloat16+32": 6}
 MOMENTS = {"float32": 8, "bfloat16": 4, "pair": 2}
-EVERY = [(state, params) for state in MOMENTS for params in PARAMS]
+FEW = [("pair", "bfloat16")]
+OTHERS = [both for both in itertools.product(MOMENTS, PARAMS) if both not in FEW]
 
 
-@pytest.mark.parametrize(
-    ("state", "params"),
-    [
-        pytest.param(*both, marks=[] if both == ("pair", "bfloat16") else pytest.mark.full("cases"))
-        for both in EVERY
-    ],
-)
+@pytest.mark.parametrize(("state", "params"), [*FEW, *full(OTHERS, "cases")])
 def test_fewer_bits(
     state: str,
     params: str,
@@ -170,10 +167,11 @@ def test_a_forced_colour_is_no_terminal(
 @pytest.mark.parametrize(
     ("name", "steps"),
     [
-        pytest.param("adamw", "1", marks=pytest.mark.full("one case more")),
-        pytest.param("adamw", "2", marks=pytest.mark.full("one case more")),
         ("schedule_free_adamw", "2"),
-        pytest.param("schedule_free_adamw", "1", marks=pytest.mark.full("one case more")),
+        *full(
+            [("adamw", "1"), ("adamw", "2"), ("schedule_free_adamw", "1")],
+            "one case more",
+        ),
     ],
 )
 def test_shortest_runs(name: str, steps: str, tmp_path: Path) -> None:

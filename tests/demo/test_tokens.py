@@ -15,6 +15,7 @@ import adamx
 from adamx.__main__ import main
 from adamx.demo.tokens import corpus, model, training
 from adamx.demo.tokens.options import MODES, Options, parse, parser
+from tests.selection import full
 
 WRONG = {
     "--mode fast": "--mode must be one of all, dense, exact, lazy, rowwise; got 'fast'",
@@ -136,7 +137,7 @@ FORMATS = [
 
 @pytest.mark.parametrize(
     ("state", "params", "mode", "each"),
-    [pytest.param(*row, marks=pytest.mark.full("a run of its own")) for row in FORMATS],
+    full(FORMATS, "a run of its own"),
 )
 def test_fewer_bits(
     state: str, params: str, mode: str, each: dict[str, float], short: Any, tmp_path: Path

@@ -15,6 +15,7 @@ import pytest
 import adamx
 from adamx.family.adam import ScaleByAdam
 from adamx.family.words import pack, unpack
+from tests.selection import full
 
 P = {
     "kernel": jnp.asarray(np.random.default_rng(0).standard_normal((64, 64)), jnp.float32),
@@ -124,7 +125,7 @@ OTHERS = [both for both in itertools.permutations(RECIPES, 2) if both not in FEW
 
 @pytest.mark.parametrize(
     ("source", "target"),
-    [*FEW, *(pytest.param(*both, marks=pytest.mark.full("every pair")) for both in OTHERS)],
+    [*FEW, *full(OTHERS, "every pair")],
 )
 def test_every_format_becomes_the_nearest_of_every_other(source: str, target: str) -> None:
     params, state = run(source)

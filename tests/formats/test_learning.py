@@ -12,6 +12,7 @@ import pytest
 
 import adamx
 from adamx.demo import network
+from tests.selection import full
 
 SEEDS = range(5)
 STEPS, BATCH = 400, 64
@@ -77,10 +78,7 @@ KEPT: dict[str, Any] = {
     "pair, parameters rounded at random": bfloat16(0, "pair"),
 }
 FEW = [*KEPT][1:2]
-EVERY = [
-    pytest.param(name, marks=() if name in FEW else pytest.mark.full("one format more"))
-    for name in KEPT
-]
+EVERY = [*FEW, *full([name for name in KEPT if name not in FEW], "one format more")]
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -15,6 +15,7 @@ import pytest
 
 import adamx
 from adamx.interop import keras
+from tests.selection import one_in
 from tests.versions import enable_x64
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -349,10 +350,7 @@ def test_the_slices_are_awkward() -> None:
 
 @pytest.mark.parametrize(
     "as_rows",
-    [
-        True,
-        pytest.param(False, marks=pytest.mark.full("one case more of what a quicker test shows")),
-    ],
+    one_in(2, [True, False], "one case more of what a quicker test shows"),
     ids=["rows", "dense"],
 )
 @pytest.mark.parametrize("case", [c for c in SPARSE_CASES if "clip" not in c])

@@ -16,6 +16,7 @@ import pytest
 import adamx
 from adamx.sparse import exact
 from tests.oracles import sparse as oracles
+from tests.selection import full
 
 V, D, N, STEPS, WARMUP = 96, 5, 12, 2000, 100
 PEAK = 0.01
@@ -140,7 +141,7 @@ NEAR_EPS: dict[str, tuple[float, dict[str, Any]]] = {
 def each(names: Iterable[str]) -> list[Any]:
     """The first by default, the others in the full suite."""
     first, *others = names
-    return [first, *(pytest.param(x, marks=pytest.mark.full("2,000 steps")) for x in others)]
+    return [first, *full(others, "2,000 steps")]
 
 
 def check_dense_result(mode: str, given: Problem, tolerance: float, **options: Any) -> None:
