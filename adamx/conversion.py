@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from adamx.core import numerics, tree
+from adamx.core.checks import describe
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.format import Joint
@@ -209,21 +209,13 @@ def _are_swapped(tx: Any, params: Any, state: Any) -> bool:
     return True
 
 
-def _kind(leaf: Any) -> str:
-    """Dtype and shape, or what stands in the place of an array."""
-    try:
-        return f"{jax.dtypes.result_type(leaf)}{list(np.shape(leaf))}"
-    except (TypeError, ValueError):
-        return f"a {type(leaf).__name__}"
-
-
 def _check_fit(what: str, state: Any, like: Any) -> None:
     """Raises unless every array is where, and of the shape and dtype that, it is wanted."""
     found, wanted = (
         {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(x)}
         for x in (state, like)
     )
-    shown = [{path: _kind(x) for path, x in leaves.items()} for leaves in (found, wanted)]
+    shown = [{path: describe(x) for path, x in leaves.items()} for leaves in (found, wanted)]
     for path in [*shown[1], *shown[0]]:
         a, b = (side.get(path, "nothing") for side in shown)
         if a != b:

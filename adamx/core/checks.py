@@ -61,10 +61,14 @@ def check_arrays(owner: str, given: str, tree: chex.ArrayTree) -> None:
             raise TypeError(f"{owner}: {at}, {wrong}")
 
 
-def _describe(leaf: Any) -> str:
+def describe(leaf: Any) -> str:
+    """Dtype and shape of a leaf, or what stands in the place of an array."""
     if leaf is None:
         return "None"
-    return f"{jax.dtypes.result_type(leaf).name}{list(np.shape(leaf))}"
+    try:
+        return f"{jax.dtypes.result_type(leaf).name}{list(np.shape(leaf))}"
+    except (TypeError, ValueError):
+        return f"a {type(leaf).__name__}"
 
 
 def _structure_error(owner: str, given: str, tree: Any, like: str, reference: object) -> ValueError:
@@ -99,7 +103,7 @@ def _check_leaf(
     if leaf is None or reference is None:
         if leaf is not None and numerics.is_inexact(leaf):
             raise TypeError(
-                f"{owner}: {given} at {path} is {_describe(leaf)}, but this leaf is not trained "
+                f"{owner}: {given} at {path} is {describe(leaf)}, but this leaf is not trained "
                 f"(the {like} has none there); pass None or a float0/integer leaf"
             )
         return
@@ -115,8 +119,8 @@ def _check_leaf(
         numerics.is_complex(reference) != numerics.is_complex(leaf) and not is_magnitude
     ):
         raise TypeError(
-            f"{owner}: {given} at {path} is {_describe(leaf)}, but the {like} there is "
-            f"{_describe(reference)}; convert it to the same kind (integer, real or complex)"
+            f"{owner}: {given} at {path} is {describe(leaf)}, but the {like} there is "
+            f"{describe(reference)}; convert it to the same kind (integer, real or complex)"
         )
 
 

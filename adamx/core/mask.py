@@ -50,6 +50,23 @@ def is_function_of_tree(value: object) -> TypeGuard[Callable[[Any], Any]]:
     return not is_tree or isinstance(value, (Value, jax.tree_util.Partial))
 
 
+def frozen_leaves(
+    where: Where, value: object, as_leaf: Callable[[Any], Any], wanted: str
+) -> FrozenTree:
+    """A tree of what `as_leaf` makes of each leaf, `None` leaves excepted.
+
+    Raises:
+      TypeError: a leaf of which it makes None, by its path.
+      ValueError: a tree nested without end.
+    """
+    contents = value.thaw() if isinstance(value, FrozenTree) else value
+    checks.check_depth(f"{where.owner}: `{where.argument}`", contents)
+    for path, leaf in tree.flatten_with_paths(contents):
+        if leaf is not None and as_leaf(leaf) is None:
+            raise where.error(TypeError, f"{wanted} at {path}", leaf)
+    return FrozenTree(jax.tree.map(as_leaf, contents))
+
+
 def _as_bool(leaf: object) -> bool | None:
     """True or False, also as a scalar array, 0 or 1; None for anything else."""
     if isinstance(leaf, (jax.Array, np.ndarray)):
@@ -72,12 +89,7 @@ def _check_mask(where: Where, value: object) -> Mask:
         return None
     if is_function_of_tree(value):
         return fields.check_callable(where, value, _OF_PARAMS)
-    contents = value.thaw() if isinstance(value, FrozenTree) else value
-    checks.check_depth(f"{where.owner}: `{where.argument}`", contents)
-    for path, leaf in tree.flatten_with_paths(contents):
-        if leaf is not None and _as_bool(leaf) is None:
-            raise where.error(TypeError, f"True or False at {path}", leaf)
-    return FrozenTree(jax.tree.map(bool, contents))
+    return frozen_leaves(where, value, _as_bool, "True or False")
 
 
 def mask(*, default: Any = fields.REQUIRED, kw_only: bool = False) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from adamx.core import checks, fields, numerics, tree
 from adamx.core.fields import Where
-from adamx.core.mask import FrozenTree, is_function_of_tree
+from adamx.core.mask import FrozenTree, frozen_leaves, is_function_of_tree
 from adamx.core.paths import by_path, check_pairs, check_patterns, leaf_paths, split_rules
 from adamx.core.transformation import Params
 from adamx.core.value import Value
@@ -90,12 +90,7 @@ def _check_param_labels(where: Where, value: object) -> ParamLabels:
     if is_function_of_tree(value):
         labels: Callable[[chex.ArrayTree], Any] = value
         return labels
-    contents = value.thaw() if isinstance(value, FrozenTree) else value
-    checks.check_depth(f"{where.owner}: `{where.argument}`", contents)
-    for path, leaf in tree.flatten_with_paths(contents):
-        if leaf is not None and as_label(leaf) is None:
-            raise where.error(TypeError, f"a label (a string or a whole number) at {path}", leaf)
-    return FrozenTree(jax.tree.map(as_label, contents))
+    return frozen_leaves(where, value, as_label, "a label (a string or a whole number)")
 
 
 def param_labels() -> Any:
