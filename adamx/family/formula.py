@@ -105,12 +105,19 @@ def direction(s: Corrections, x: chex.Array, nu_hat: chex.Array) -> chex.Array:
     return x / denominator(s, nu_hat)
 
 
-def adam_direction(s: Corrections, mu: chex.Array, g: chex.Array, nu_hat: chex.Array) -> chex.Array:
+def adam_direction(
+    s: Corrections,
+    mu: chex.Array,
+    g: chex.Array,
+    nu_hat: chex.Array,
+    ratio: chex.Array | None = None,
+) -> chex.Array:
     """m_hat / (sqrt(v_hat + eps_root) + eps), divided first and corrected then.
 
     In this order a finite gradient gives a finite direction: the corrections of m may exceed the
     largest float before the division, and infinity over infinity is not a number.
+    `ratio` is m over the denominator, where it is known.
     """
     below = denominator(s, nu_hat)
-    u = s.mu_scale * (mu / below)
+    u = s.mu_scale * (mu / below if ratio is None else ratio)
     return u + s.g_scale * (g / below) if s.looks_ahead else u

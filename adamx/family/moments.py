@@ -84,10 +84,14 @@ class Core(HasMoments, abstract=True):
         """
         return adam_moments(s, g, square, *moments)
 
-    def direction(self, s: Any, g: chex.Array, *moments: Any) -> chex.Array:
-        """The direction that these moments give; by default Adam's."""
+    def direction(self, s: Any, g: chex.Array, *moments: Any, **known: Any) -> chex.Array:
+        """The direction that these moments give; by default Adam's.
+
+        `known` is empty, or has the `ratio` of m to the denominator, which words hold: what a
+        core with `takes_pairs` must understand.
+        """
         mu, nu = moments
-        return adam_direction(s, mu, g, s.nu_scale * nu)
+        return adam_direction(s, mu, g, s.nu_scale * nu, **known)
 
     def rule(self, s: Any, u: chex.Array, p: None, *slots: Any) -> tuple[chex.Array, ...]:
         if isinstance(s, WordScalars):

@@ -131,8 +131,15 @@ class ScaleByRadam(Core):
     ) -> tuple[chex.Array, chex.Array]:
         return adam_moments(s.adam, g, square, mu, nu)
 
-    def direction(self, s: _Scalars, g: chex.Array, mu: chex.Array, nu: chex.Array) -> chex.Array:
-        adapted = s.rectification * adam_direction(s.adam, mu, g, s.adam.nu_scale * nu)
+    def direction(
+        self,
+        s: _Scalars,
+        g: chex.Array,
+        mu: chex.Array,
+        nu: chex.Array,
+        ratio: chex.Array | None = None,
+    ) -> chex.Array:
+        adapted = s.rectification * adam_direction(s.adam, mu, g, s.adam.nu_scale * nu, ratio)
         return jnp.where(s.adapt > 0.0, adapted, look_ahead(s.adam, mu, g))
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from adamx.core import hyperparameter, numerics, tree
 from adamx.core.format import Joint, Place
+from adamx.core.hyperparameter import Number
 from adamx.core.link import PerLeaf, View, in_precision
 from adamx.core.slot import Slot
 from adamx.core.transformation import State
@@ -22,20 +22,19 @@ from adamx.formats.bits import key_of, random_bits
 from adamx.formats.named import as_format
 from adamx.formats.pair import (
     BLOCK,
+    FIXED,
     Denominator,
     PairFormat,
     block_base,
     block_max,
     decode,
+    direction_and_v,
     encode,
     largest_v,
 )
 
 if TYPE_CHECKING:
     from adamx.family.moments import Core
-
-# Random bits that round to nearest: half of what `encode` drops of v, and half of a level of m.
-_NEAREST = np.uint32((1 << 31) | (1 << 11))
 
 
 class WordScalars(NamedTuple):
@@ -44,6 +43,7 @@ class WordScalars(NamedTuple):
     core: Any  # of the core itself
     before: Denominator  # of the step that stored the words
     now: Denominator
+    root: Number  # sqrt(1 - b2**t): D over it is the denominator of the direction
     block: int | None  # elements that share a base, None where all do
     key: chex.Array  # uint32[], of the random bits
 
@@ -54,7 +54,9 @@ def with_words(core: Core, s: Any, view: View, state: State) -> Any:
     if not isinstance(form, Joint):
         return s
     before = _stored_with(core, state.count)
-    now = _denominator(core, numerics.safe_increment(state.count))
+    count = numerics.safe_increment(state.count)
+    now = _denominator(core, count)
+    root = hyperparameter.sqrt(hyperparameter.one_minus_power(core.at("b2", state.count), count))
     paths = [path for path, _ in tree.flatten_with_paths(view.updates)]
     slots = Slot("mu", format=form).by_leaf(view.updates)
 
@@ -63,7 +65,7 @@ def with_words(core: Core, s: Any, view: View, state: State) -> Any:
         if not isinstance(pair, PairFormat) or getattr(stored, "dtype", None) != jnp.uint16:
             return s
         key = key_of(pair.seed, Place(state.count, f"mu{path}"), stored)
-        return WordScalars(s, before, now, pair.block_of(stored), key)
+        return WordScalars(s, before, now, root, pair.block_of(stored), key)
 
     # A state of another structure is refused where the leaves are gone through.
     return PerLeaf([*map(own, paths, slots, tree.flatten(state.mu)[0])])
@@ -157,7 +159,9 @@ def _step(
     before, now = codes
     m, v = core.remember(s.core, g, numerics.squared_magnitude, *decode(word, s.before, *before))
     word = encode(m, v, s.now, bits, *now)
-    return core.direction(s.core, g, *decode(word, s.now, *now)), word
+    r, v = direction_and_v(word, *now)
+    # The ratio is stored: the loop of the parameters needs neither a root nor a division.
+    return core.direction(s.core, g, r * s.now(v), v, ratio=r * s.root), word
 
 
 def unpack(
@@ -178,9 +182,9 @@ def pack(
     """
     m, v = m.astype(jnp.float32), v.astype(jnp.float32)
     denominator = in_precision(_stored_with(core, count), jnp.dtype(jnp.float32))
-    bits = jnp.full(m.shape, _NEAREST)
     if like is None:
-        return encode(m, v, denominator, bits), None
+        return encode(m, v, denominator, jnp.full(m.shape, FIXED.nearest)), None
     largest = block_max(_bits_of_finite(v), m.shape[-1] // like.shape[-1])
     base = block_base(jax.lax.bitcast_convert_type(largest, jnp.float32))
+    bits = jnp.full(m.shape, BLOCK.nearest)
     return encode(m, v, denominator, bits, BLOCK, _spread(base, m)), base.astype(like.dtype)

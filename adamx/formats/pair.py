@@ -56,6 +56,11 @@ class Layout(NamedTuple):
         return 23 - self.mantissa
 
     @property
+    def nearest(self) -> np.uint32:
+        """Random bits that round to nearest: half of what is dropped of v, half a level of m."""
+        return np.uint32((1 << 31) | (1 << (self.dropped - 1)))
+
+    @property
     def sign(self) -> int:
         """The bit of m < 0; alone it is NaN."""
         return self.levels + 1
@@ -119,16 +124,24 @@ def largest_v(words: chex.Array, base: chex.Array) -> chex.Array:
     return _v_of(words >> BLOCK.shift, BLOCK, base)
 
 
-def decode(
-    word: chex.Array, denominator: Denominator, layout: Layout = FIXED, base: Any = _FIXED_BASE
+def direction_and_v(
+    word: chex.Array, layout: Layout = FIXED, base: Any = _FIXED_BASE
 ) -> tuple[chex.Array, chex.Array]:
-    """m and v in float32, with D of the step that stored them."""
+    """r and v in float32."""
     bits = word.astype(jnp.int32)
     v = _v_of(bits >> layout.shift, layout, base)
     k = (bits & layout.levels).astype(jnp.float32)
     size = k * k * np.float32(LARGEST_DIRECTION / layout.levels**2)
     r = jnp.where((bits & layout.sign) != 0, -size, size)
     r = jnp.where((bits & (2 * layout.sign - 1)) == layout.sign, jnp.nan, r)
+    return r, v
+
+
+def decode(
+    word: chex.Array, denominator: Denominator, layout: Layout = FIXED, base: Any = _FIXED_BASE
+) -> tuple[chex.Array, chex.Array]:
+    """m and v in float32, with D of the step that stored them."""
+    r, v = direction_and_v(word, layout, base)
     return r * denominator(v), v
 
 
@@ -140,20 +153,24 @@ def encode(
     layout: Layout = FIXED,
     base: Any = _FIXED_BASE,
 ) -> chex.Array:
-    """The words of float32 moments; `bits` are uint32, uniform: 20 for v, 12 for m.
+    """The words of float32 moments; `bits` are uint32, uniform.
+
+    v takes as many of the low ones as it drops, m the high ones, of which 11 are its own: that it
+    reads some of v's below them moves a threshold by less than 1 / 2048.
 
     A moment that is not a number, and an infinite m, become NaN.
     """
     levels = layout.levels
     exact = jax.lax.bitcast_convert_type(v, jnp.uint32)
-    below = (bits >> 12) << (layout.dropped - 20)
+    below = bits & np.uint32((1 << layout.dropped) - 1)
     c = ((exact + below) >> layout.dropped).astype(jnp.int32) - base
     c = jnp.where(v > 0, jnp.clip(c, 1, layout.top), 0)
     ratio = jnp.abs(m) / jnp.maximum(denominator(_v_of(c, layout, base)), _TINY)
     square = jnp.minimum(ratio * np.float32(levels**2 / LARGEST_DIRECTION), np.float32(levels**2))
     k = jnp.floor(jnp.sqrt(square))
     # Between k**2 and (k + 1)**2: up as often as makes the mean exact.
-    threshold = ((bits & 0xFFF).astype(jnp.float32) + 0.5) * np.float32(1 / 4096)
+    one_to_two = jax.lax.bitcast_convert_type((bits >> 9) | np.uint32(0x3F800000), jnp.float32)
+    threshold = one_to_two - np.float32(1.0)
     k = (k + (threshold * (2.0 * k + 1.0) < square - k * k)).astype(jnp.uint32)
     # The sign of m, not of the ratio, which would have a second reader and be kept as an array.
     code = k + jnp.where((m < 0) & (k > 0), np.uint32(layout.sign), np.uint32(0))

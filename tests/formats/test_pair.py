@@ -14,6 +14,7 @@ import adamx
 from adamx.formats.bits import random_bits
 from adamx.formats.pair import (
     BLOCK,
+    FIXED,
     LARGEST_DIRECTION,
     Denominator,
     block_base,
@@ -25,8 +26,8 @@ from tests.versions import in_place
 WORDS = jnp.arange(1 << 16, dtype=jnp.uint32).astype(jnp.uint16)
 PLAIN = Denominator(np.float32(1e-8), 0.0)
 NAN, ZERO_V = (WORDS & 127) == 64, (WORDS >> 7) == 0
-# Without random bits v is cut off, and k is rounded up always: half of 2**12 is its middle.
-NO_BITS = jnp.uint32(0xFFF)
+# Without random bits v is cut off, and k is rounded up always.
+NO_BITS = jnp.uint32(0)
 
 
 def bits(count: int, shape: tuple[int, ...]) -> jax.Array:
@@ -38,7 +39,7 @@ def test_every_word_of_a_block_comes_back(base: int) -> None:
     denominator = Denominator(np.float32(0.0), 0.0)
     kind = BLOCK, jnp.int32(base)
     m, v = decode(WORDS, denominator, *kind)
-    again = encode(m, v, denominator, jnp.full(WORDS.shape, 0x800, jnp.uint32), *kind)
+    again = encode(m, v, denominator, jnp.full(WORDS.shape, BLOCK.nearest), *kind)
     nan = (WORDS & 255) == 128
     expected = np.where(nan, np.uint16(128) | (WORDS & 0xFF00), WORDS)
     kept = ((WORDS >> 8) > 0) & (v > 1e-37)  # Without v there is no m; denormals are none.
@@ -65,9 +66,7 @@ def test_no_v_of_a_block_exceeds_what_its_base_can_hold(v: float) -> None:
 def test_every_word_comes_back(eps: float) -> None:
     denominator = Denominator(np.float32(eps), 0.0)
     m, v = decode(WORDS, denominator)
-    # A hair below, so that no rounding of the root and the quotient reaches the next word.
-    middle = jnp.full(WORDS.shape, 0x800, jnp.uint32)
-    again = encode(m, v, denominator, middle)
+    again = encode(m, v, denominator, jnp.full(WORDS.shape, FIXED.nearest))
     m_again, _ = decode(again, denominator)
     expected = np.where(NAN, np.uint16(64) | (WORDS & 0xFF80), WORDS)
     # Without any v and eps there is no m: all directions are zero.

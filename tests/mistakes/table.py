@@ -392,9 +392,16 @@ MISTAKES = (
         "tests/formats/test_pair.py",
     ),
     Mistake(
+        "the correction of a stored ratio",
+        "adamx/family/words.py",
+        "ratio=r * s.root)",
+        "ratio=r)",
+        "tests/formats/test_pair.py",
+    ),
+    Mistake(
         "temporaries: a direction of moments that are not stored",
         "adamx/family/words.py",
-        "return core.direction(s.core, g, *decode(word, s.now, *now)), word",
+        "return core.direction(s.core, g, r * s.now(v), v, ratio=r * s.root), word",
         "return core.direction(s.core, g, m, v), word",
         "tests/formats/test_pair.py",
     ),
