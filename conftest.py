@@ -1,6 +1,7 @@
-"""What every test needs: eight devices on every machine, and the choice between the two suites.
+"""What every test needs: eight devices on every machine, and the choice of tests and programs.
 
-`pytest` runs in minutes; `pytest --full` also runs what is marked with `full("why")`.
+`pytest` runs in minutes; `pytest --full` also runs what is marked with `full("why")`.  With
+`--optimized` all programs are compiled as for users, which takes twice as long.
 """
 
 import gc
@@ -16,13 +17,14 @@ LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The one option of this suite."""
+    """Which tests, and which programs."""
     parser.addoption("--full", action="store_true", help="also run the tests marked with `full`")
+    parser.addoption("--optimized", action="store_true", help="let XLA optimize what tests compile")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Divides the CPU up before any test asks for another number of devices."""
-    if not config.getoption("full"):
+    if not config.getoption("optimized"):
         compile_quickly()
     jax.config.update("jax_num_cpu_devices", DEVICES)
     jax.devices()

@@ -3,8 +3,8 @@
 Most of them look at the numbers of programs that run once, on a few elements; compiling is what
 costs, and XLA is told not to try hard, which is several times faster.  What reads a program, its
 text or its memory, compiles by hand (`jit(f).lower(...).compile()`): that is done as for users.
-So is everything in `pytest --full`, and what two programs must agree on to the last bit:
-`jit(f, compiler_options=AS_FOR_USERS)`.
+So is what two programs must agree on to the last bit, `jit(f, compiler_options=AS_FOR_USERS)`, and
+everything in `pytest --optimized`.
 """
 
 from __future__ import annotations

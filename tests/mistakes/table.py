@@ -100,7 +100,7 @@ MISTAKES = (
     Mistake(
         "finite gradients, finite steps",
         "adamx/family/formula.py",
-        "u = s.mu_scale * (mu / below)",
+        "u = s.mu_scale * (mu / below if ratio is None else ratio)",
         "u = s.mu_scale * mu / below",
         "tests/contract/test_finite.py",
     ),

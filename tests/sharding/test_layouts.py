@@ -7,7 +7,7 @@ step is the program of the first.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -25,14 +25,6 @@ pytestmark = pytest.mark.eight_devices
 
 STEPS = 2
 LAYOUTS: dict[str, Any] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly() -> Iterator[None]:
-    """Hundreds of programs that run twice each are not worth optimizing, in the full suite too."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def layout(run: Callable[..., Any]) -> Callable[..., Any]:
