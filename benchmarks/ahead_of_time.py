@@ -48,7 +48,7 @@ def in_a_process() -> Iterator[ProcessPoolExecutor]:
 
 
 class Collective(NamedTuple):
-    """What chips exchange in one operation."""
+    """One exchange between chips, and its bytes."""
 
     kind: str  # "all-reduce", "reduce-scatter", "all-gather", ...
     shapes: tuple[str, ...]  # of the larger side: what is gathered, what is reduced
@@ -56,7 +56,7 @@ class Collective(NamedTuple):
 
 
 class Program(NamedTuple):
-    """What the compiler says about a program, per chip."""
+    """The compiler's report about a program, per chip."""
 
     argument_bytes: int
     temporary_bytes: int

@@ -1,4 +1,4 @@
-"""What every case needs: the peers at hand, turns to take, and the limit they are held against."""
+"""The base of every case: the peers at hand, turns to take, and the limit they are held against."""
 
 from __future__ import annotations
 

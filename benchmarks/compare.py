@@ -1,4 +1,4 @@
-"""What moved since another run."""
+"""The changes since another run."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def _memory() -> str:
 
 
 def hardware() -> dict[str, str]:
-    """What stands in front of the numbers."""
+    """The text in front of the numbers."""
     return {
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "processor": _processor(),

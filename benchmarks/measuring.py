@@ -38,7 +38,7 @@ def timings(platform: str) -> tuple[str, ...]:
 
 
 def steps_of(prepared: Prepared, timing: str) -> tuple[Step, int] | None:
-    """What is timed, and how many steps it takes; None where a library has no such thing."""
+    """The timed function, and how many steps it takes; None where a library has no such thing."""
     dispatch, wait, in_one_program = prepared.dispatch, prepared.wait, prepared.in_one_program
     if timing == ONE_PROGRAM and in_one_program is None:
         return None

@@ -1,4 +1,4 @@
-"""What is learnt with fewer bits: the losses of the two demos, over seeds."""
+"""Learning with fewer bits: the losses of the two demos, over seeds."""
 
 from __future__ import annotations
 

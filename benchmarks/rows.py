@@ -1,4 +1,4 @@
-"""What a benchmark measures: one row per case and peer."""
+"""The rows of a benchmark: one per case and peer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str, int, str, str, str]:
-        """What makes it the same row in another run."""
+        """The key of the same row in another run."""
         return (self.suite, self.shape, self.size, self.case, self.peer, self.timing)
 
     @property

@@ -30,7 +30,7 @@ class Table(NamedTuple):
         return random.permutation(self.rows)[ranks].astype(np.int32)
 
     def least_bytes(self, seed: int) -> int:
-        """What a sparse step has to move: the given rows, and 24 bytes per touched element.
+        """The bytes that a sparse step has to move: the rows, and 24 bytes per touched element.
 
         The table and both moments, read and written.
         """

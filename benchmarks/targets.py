@@ -1,4 +1,4 @@
-"""What this library promises, computed from the rows: met, not met, or not measured.
+"""The targets of this library, computed from the rows: met, not met, or not measured.
 
 Bounds on times are promises for CPU, where every step is waited for.
 """
@@ -80,7 +80,7 @@ def _compiled_against(peer: str, recipe: Recipe) -> Callable[[Row], bool]:
 
 
 def _temporaries(row: Row, rows: Sequence[Row]) -> float | None:
-    """What is beyond scalars, as a share of the parameters' bytes."""
+    """Temporaries beyond scalars, as a share of the parameters' bytes."""
     if row.temporary_bytes is None:
         return None
     return max(row.temporary_bytes - _SCALARS, 0) / (4 * row.size)

@@ -60,7 +60,7 @@ class LinkedTransformation(GradientTransformation, abstract=True):
         return all(link.keeps_updates() for link in self.links)
 
     def names_of_links(self) -> Sequence[str]:
-        """What the links are called: by position, if they have no names."""
+        """The names of the links: positions, if they have none."""
         return [str(i) for i in range(len(self.links))]
 
     def children(self) -> dict[str, GradientTransformation]:

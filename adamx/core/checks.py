@@ -185,7 +185,7 @@ def check_read(owner: str, params: chex.ArrayTree, what: str, held: chex.ArrayTr
     check_match(owner, "parameters", params, what, held)
 
 
-# What `check_state` knows of a count and of a number.
+# The kinds of numbers that `check_state` knows: a count, a number.
 COUNT = jax.ShapeDtypeStruct((), np.int32)
 NUMBER = jax.ShapeDtypeStruct((), np.float32)
 

@@ -1,4 +1,4 @@
-"""What differs between the versions of JAX that this package runs on: nothing else asks for one.
+"""The differences between the versions of JAX that this package runs on: no other file asks.
 
 Each function is named after what the newest version has; where older ones lack it, a comment says
 up to which version that is, and with it when the line can go.

@@ -7,7 +7,7 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-# What stands for a name of optax here.
+# The counterparts of optax's names here.
 _HERE = {
     "ApplyIfFiniteState": "is `adamx.GuardState`",
     "GradientTransformationExtraArgs": (

@@ -1,4 +1,4 @@
-"""What a field of a value may hold: how it is checked, and whether JAX sees it as data.
+"""The fields of values: how they are checked, and whether JAX sees them as data.
 
 Numbers are *data*: they become pytree leaves, so they may be traced and vmapped over.
 Everything else -- switches, dtypes, names, functions -- is *static*: it decides which program
@@ -24,7 +24,7 @@ import numpy as np
 KIND = "adamx.kind"
 # Floats of the machine's own widths, which JAX has not.
 _EXTENDED = {np.dtype(np.longdouble).name} - {"float64"}
-# What is below this rounds to a finite float32.
+# Numbers below this round to a finite float32.
 _LARGEST = float(np.finfo(np.float32).max) * (1.0 + 2.0**-25)
 
 
@@ -125,7 +125,7 @@ def _check_range(where: Where, number: float, interval: Interval, given: object)
 
 
 def items(where: Where, wanted: str, value: object) -> tuple[Any, ...]:
-    """What a list, a tuple or the like holds; raises TypeError for anything else, text included."""
+    """The items of a list, a tuple or the like; TypeError for anything else, text included."""
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         try:
             return tuple(value)
@@ -143,7 +143,7 @@ def check_callable(where: Where, value: object, wanted: str) -> Callable[..., An
 
 
 def call(where: Where, wanted: str, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """What a function of the user's returns.
+    """The result of a function of the user's.
 
     Raises:
       TypeError: it takes other arguments, or returns None.

@@ -32,7 +32,7 @@ def replicated(ids: chex.Array) -> chex.Array:
 
 
 def like_ids(places: chex.Array, ids: chex.Array) -> chex.Array:
-    """What was computed `replicated` of ids, back where these ids are."""
+    """The result computed `replicated` of ids, back where these ids are."""
     own = _sharded(ids, slice(None))
     return places if own is None else compat.reshard(places, own.spec)
 

@@ -60,7 +60,7 @@ def kept_bytes(tx: GradientTransformation, params: Params) -> dict[str, int]:
 
 
 def per_parameter(kept: dict[str, int], parameters: int) -> str:
-    """What `kept_bytes` says as a line to read, for each of so many parameters."""
+    """The result of `kept_bytes` as a line to read, for each of so many parameters."""
     each = {name: size / parameters for name, size in kept.items()}
     kinds = ", ".join(f"{name} {size:.3g}" for name, size in each.items() if size >= _LEAST)
     return f"{sum(each.values()):.3g}: {kinds}"

@@ -60,7 +60,7 @@ class Link(GradientTransformation, abstract=True):
       Array([-1.], dtype=float32)
     """
 
-    # What a rule does to `SparseRows`: "linear" rules take their values as they are; those that
+    # How a rule takes `SparseRows`: "linear" rules take their values as they are; those that
     # leave zeros alone take them `coalesced`; for the others they are made dense.
     rows: ClassVar[RowsTaken] = "dense"
     # Whether the rule reads the parameter; "optional" ones do without where there are none.
@@ -82,7 +82,7 @@ class Link(GradientTransformation, abstract=True):
         return ScaleByScheduleState if scheduled else EmptyState
 
     def slots(self) -> tuple[Slot, ...]:
-        """What the rule remembers of every parameter."""
+        """The arrays that the rule remembers of every parameter."""
         return ()
 
     def selected(self, params: Params) -> Any:
@@ -171,7 +171,7 @@ def run(
 
 
 def _seen(updates: Updates) -> Updates:
-    """What `scalars` read, widened for itself: XLA:CPU would store what a sum and a rule share."""
+    """The arrays of `scalars`, widened apart: XLA:CPU would store what a sum and a rule share."""
 
     def own(u: Any) -> Any:
         is_array = numerics.is_inexact(u) and not isinstance(u, SparseRows)
@@ -310,7 +310,7 @@ def _paths(
 
 
 def stored(slot: Slot, x: Any, old: Any, leaf: Place | None) -> Any:
-    """What is kept in the place of `old`; `leaf` is that of the parameter."""
+    """The array kept in the place of `old`; `leaf` is that of the parameter."""
     if old is None:
         return None
     if isinstance(slot.format, Stochastic):

@@ -78,7 +78,7 @@ def _as_bool(leaf: object) -> bool | None:
 
 
 Mask: TypeAlias = Callable[[chex.ArrayTree], Any] | FrozenTree | None
-# What users may give for one: a tree of booleans, a prefix of one, a function, or None.
+# A mask as users give it: a tree of booleans, a prefix of one, a function, or None.
 MaskLike: TypeAlias = (
     Callable[[Any], Any] | Mapping[str, Any] | Sequence[Any] | bool | FrozenTree | None
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 _FLOATING = {"float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
 
-# What `jnp.dtype` takes: a name, a type, a dtype.
+# An argument of `jnp.dtype`: a name, a type, a dtype.
 DTypeLike: TypeAlias = str | type[Any] | np.dtype
 
 
@@ -70,7 +70,7 @@ def _dtype(x: object) -> Any:
 
 
 def no_array(x: object) -> str:
-    """What is wrong with a leaf that is no array that JAX has, nor a number; "" if nothing is."""
+    """The fault of a leaf that is no array that JAX has, nor a number; "" if there is none."""
     if isinstance(x, np.ma.MaskedArray):
         return "expected arrays, got a masked array of NumPy; write `x.filled(0)`"
     if hasattr(x, "dtype"):

@@ -1,4 +1,4 @@
-"""What a state, or a container in a slot of one, may offer, and is found by.
+"""The protocols by which a state, or a container in a slot of one, is found.
 
 States are `NamedTuple`s, which have no base class of ours: a method of the name is enough.
 """

@@ -18,7 +18,7 @@ def _is_reader(node: object) -> bool:
 
 
 def readings(tx: object) -> list[chex.Array | None]:
-    """What every function without arguments inside `tx` returned when it was read."""
+    """The result of every function without arguments inside `tx`, when it was read."""
     return [x.value for x in jax.tree.leaves(tx, is_leaf=_is_reader) if _is_reader(x)]
 
 

@@ -1,4 +1,4 @@
-"""What a transformation remembers about every parameter, as a declaration.
+"""Slots: the arrays that a transformation remembers about every parameter, as a declaration.
 
 Whoever asks where the arrays of a state go, how they start, what they hold or which parameter they
 belong to asks the slots: nothing is guessed from names or shapes.

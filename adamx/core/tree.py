@@ -22,7 +22,7 @@ from adamx.core.rows import SparseRows
 
 
 def is_leaf(x: object) -> bool:
-    """What is a leaf besides arrays and numbers."""
+    """Whether something is a leaf besides arrays and numbers."""
     return x is None or isinstance(x, SparseRows)
 
 

@@ -97,7 +97,7 @@ class _BoundOnce:
 class Value:
     """Base of everything that describes an optimizer."""
 
-    # What it is called in recipes, configurations and errors.
+    # Its name in recipes, configurations and errors.
     public_name = "value"
 
     if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def _show(value: object) -> str:
 
 
 def _leaf_key(leaf: object) -> Any:
-    """What a leaf contributes to the hash: its number, or its dtype, shape and bytes."""
+    """The share of a leaf in the hash: its number, or its dtype, shape and bytes."""
     if isinstance(leaf, jax.core.Tracer):
         raise TypeError("a value that holds traced numbers has no hash; use it outside of `jit`")
     if isinstance(leaf, (jax.Array, np.ndarray)):

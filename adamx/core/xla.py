@@ -1,4 +1,4 @@
-"""What is written as it is so that XLA compiles it well: all such tricks, each with its reason.
+"""Code written so that XLA compiles it well: all such tricks, each with its reason.
 
 None changes a result.  tests/core/test_xla.py shows for each what it prevents.
 """

@@ -1,4 +1,4 @@
-"""What the command lines have in common: their parser, its errors and the kinds of numbers."""
+"""The base of the command lines: their parser, its errors and the kinds of numbers."""
 
 from __future__ import annotations
 

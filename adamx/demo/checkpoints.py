@@ -30,7 +30,7 @@ FOLDER = "checkpoints"
 _KEPT = 2
 _NAME = re.compile(r"([1-9]\d*)\.([0-9a-f]{16})\.npz")
 _UNFINISHED = "unfinished.npz"
-# What must be the same for a run to go on as it began; the devices may be others.
+# Options that must be the same for a run to go on as it began; the devices may be others.
 _FIXED = (
     "optimizer",
     "learning_rate",
@@ -65,7 +65,7 @@ def _in_numpy(leaf: Any) -> Any:
 
 
 def _placed(saved: Any, like: Any) -> Any:
-    """What was loaded, on the devices of `like`, some of which other processes may have."""
+    """The loaded arrays on the devices of `like`, some of which other processes may have."""
     if not isinstance(like, jax.Array):
         return saved
     return jax.make_array_from_callback(saved.shape, like.sharding, lambda index: saved[index])

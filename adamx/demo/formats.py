@@ -11,7 +11,7 @@ import adamx
 from adamx.demo.arguments import Parser, one_of
 
 FLOAT32 = "float32"
-# What `state_format` is.
+# The values of `state_format`.
 STATE_FORMATS: dict[str, str | None] = {FLOAT32: None, "bfloat16": "bfloat16", "pair": "pair"}
 # The `extra_bits` beside a parameter in bfloat16.
 PARAM_FORMATS: dict[str, int | None] = {

@@ -22,7 +22,7 @@ def wrong_option(message: str) -> UsageError:
 
 @dataclass(frozen=True)
 class Options:
-    """What one run does."""
+    """The options of one run."""
 
     optimizer: str = "adamw"
     learning_rate: float = CHOICES["adamw"].learning_rate

@@ -54,7 +54,7 @@ def _started(options: Options) -> Iterator[list[subprocess.Popen[bytes]]]:
     try:
         for number in range(options.processes):
             one = dataclasses.replace(options, coordinator=coordinator, process_id=number)
-            # What all processes have to say, the first says.
+            # The first process speaks for all.
             heard = subprocess.DEVNULL if number else None
             environment = {**os.environ, _STARTED: "yes"}
             running.append(subprocess.Popen(command(one), stderr=heard, env=environment))

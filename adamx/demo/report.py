@@ -1,4 +1,4 @@
-"""What the terminal shows: a progress bar while it runs, a table when it is done."""
+"""The output in the terminal: a progress bar while it runs, a table when it is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is to say about a run that has ended."""
+"""The result of a run that has ended."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Result(NamedTuple):
 
     @property
     def parameter_bytes(self) -> int:
-        """What the parameters take."""
+        """The bytes of the parameters."""
         return self.kept["params"]
 
     @property
     def state_bytes(self) -> int:
-        """What the state of the optimizer takes, on all devices together."""
+        """The bytes of the optimizer's state, on all devices together."""
         return sum(self.kept.values()) - self.parameter_bytes
 
     @property
@@ -52,7 +52,7 @@ class Result(NamedTuple):
 
     @property
     def average(self) -> str:
-        """What kind of average of the parameters there is."""
+        """The kind of average of the parameters."""
         return "schedule-free" if CHOICES[self.options.optimizer].averages else "EMA"
 
     @property

@@ -1,4 +1,4 @@
-"""What the family has in common: moments of the gradient, and a direction made of them."""
+"""The base of the family: moments of the gradient, and a direction made of them."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def _bits_of_finite(x: chex.Array) -> chex.Array:
 def _bound(
     core: Core, s: WordScalars, g: chex.Array, word: chex.Array, base: chex.Array
 ) -> chex.Array:
-    """What no v of a block exceeds after this gradient, those that are no numbers apart."""
+    """A bound of the v of each block after this gradient, NaN apart."""
     assert s.block is not None
     v = largest_v(block_max(word.astype(jnp.int32), s.block), base)
     largest = block_max(_bits_of_finite(jnp.abs(g)), s.block)

@@ -46,7 +46,7 @@ def _check_one(where: Where, value: object) -> Any:
 
 
 def as_format(state_format: Any) -> Format | None:
-    """What a checked `state_format` says; None if that is nothing."""
+    """The format in a checked `state_format`; None if there is none."""
     if not isinstance(state_format, tuple):
         form: Format | None = state_format
         return form

@@ -40,12 +40,12 @@ from adamx.core.hyperparameter import Number
 from adamx.core.value import Value
 
 LARGEST_DIRECTION = 8.0  # Cauchy-Schwarz: 7.27 at b1 = 0.9, b2 = 0.999
-# What a vanishing denominator is raised to, so that 0 / 0 is 0.
+# A vanishing denominator is raised to this, so that 0 / 0 is 0.
 _TINY = np.float32(2.0**-126)
 
 
 class Layout(NamedTuple):
-    """What the bits of a word mean, given a base."""
+    """The meaning of the bits of a word, given a base."""
 
     mantissa: int  # bits of v
     levels: int  # of |r|, zero not counted; a power of 2 less 1

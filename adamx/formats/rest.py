@@ -1,4 +1,4 @@
-"""What a bfloat16 parameter does not hold: the rest of a float32 number, in 8, 16 or 32 bits.
+"""The rest of a float32 number beside its bfloat16 half, in 8, 16 or 32 bits.
 
     bits(x) + 0x8000 = 16 bits of the nearest bfloat16, then 16 more, of which 8 or all are kept
 
@@ -64,7 +64,7 @@ def is_bfloat16(p: Any) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Rest(Format):
-    """What a bfloat16 parameter does not hold, which only `join` can read."""
+    """The rest of a float32 number beside its bfloat16 half, which only `join` can read."""
 
     bits: int
 

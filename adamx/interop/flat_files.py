@@ -35,7 +35,7 @@ FilePath: TypeAlias = str | os.PathLike[str]
 
 
 class Contents(NamedTuple):
-    """What a file holds."""
+    """The contents of a file."""
 
     header: dict[str, Any]
     arrays: dict[str, np.ndarray]  # as stored
@@ -101,7 +101,7 @@ def _write_npz(file: IO[bytes], arrays: dict[str, np.ndarray], header: str) -> N
 
 
 class _Opened(NamedTuple):
-    """What a file says of itself, and how to read an array of it."""
+    """The header of a file, and how to read one of its arrays."""
 
     header: dict[str, Any]
     described: dict[str, tuple[np.dtype, tuple[int, ...]]]  # arrays as stored

@@ -1,4 +1,4 @@
-"""What schedules are made of: lengths in steps, the shares of two values in a blend, and the blend.
+"""The parts of schedules: lengths in steps, the shares of two values in a blend, and the blend.
 
 Whole steps are compared, subtracted and divided with remainder as integers, so that a boundary is
 met exactly at any count; only the resulting fractions are floating point. Lengths that are not

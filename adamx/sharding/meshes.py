@@ -1,4 +1,4 @@
-"""What the other files ask about a leaf and its mesh; every answer that is wrong names both."""
+"""Questions about a leaf and its mesh; every answer that is wrong names both."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def _move_chunks(
 def move_rows(
     move: Move, gradient: Gradient, table: chex.Array, arrays: RowArrays, fills: Any
 ) -> tuple[Gradient, RowArrays]:
-    """What to add to the table, and its new arrays, in place if both may be overwritten.
+    """The change of the table, and its new arrays, in place if both may be overwritten.
 
     A gradient that is an array moves all rows; `SparseRows` have to be coalesced.
     """

@@ -53,7 +53,7 @@ _SMALLEST_LOG = -80.0
 
 
 class Ages(NamedTuple):
-    """What the steps since step t have done to a row last computed then; slot t modulo H.
+    """The effect of the steps since step t on a row last computed then; slot t modulo H.
 
     H steps are remembered, and no row goes without being computed for longer.
     """
@@ -134,7 +134,7 @@ def drift(sums: chex.Array, unit: chex.Array, x: chex.Array) -> chex.Array:
     pole = _ratio(slope2 * k2 - slope1 * k1, slope1 - slope2, _POLES[1])
     pole = jnp.clip(pole, *_POLES)
     height = slope1 * (k1 + pole)
-    # What is missing at the fourth, times (k - k0) (k - k1) (k - k2) / (k + scale)**3, which is 0
+    # The rest at the fourth, times (k - k0) (k - k1) (k - k2) / (k + scale)**3, which is 0
     # at the others.
     bump = math.prod((k3 - k) / (k3 + _SCALE) for k in (k0, k1, k2))
     missing = (a3 - a0 - (k3 - k0) * height / (k3 + pole)) / bump

@@ -67,7 +67,7 @@ class StaleRows(NamedTuple):
         return own._replace(last=True, nu_max=None if self.nu_max is None else True)
 
     def catch_up(self, rows: Rows) -> tuple[chex.Array, Rows]:
-        """What the rows have missed: the change of the table, and the rows as they are by now."""
+        """The missed steps of rows: the change of the table, and the rows as they are by now."""
         sums, unit, decayed = jax.tree.map(
             lambda x: gather(x, rows.last % len(self.ages.unit)), self.ages
         )

@@ -56,7 +56,7 @@ def _opened(ids: chex.Array) -> chex.Array:
 
 @jax.tree_util.register_pytree_with_keys_class
 class Lookup:
-    """What a loss gets in the place of a table: `table[ids]` reads rows, and nothing else works.
+    """A table as a loss sees it: `table[ids]` reads rows, and nothing else works.
 
     Ids may be integers of any dtype and shape.  An id outside of the table reads a row of zeros,
     and no gradient goes back to it: -1 pads.  An id that was not announced reads NaNs.
@@ -99,7 +99,7 @@ class Lookup:
         return self._rows.dtype
 
     def astype(self, dtype: Any) -> Lookup:
-        """What reads rows in another dtype."""
+        """A view that reads rows in another dtype."""
         return Lookup(self._ids, self._rows.astype(dtype), self._num_rows)
 
     def __getitem__(self, ids: Any) -> chex.Array:

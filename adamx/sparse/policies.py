@@ -27,7 +27,7 @@ from adamx.sparse.chunks import Gradient, move_rows
 
 
 class LeafState(NamedTuple):
-    """What is remembered about one table."""
+    """The state of one table."""
 
     mu: chex.Array  # first moment, like the table
     # Second moment, like the table but real; shape (num_rows,) in mode `rowwise`; None or bases of
@@ -161,7 +161,7 @@ class Lazy:
         table: chex.Array,
         average: Average | None = None,
     ) -> tuple[Gradient, LeafState, Any]:
-        """What to add to the table, the new state, and the new state of the average.
+        """The change of the table, the new state, and the new state of the average.
 
         `gradient` is what `touched` returns, or an array, one that touches every row.  The change
         is an array where it is one, else the same rows, with zeros where they are not needed.

@@ -78,7 +78,7 @@ class SparseAdamState(NamedTuple):
     memory: Any  # per parameter: the mode's own, None if it needs nothing
 
     def leaves(self, structure: PyTreeDef) -> list[LeafState]:
-        """What is remembered about every parameter, in order."""
+        """The slots of every parameter, in order."""
         columns = map(structure.flatten_up_to, self[1:])
         leaves = [LeafState(*column) for column in zip(*columns, strict=True)]
         for memory in (leaf.memory for leaf in leaves):
@@ -122,14 +122,14 @@ class RowsTransformation(GradientTransformation, abstract=True):
         raise NotImplementedError(type(self).__name__)
 
     def links(self) -> tuple[Link, ...]:
-        """What a row goes through, from its gradient to its change."""
+        """The links that a row goes through, from its gradient to its change."""
         raise NotImplementedError(type(self).__name__)
 
     def check_together(self) -> None:
         slots = [slot for link in self.links() for slot in link.slots()]
         for name in dict.fromkeys(self._names()):
             MODES[name].check(self.public_name, self.links())
-            # What a path decides is checked with the parameters.
+            # Choices by path are checked with the parameters.
             one = [slot for slot in slots if not isinstance(slot.format, ByPath)]
             MODES[name].check_slots(self.public_name, one)
 

@@ -30,7 +30,7 @@ class Aggregation(GradientTransformation, abstract=True):
     axis_name: AxisName = fields.static(_check_axis_name)
 
     def reduce(self, g: chex.Array | SparseRows) -> chex.Array | SparseRows:
-        """What all devices get in place of one leaf."""
+        """The leaf that all devices get in place of their own."""
         raise NotImplementedError(type(self).__name__)
 
     def update(

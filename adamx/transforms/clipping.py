@@ -43,7 +43,7 @@ def clip_factor(norm: chex.Array, max_norm: Number) -> chex.Array:
 
 
 class Measured(NamedTuple):
-    """What a clip did to one gradient."""
+    """The effect of a clip on one gradient."""
 
     norm_before: chex.Array
     norm_after: chex.Array
@@ -156,7 +156,7 @@ class Clip(Clipping):
 
 
 def _measure_elements(updates: Updates, limit: Number, shards: Shards) -> Measured:
-    """What clipping by value does to the gradient."""
+    """The effect of clipping by value on the gradient."""
     leaves = [u for u in tree.flatten(tree.coalesced(updates))[0] if numerics.is_inexact(u)]
     after = jnp.zeros(())
     clipped = kept = jnp.zeros(())

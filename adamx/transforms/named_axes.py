@@ -23,7 +23,7 @@ def names_of(axis_name: AxisName) -> tuple[str, ...]:
 
 
 def tracked(axis_name: AxisName) -> frozenset[str]:
-    """Those of the axes along which JAX tracks who differs.
+    """The axes along which JAX tracks who differs.
 
     Raises:
       ValueError: an axis that is not mapped here.

@@ -41,7 +41,7 @@ class Scaling(Link, abstract=True):
 
 
 class HasLearningRate(GradientTransformation, abstract=True):
-    """What scales by a learning rate, where `get_learning_rate` finds it."""
+    """A scale by a learning rate, where `get_learning_rate` finds it."""
 
     # The number that scales the update, without its sign.
     learning_rate: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE)

@@ -28,13 +28,13 @@ from adamx.transforms.sharded_norms import Shards
 
 
 class ClipSpikesReport(ClipReport):
-    """What `clip_spikes` did, with `report=True`."""
+    """The effect of `clip_spikes`, with `report=True`."""
 
     owner = "clip_spikes"
 
 
 class ClipSpikesState(NamedTuple):
-    """What norms are usual."""
+    """The usual norms."""
 
     statistics: NormStatistics  # of the norms after clipping
     report: ClipReport | EmptyState

@@ -33,7 +33,7 @@ from adamx.wrappers.conditional_step import step_if, update_if
 
 
 class GuardState(NamedTuple):
-    """What was skipped, and the state of the guarded transformation."""
+    """The counts of skipped steps, and the state of the guarded transformation."""
 
     skipped_in_a_row: chex.Array  # int32[]
     skipped_steps: chex.Array  # int32[]
@@ -74,7 +74,7 @@ class Guard(Wrapper, abstract=True):
         return True
 
     def start(self) -> Any:
-        """What the guard remembers before the first step."""
+        """The memory of the guard before the first step."""
         return ()
 
     def judge(self, grads: Updates, statistics: Any, extra: dict[str, Any]) -> chex.Array:
@@ -86,7 +86,7 @@ class Guard(Wrapper, abstract=True):
         return grads
 
     def remember(self, grads: Updates, statistics: Any, accepted: chex.Array) -> Any:
-        """What the guard remembers after all devices have decided."""
+        """The memory of the guard after all devices have decided."""
         return statistics
 
     def init(self, params: Params) -> State:

@@ -149,7 +149,7 @@ class InjectHyperparams(Wrapper):
         }
 
     def _numbers(self) -> dict[str, tuple[int, Number]]:
-        """Those that are no schedules, and which leaves of `inner` they are."""
+        """The hyperparameters that are no schedules, and which leaves of `inner` they are."""
         return {
             name: (i, place.value)
             for name, (i, place) in self._selected(None).items()

@@ -1,4 +1,4 @@
-"""What a training run logs: recorded inside the step, collected from the state."""
+"""The log of a training run: recorded inside the step, collected from the state."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RecordMetricsState(NamedTuple):
     inner_state: State
 
     def metrics(self) -> dict[str, chex.Array]:
-        """What was recorded."""
+        """The records."""
         return dict(self.recorded)
 
 

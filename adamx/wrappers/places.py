@@ -1,4 +1,4 @@
-"""What is where inside a transformation: its numbers and links, their names and their states."""
+"""The places inside a transformation: its numbers and links, their names and their states."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a run leaves behind: a table, Markdown and plots."""
+"""The output of a run: a table, Markdown and plots."""

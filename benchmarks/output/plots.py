@@ -28,7 +28,7 @@ _COLOURS = (
 
 
 class _Measure(NamedTuple):
-    """What the y axis shows."""
+    """A quantity on the y axis."""
 
     label: str
     value: Callable[[Row], tuple[float, float, float]]  # with what lies below and above it

@@ -1,4 +1,4 @@
-"""What a peer is: a library that prepares the same step in its own way."""
+"""Peers: libraries that prepare the same step, each in its own way."""
 
 from __future__ import annotations
 

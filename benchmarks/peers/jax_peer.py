@@ -1,4 +1,4 @@
-"""What the libraries on JAX share: `(params, state, grads) -> (params, state)`, donated."""
+"""The base of peers on JAX: `(params, state, grads) -> (params, state)`, donated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def nbytes(tree: Any) -> int:
 
 
 def temporary_bytes(program: jax.stages.Compiled) -> int | None:
-    """What XLA allocates besides arguments and results, on one device."""
+    """The bytes that XLA allocates besides arguments and results, on one device."""
     memory = program.memory_analysis()
     return None if memory is None else int(memory.temp_size_in_bytes)
 

@@ -1,4 +1,4 @@
-"""What is measured: one module per question, loaded when it is asked."""
+"""The suites: one module per question, loaded when it is asked."""
 
 from __future__ import annotations
 

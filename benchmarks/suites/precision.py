@@ -46,7 +46,7 @@ def _formats(size: int, seed: int) -> Case:
         extra = {"B kept per parameter": kept / size}
         if row.adamx_ratio is not None:
             extra["x the time in float32"] = 1.0 / row.adamx_ratio.median
-        # What is kept is read and written, the gradient is read.
+        # Parameters and state are read and written, the gradient is read.
         return dataclasses.replace(
             row, bytes_moved=2 * kept + nbytes(leaves), adamx_ratio=None, extra=extra
         )

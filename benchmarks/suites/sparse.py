@@ -20,12 +20,12 @@ TOUCHED, WHOLE = "touched rows only", "beside steps over the whole table"
 
 
 def against_ids(rows: int, width: int) -> str:
-    """What is varied and what is not."""
+    """The varied and the fixed sizes."""
     return f"against ids, V = {rows:,}, D = {width}"
 
 
 def _tables(options: Options) -> list[tuple[str, int, Table]]:
-    """What is varied, its value, and the table."""
+    """The varied size, its value, and the table."""
     rows, width = (10**5, 64) if options.quick else (10**6, 64)
     if options.sizes:
         rows = max(max(options.sizes) // width, 1)

@@ -19,7 +19,7 @@ _WITH_PAIRS = ("dense", "lazy")
 
 @dataclass(frozen=True)
 class Options:
-    """What one run does."""
+    """The options of one run."""
 
     mode: str = "all"
     vocabulary: int = 65536

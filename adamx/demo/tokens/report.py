@@ -1,4 +1,4 @@
-"""What the terminal shows when the run is done: one row for each mode."""
+"""The table in the terminal when the run is done: one row for each mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is to say about a run that has ended."""
+"""The result of a run that has ended."""
 
 from __future__ import annotations
 

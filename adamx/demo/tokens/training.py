@@ -26,7 +26,7 @@ EMBEDDINGS = "embed"
 
 
 class Trained(NamedTuple):
-    """What training in one mode gave."""
+    """The result of training in one mode."""
 
     mode: str
     tx: adamx.GradientTransformation
@@ -38,7 +38,7 @@ class Trained(NamedTuple):
 
     @property
     def state_bytes(self) -> int:
-        """What the state of the optimizer takes."""
+        """The bytes of the optimizer's state."""
         return sum(self.kept.values()) - self.kept["params"]
 
     @property

@@ -29,7 +29,7 @@ from adamx.transforms.trust_ratio import scale_by_trust_ratio
 from adamx.transforms.weight_decay import add_decayed_weights
 from adamx.wrappers.accumulation import multi_steps
 
-# What is checked under the name that it was given; the links check again under their own.
+# Arguments checked under the names they were given; the links check again under their own.
 _RANGES = {
     "learning_rate": fields.NONNEGATIVE,
     "decay": fields.NONNEGATIVE,

@@ -27,7 +27,7 @@ _FACTORIES: dict[str, Callable[..., KerasOptimizer]] = {
 }
 # Keras lowers the name of a class when it reads a configuration, in place.
 _CLASSES = {name.lower(): name for name in _FACTORIES}
-# What an argument is where an optimizer does without it; all others are None.
+# The values of arguments that an optimizer does without; all others are None.
 _WITHOUT: dict[str, Any] = {
     "decay": 0.0,
     "use_ema": False,
@@ -36,7 +36,7 @@ _WITHOUT: dict[str, Any] = {
     "is_legacy_optimizer": False,
     "amsgrad": False,
 }
-# What every configuration of these holds, and says nothing.
+# Entries that every configuration of these has, and that say nothing.
 _IMPLIED: dict[str, dict[str, Any]] = {
     "Nadam": {"decay": 0.004},  # the legacy one's `schedule_decay`
     "Adamax": {"decay": 0.0},
@@ -50,7 +50,7 @@ _IMPLIED: dict[str, dict[str, Any]] = {
         "dynamic": True,
     },
 }
-# What a configuration holds, in Keras's order, by preset; the numbers of the core follow.
+# The entries of a configuration, in Keras's order, by preset; the numbers of the core follow.
 _KEYS = {
     "keras": (
         "name",
@@ -229,7 +229,7 @@ def _named_after(name: Any) -> str | None:
 
 
 def _shortest(value: Any) -> Any:
-    """What was written, for the digits that a number has after it was a variable of float32."""
+    """The number as it was written, from the digits that a variable of float32 left of it."""
     if not isinstance(value, float) or float(np.float32(value)) != value:
         return value
     return float(str(np.float32(value)))

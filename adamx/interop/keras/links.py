@@ -67,7 +67,7 @@ class TransformPairs(GradientTransformation):
         checks.require_params(self.public_name, params)
         checks.check_match(self.public_name, "gradients", updates, "parameters", params)
         gradients, structure = tree.flatten(updates)
-        # What has no gradient is no pair, as in Keras.
+        # A variable without a gradient is no pair, as in Keras.
         places = [i for i, g in enumerate(gradients) if numerics.is_inexact(g)]
         variables = tree.flatten(params)[0]
         pairs = [(gradients[i], variables[i]) for i in places]

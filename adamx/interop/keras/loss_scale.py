@@ -56,7 +56,7 @@ def LossScaleOptimizer(
     if "dynamic_scale" in links:
         raise ValueError(f"{_KIND}: {inner.name} scales the loss already; wrap the one inside it")
     links.pop("loss_scale", None)
-    # What is summed over the devices is judged by all of them alike.
+    # All devices judge their sum alike.
     before = [("aggregate", links.pop("aggregate"))] if "aggregate" in links else []
     scaled = dynamic_loss_scale(
         named_chain(*links.items()), initial_scale, growth_interval=dynamic_growth_steps

@@ -1,4 +1,4 @@
-"""What the optimizers of Keras do, as functions of the optimizer, its state and the variables."""
+"""The methods of Keras's optimizers, as functions of the optimizer, its state and the variables."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def apply_gradients(
 def get_updates(
     tx: KerasOptimizer, loss: Loss, state: KerasOptimizerState, params: Params
 ) -> tuple[Updates, KerasOptimizerState]:
-    """What one step would add to the parameters: `tx.update` of the gradient of the loss.
+    """The change of the parameters in one step: `tx.update` of the gradient of the loss.
 
     Args:
       tx: an optimizer made here.
@@ -251,7 +251,7 @@ def update_step(
 
 
 def finalize_variable_values(state: KerasOptimizerState, params: Params) -> Params:
-    """What the variables are after training: their average with `use_ema`, else themselves.
+    """The variables after training: their average with `use_ema`, else themselves.
 
     Args:
       state: of an optimizer made here.

@@ -1,4 +1,4 @@
-"""What the factories return: a chain of adamx's links, with what else Keras keeps beside it."""
+"""The optimizers: a chain of adamx's links, and all else that Keras keeps beside it."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ class KerasOptimizer(GradientTransformation):
 
     @property
     def name(self) -> str:
-        """What its operations are filed under in the compiled program and the profiler."""
+        """The name of its operations in the compiled program and the profiler."""
         return self.scope
 
     @property
     def rules(self) -> Preset:
-        """What its generation of Keras does in its own way."""
+        """The ways of its generation of Keras."""
         return PRESETS[self.preset]
 
     def init(self, params: Params) -> State:

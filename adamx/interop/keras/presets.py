@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Preset(NamedTuple):
-    """What one generation of Keras does in its own way."""
+    """The ways of one generation of Keras."""
 
     several_clips: bool  # value, then norm per variable, then global norm; else one of them
     ema_start: int  # the step after which the average of the parameters starts

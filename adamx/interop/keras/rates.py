@@ -103,7 +103,7 @@ def _piecewise(boundaries: list[float], values: list[float]) -> Callable[[Count]
     return value
 
 
-# What each class of Keras says, in our words; the signatures are theirs without `name`.
+# Each class of Keras in our words; the signatures are theirs without `name`.
 _MADE_BY: dict[str, Callable[..., Callable[[Count], chex.Array]]] = {
     "ExponentialDecay": _exponential,
     "InverseTimeDecay": _inverse_time,

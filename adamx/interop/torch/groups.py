@@ -204,7 +204,7 @@ def _applied(links: Sequence[Any], name: str, params: Params) -> Iterator[tuple[
 
 
 def _described(unit: _Unit, params: Params) -> Callable[[str], dict[str, Any]]:
-    """What one unit does to a parameter, under torch's names; None for what is not known."""
+    """The options of one parameter, under torch's names; None where they are not known."""
     core = unit.core
     said = {"betas": (core.b1, core.b2), "eps": core.eps, "amsgrad": "amsgrad" in core.public_name}
     if hasattr(core, "momentum_decay"):
