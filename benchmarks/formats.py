@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import adamx
 from adamx.demo import formats
@@ -37,10 +37,6 @@ class Stored(NamedTuple):
             state_format=formats.STATE_FORMATS[self.moments],
         )
         return formats.with_params(self.parameters, tx)
-
-    def kept(self, leaves: Any) -> int:
-        """Bytes of parameters and state."""
-        return sum(adamx.kept_bytes(self.adamw(), leaves).values())
 
 
 FLOAT32 = Stored("float32", "float32")

@@ -131,7 +131,7 @@ def test_no_attribute_is_asked_for_that_may_be_missing(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_sentences_begin_with_a_noun(path: Path) -> None:
-    """"What ..." makes a reader wait for the thing that a noun names at once."""
+    """ "What ..." makes a reader wait for the thing that a noun names at once."""
     found = re.findall(r'^\s*(?:"""|# )(?:What|Those|That which) .*', path.read_text(), re.M)
     assert not found
 

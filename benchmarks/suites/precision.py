@@ -14,6 +14,7 @@ from benchmarks import models, quality, recipes
 from benchmarks.bench import Bench, Case
 from benchmarks.formats import FLOAT32, FORMATS, Stored
 from benchmarks.options import Options
+from benchmarks.peers import torchao_peer
 from benchmarks.peers.base import Prepared
 from benchmarks.peers.jax_peer import Program, compile_step, draw, nbytes, prepared
 from benchmarks.rows import Row
@@ -34,15 +35,16 @@ def _prepare(stored: Stored, size: int, seed: int) -> Prepared:
 
 
 def _formats(size: int, seed: int) -> Case:
-    """adamw in every format beside that in float32, in turns."""
+    """adamw in every format beside that in float32, in turns, and torchao's 8 bits."""
 
     def builder(stored: Stored) -> Callable[[], Prepared]:
         return lambda: _prepare(stored, size, seed)
 
     def described(row: Row) -> Row:
-        (stored,) = (one for one in FORMATS if one.name == row.peer)
-        leaves = models.one_leaf(size, stored.dtype).leaves
-        kept = stored.kept(leaves)
+        dtype = next((one.dtype for one in FORMATS if one.name == row.peer), FLOAT32.dtype)
+        leaves = models.one_leaf(size, dtype).leaves
+        assert row.persistent_bytes is not None
+        kept = row.persistent_bytes
         extra = {"B kept per parameter": kept / size}
         if row.adamx_ratio is not None:
             extra["x the time in float32"] = 1.0 / row.adamx_ratio.median
@@ -53,6 +55,8 @@ def _formats(size: int, seed: int) -> Case:
 
     def run(bench: Bench) -> list[Row]:
         builders = {stored.name: builder(stored) for stored in FORMATS}
+        if bench.available("torch"):
+            builders[torchao_peer.NAME] = lambda: torchao_peer.prepare(size, seed)
         rows = bench.race(
             "precision", "one leaf", size, "adamw", None, builders, reference=FLOAT32.name
         )
