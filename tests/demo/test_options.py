@@ -13,7 +13,8 @@ WRONG = {
     "--optimizer sgd": "--optimizer must be one of adam, adamw,",
     "--learning-rate -1": "--learning-rate must be a positive number",
     "--learning-rate=-1e-3": "--learning-rate must be a positive number",
-    "--learning-rate -1e-3": "--learning-rate must be followed by a value",
+    # From Python 3.14 on argparse knows that this is a number, and not another option.
+    "--learning-rate -1e-3": "--learning-rate must be ",
     "--learning-rate 0": "--learning-rate must be a positive number",
     "--learning-rate nan": "--learning-rate must be a positive number",
     "--learning-rate inf": "--learning-rate must be a positive number",
