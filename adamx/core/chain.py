@@ -13,7 +13,7 @@ from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation, has_foreign
 from adamx.core.link import Link, run
 from adamx.core.observer import Observer
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.transformation import GradientTransformation, P, Params, State, Updates
 from adamx.core.writer import write
 
 
@@ -94,9 +94,7 @@ class LinkedTransformation(GradientTransformation, abstract=True):
         checks.check_match(self.public_name, "updates", new, like, reference)
         return tree.with_dtypes_of(reference, new), self.join(states)
 
-    def step(
-        self, grads: Updates, state: State, params: Params, **extra: Any
-    ) -> tuple[Params, State]:
+    def step(self, grads: Updates, state: State, params: P, **extra: Any) -> tuple[P, State]:
         """The links that make the updates, the writer, and behind it the observers.
 
         A last maker that is no `Link` steps itself: it may write under a condition of its own.

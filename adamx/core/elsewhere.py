@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import types
 from collections.abc import Sequence
 from typing import Any
@@ -41,6 +42,13 @@ def missing(name: str, known: Sequence[str]) -> AttributeError:
     """The error of a name that the package has not, which says where it is."""
     if name in _HERE:
         return AttributeError(f"`adamx` has no {name!r}: optax's `{name}` {_HERE[name]}", name=name)
+    package = __name__.partition(".")[0]
+    if importlib.util.find_spec(f"{package}.{name}") is not None:
+        return AttributeError(
+            f"`{package}.{name}` is not imported with `{package}`: write "
+            f"`import {package}.{name}`, or import what you need from it",
+            name=name,
+        )
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.75)
     hint = f" did you mean {' or '.join(map(repr, near))}?" if near else ""
     return AttributeError(f"`adamx` has no {name!r};{hint} {_ELSEWHERE}", name=name)

@@ -6,7 +6,7 @@ import jax
 from jax.tree_util import PyTreeDef
 
 from adamx.core import boxes, tree
-from adamx.core.transformation import Params, State
+from adamx.core.transformation import P, State
 from adamx.sparse.averaging import SparseEmaState
 from adamx.sparse.rows import SparseAdamState
 
@@ -15,7 +15,7 @@ def _can_flush(node: object) -> bool:
     return isinstance(node, (SparseAdamState, SparseEmaState))
 
 
-def flush(state: State, params: Params) -> tuple[Params, State]:
+def flush(state: State, params: P) -> tuple[P, State]:
     """Brings all stale rows of the tables in mode `exact` up to date.
 
     Afterwards the parameters are those of mode `dense`: what to write into a checkpoint, export
@@ -61,5 +61,5 @@ def flush(state: State, params: Params) -> tuple[Params, State]:
             flushed, nodes[i] = node.flush(flushed)
     after = jax.tree.unflatten(structure, nodes)
     own = tree.unshared(flushed, params), tree.unshared(after, state)
-    result: tuple[Params, State] = form.unflatten(jax.tree.leaves(own))
+    result: tuple[P, State] = form.unflatten(jax.tree.leaves(own))
     return result

@@ -16,7 +16,7 @@ from adamx.core.hyperparameter import ScalarOrSchedule, as_schedule, whole
 from adamx.core.link import each_leaf
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
-from adamx.core.transformation import Params, State, Updates
+from adamx.core.transformation import P, Params, State, Updates
 from adamx.core.wrapper import Wrapper
 from adamx.transforms.scaling import scale_leaves
 from adamx.wrappers.conditional_step import step_if, update_if
@@ -170,9 +170,7 @@ class MultiSteps(Wrapper):
         )
         return new_updates, state._replace(inner_opt_state=inner_state, acc_grads=total)
 
-    def step(
-        self, grads: Updates, state: State, params: Params, **extra: Any
-    ) -> tuple[Params, State]:
+    def step(self, grads: Updates, state: State, params: P, **extra: Any) -> tuple[P, State]:
         due, gradient, kept, state = self._gather(grads, state, params)
         params, inner_state, total = step_if(
             due, self.inner, gradient, state.inner_opt_state, params, extra, kept

@@ -15,7 +15,7 @@ from adamx.core.format import Place
 from adamx.core.indexing import gather, scatter
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
-from adamx.core.transformation import Params, State, Updates
+from adamx.core.transformation import P, Params, State, Updates
 from adamx.core.wrapper import Wrapper
 from adamx.core.writer import write_leaf
 from adamx.formats.bfloat16 import round_at_random
@@ -205,9 +205,7 @@ class Bfloat16Params(Wrapper):
         differences = jax.tree.map(difference, params, new, inner, is_leaf=tree.is_leaf)
         return differences, self._after(state, rest, inner_state)
 
-    def step(
-        self, grads: Updates, state: State, params: Params, **extra: Any
-    ) -> tuple[Params, State]:
+    def step(self, grads: Updates, state: State, params: P, **extra: Any) -> tuple[P, State]:
         updates, inner_state = self._updates(grads, state, params, extra)
         new, rest = self._written(updates, state, params)
         return new, self._after(state, rest, inner_state)

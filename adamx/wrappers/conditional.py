@@ -13,7 +13,7 @@ from adamx.core import checks, fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.foreign import EXTRA_UNDER_OPTAX
 from adamx.core.rows import SparseRows
-from adamx.core.transformation import Params, State, Updates
+from adamx.core.transformation import P, Params, State, Updates
 from adamx.core.wrapper import Wrapper
 from adamx.wrappers.conditional_step import step_if, update_if
 
@@ -167,9 +167,7 @@ class ConditionallyMask(Conditional):
         )
         return new, ConditionallyMaskState(numerics.safe_increment(state.step), inner_state)
 
-    def step(
-        self, grads: Updates, state: State, params: Params, **extra: Any
-    ) -> tuple[Params, State]:
+    def step(self, grads: Updates, state: State, params: P, **extra: Any) -> tuple[P, State]:
         checks.check_state(self.public_name, state, ConditionallyMaskState, {"step": checks.COUNT})
         taken = self.decide(state.step, extra)
         new, inner_state, _ = step_if(

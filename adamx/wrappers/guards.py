@@ -19,7 +19,7 @@ from adamx.core.hyperparameter import (
     whole,
 )
 from adamx.core.norms import global_norm
-from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
+from adamx.core.transformation import GradientTransformation, P, Params, State, Updates, walk
 from adamx.core.wrapper import Wrapper
 from adamx.transforms.named_axes import on_all_devices
 from adamx.transforms.norm_statistics import (
@@ -133,9 +133,7 @@ class Guard(Wrapper, abstract=True):
         self.check(state, params)
         return new_updates, state
 
-    def step(
-        self, grads: Updates, state: State, params: Params, **extra: Any
-    ) -> tuple[Params, State]:
+    def step(self, grads: Updates, state: State, params: P, **extra: Any) -> tuple[P, State]:
         accepted, prepare, state = self._decide(grads, state, extra)
         params, inner_state, _ = step_if(
             accepted, self.inner, prepare, state.inner_state, params, extra, usually=True

@@ -17,7 +17,7 @@ from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.hyperparameter import Number, Schedule, resolve, scalar
 from adamx.core.paths import near_misses
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.transformation import GradientTransformation, P, Params, State, Updates
 from adamx.core.value import REGISTRY
 from adamx.core.wrapper import Wrapper
 from adamx.wrappers.places import Place, as_state_scalar, named, places_in
@@ -215,9 +215,7 @@ class InjectHyperparams(Wrapper):
         updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
         return updates, self._advance(state, inner_state)
 
-    def step(
-        self, grads: Updates, state: State, params: Params, **extra: Any
-    ) -> tuple[Params, State]:
+    def step(self, grads: Updates, state: State, params: P, **extra: Any) -> tuple[P, State]:
         inner = self.current(state)
         params, inner_state = inner.step(grads, state.inner_state, params, **extra)
         return params, self._advance(state, inner_state)

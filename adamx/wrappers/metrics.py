@@ -16,7 +16,7 @@ from adamx.core.foreign import EXTRA_UNDER_OPTAX
 from adamx.core.hyperparameter import scalar
 from adamx.core.paths import near_misses, path_string
 from adamx.core.protocols import Reports, offers
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.transformation import GradientTransformation, P, Params, State, Updates
 from adamx.core.wrapper import Wrapper
 from adamx.transforms.sharded_norms import Shards
 from adamx.wrappers.learning_rate import learning_rate_names, learning_rates
@@ -119,9 +119,7 @@ class RecordMetrics(Wrapper):
         measured = self._measure(updates, new_updates, state.inner_state, params, extra)
         return new_updates, self._record(state, inner_state, measured)
 
-    def step(
-        self, grads: Updates, state: State, params: Params, **extra: Any
-    ) -> tuple[Params, State]:
+    def step(self, grads: Updates, state: State, params: P, **extra: Any) -> tuple[P, State]:
         """The inner step, as long as nothing asks for the updates that it would not keep."""
         if _READ_UPDATES & {*self.names}:
             return super().step(grads, state, params, **extra)

@@ -43,6 +43,11 @@ def test_every_absent_name_of_optax_says_where_it_is(name: str) -> None:
             thing = getattr(thing, part)
 
 
+def test_a_part_that_is_imported_by_itself_says_so() -> None:
+    error = elsewhere.missing("interop", adamx.__all__)
+    assert "write `import adamx.interop`" in str(error)
+
+
 @pytest.mark.parametrize("name", elsewhere._HERE)
 def test_only_names_of_optax_are_explained(name: str) -> None:
     libraries = (optax, optax.contrib, optax.transforms)

@@ -14,7 +14,7 @@ from adamx.core.chain import NamedChain
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.mask import resolve_mask
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.transformation import GradientTransformation, P, Params, State, Updates
 from adamx.interop.keras.links import device_placed
 from adamx.interop.keras.presets import PRESETS, Preset
 
@@ -109,9 +109,7 @@ class KerasOptimizer(GradientTransformation):
             updates, inner_state = self.chain.update(updates, state.inner_state, params, **extra)
         return updates, self._advance(state, inner_state)
 
-    def step(
-        self, grads: Updates, state: State, params: Params, **extra: Any
-    ) -> tuple[Params, State]:
+    def step(self, grads: Updates, state: State, params: P, **extra: Any) -> tuple[P, State]:
         checks.check_state(self.public_name, state, KerasOptimizerState, {"count": checks.COUNT})
         with jax.named_scope(self.scope):
             params, inner_state = self.chain.step(grads, state.inner_state, params, **extra)
