@@ -41,6 +41,18 @@ def safe_increment(count: chex.Array) -> chex.Array:
     return jnp.minimum(count, largest - 1) + 1
 
 
+def finite_sum(a: chex.Array, b: chex.Array) -> chex.Array:
+    """a + b; where both are finite and their sum is not, the largest float of its sign."""
+    total = jnp.asarray(a + b)
+    if is_complex(total):
+        return jax.lax.complex(
+            finite_sum(jnp.real(a), jnp.real(b)), finite_sum(jnp.imag(a), jnp.imag(b))
+        )
+    largest = jnp.finfo(total.dtype).max
+    both = jnp.isfinite(a) & jnp.isfinite(b)
+    return jnp.where(both, jnp.clip(total, -largest, largest), total)
+
+
 def widen(x: chex.Array) -> chex.Array:
     """Floats narrower than 32 bits as float32; everything else as it is."""
     if x.dtype.itemsize < 4 and _is_kind(x.dtype, np.floating):

@@ -28,7 +28,7 @@ class MultiStepsState(NamedTuple):
     mini_step: chex.Array  # int32[], micro-batches gathered since the last step
     gradient_step: chex.Array  # int32[], steps taken
     inner_opt_state: State
-    acc_grads: Updates  # sums like the parameters, at least float32
+    acc_grads: Updates  # sums like the parameters, at least float32; finite where gradients are
 
     def metrics(self) -> dict[str, chex.Array]:
         """The counters, for a logger."""
@@ -46,7 +46,7 @@ def _check_every(where: Where, value: object) -> Any:
 
 
 def _add(s: Any, u: chex.Array, p: None, total: chex.Array) -> tuple[chex.Array, chex.Array]:
-    return u, total + u
+    return u, numerics.finite_sum(total, u)
 
 
 class _Gathering(NamedTuple):

@@ -98,3 +98,29 @@ def test_scalars_are_at_least_float32() -> None:
     assert type(hyperparameter.scalar(1, "b1")) is float
     with pytest.raises(ValueError, match=r"b1 must be a scalar inside a step, got shape \(10,\)"):
         hyperparameter.scalar(jnp.ones(10), "b1")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.float32, np.complex64])
+def test_a_sum_of_finite_numbers_is_finite(dtype: Any) -> None:
+    """Two gradients of 3e38 would give an infinite momentum, and NaN behind it."""
+    most = jnp.asarray(jnp.finfo(dtype).max, dtype)
+    half, nan, inf = jnp.asarray([most / 2, np.nan, np.inf], dtype)
+    np.testing.assert_array_equal(numerics.finite_sum(most, most), most)
+    np.testing.assert_array_equal(numerics.finite_sum(-most, -half), -most)
+    np.testing.assert_array_equal(numerics.finite_sum(half, -most), -half)
+    assert np.isnan(numerics.finite_sum(nan, most))
+    assert np.isinf(numerics.finite_sum(inf, -most))
+
+
+def test_sums_of_huge_gradients_stay_finite() -> None:
+    huge, zero = jnp.float32(3e38), jnp.float32(0.0)
+    for tx in (
+        adamx.trace(0.9),
+        adamx.trace(0.9, nesterov=True),
+        adamx.multi_steps(adamx.adam(0.1), 2),
+        adamx.multi_steps(adamx.adam(0.1), 2, use_grad_mean=False),
+    ):
+        state = tx.init(zero)
+        for sign in (1.0, 1.0, -1.0, -1.0):
+            updates, state = tx.update(sign * huge, state, zero)
+            assert np.isfinite(updates), tx

@@ -44,6 +44,15 @@ def test_ids_of_every_integer_dtype(dtype: str, make: Any) -> None:
     np.testing.assert_array_equal(rows.coalesce().to_dense(), wanted)
 
 
+@pytest.mark.parametrize("make", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_a_table_may_have_more_rows_than_its_ids_can_count(dtype: str, make: Any) -> None:
+    rows = adamx.SparseRows(make(np.asarray([1, 100]).astype(dtype)), values()[:2], 300)
+    wanted = np.zeros((300, 2))
+    wanted[1], wanted[100] = values()[:2]
+    np.testing.assert_array_equal(rows.to_dense(), wanted)
+
+
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_bags_of_every_integer_dtype(dtype: str) -> None:
     """There are more of them than an id of 8 bits can count."""
