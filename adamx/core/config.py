@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import reprlib
 from typing import Any
 
 import jax
@@ -40,7 +41,8 @@ def get_config(value: Value) -> dict[str, Any]:
       {'name': 'scale', 'step_size': 0.5}
     """
     if not isinstance(value, Value):
-        raise TypeError(f"get_config: expected an adamx transformation or schedule, got {value!r}")
+        shown = reprlib.repr(value)
+        raise TypeError(f"get_config: expected an adamx transformation or schedule, got {shown}")
     config: dict[str, Any] = _encode(value, value.public_name)
     return config
 

@@ -1,5 +1,6 @@
 """Configurations hold plain data only; everything else is an error that says where."""
 
+import functools
 import json
 from typing import Any
 
@@ -97,7 +98,8 @@ def test_what_json_cannot_hold_is_named_by_its_path(value: Any, path: str) -> No
 
 
 def test_only_values_have_a_configuration() -> None:
-    for other in (optax.adam(0.1), {"name": "scale"}, adamx.adam):
+    endless = functools.reduce(lambda inner, _: [inner], range(10_000), 0.5)
+    for other in (optax.adam(0.1), {"name": "scale"}, adamx.adam, endless):
         with pytest.raises(TypeError, match="expected an adamx transformation or schedule"):
             adamx.get_config(other)
 

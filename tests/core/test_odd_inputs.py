@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import adamx
@@ -75,6 +76,11 @@ TREES: dict[str, Callable[[Callable[[Any], Any]], Any]] = {
     "sharding.init": lambda nest: adamx.sharding.init(ADAM, nest(1.0)),
     "host_sharding": lambda nest: adamx.sharding.host_sharding(nest(1.0)),
     "placement_table": lambda nest: adamx.sharding.placement_table(nest(1.0)),
+    "read_callables": lambda nest: adamx.read_callables(nest(ADAM)),
+    "unitwise_norm": lambda nest: adamx.unitwise_norm(nest(1.0)),
+    "to_state_dict": lambda nest: torch.to_state_dict(
+        torch.Adam(), nest(1.0), {"state": {}, "param_groups": []}, PARAMS
+    ),
 }
 
 
@@ -222,6 +228,14 @@ def test_a_count_of_numpy_is_one() -> None:
     state = ADAM.init(PARAMS)
     _, after = ADAM.update(PARAMS, (state[0]._replace(count=np.int64(3)), state[1]))
     assert (int(after[0].count), after[0].count.dtype) == (4, jnp.int32)
+
+
+def test_a_typed_key_in_a_state_is_told_from_its_data() -> None:
+    tx = adamx.add_noise(0.1, 0.5, 0)
+    state = optax.add_noise(0.1, 0.5, jax.random.key(0)).init(PARAMS)
+    with pytest.raises(TypeError, match=r"must be the data of a key, .*from_optax"):
+        tx.update(PARAMS, state)
+    tx.update(PARAMS, from_optax(tx, state, PARAMS))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import numerics, tree
+from adamx.core import checks, numerics, tree
 from adamx.core.paths import leaf_paths, quoted
 from adamx.core.transformation import GradientTransformation, Params, State
 from adamx.interop.leaves import NONNEGATIVE, by_path, check_paths, fit, to_numpy
@@ -196,6 +196,7 @@ def to_state_dict(
       array([0.1, 0.1], dtype=float32)
     """
     owner = "to_state_dict"
+    checks.check_depth(owner, state)
     keys = _keys(owner, tx)
     check_ignored(owner, ignore, state)
     check_state_dict(owner, "template", template)
