@@ -92,7 +92,7 @@ def from_config(config: dict[str, Any]) -> Any:
       clip_by_global_norm(max_norm=1.0)
     """
     checks.check_depth("from_config", config)
-    if not isinstance(config, dict) or not isinstance(config.get(_NAME), str):
+    if not isinstance(config, dict) or _NAME not in config:
         raise TypeError(f"from_config: expected a dict with a 'name', got {config!r}")
     return _decode(config)
 
@@ -125,6 +125,8 @@ def _decode(item: object) -> Any:
     if set(item) == {_ARRAY, "dtype"}:
         return _decode_array(item[_ARRAY], item["dtype"])
     name = item.get(_NAME)
+    if not isinstance(name, str):
+        raise TypeError(f"from_config: expected a dict with a 'name', got {item!r}")
     if name not in REGISTRY:
         raise ValueError(
             f"from_config: unknown name {name!r}; known are {', '.join(sorted(REGISTRY))}"

@@ -35,6 +35,11 @@ import adamx
         ({"name": "foreign", "transformation": "optax.adam"}, TypeError, "must be a gradient"),
         ({"max_norm": 1.0}, TypeError, "expected a dict with a 'name'"),
         ({"name": ["scale"]}, TypeError, "expected a dict with a 'name'"),
+        *(
+            ({"name": "chain", "links": [link]}, TypeError, "expected a dict with a 'name'")
+            for link in ({}, {"max_norm": 1.0}, {"name": ["scale"]}, {"name": None})
+        ),
+        ({"name": ["scale"], "links": []}, TypeError, "expected a dict with a 'name'"),
         ([], TypeError, "expected a dict with a 'name'"),
         ("scale", TypeError, "expected a dict with a 'name'"),
     ],
