@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from adamx.core import numerics, tree
-from adamx.core.checks import describe
+from adamx.core import foreign, numerics, tree
+from adamx.core.checks import check_depth, describe
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.format import Joint
@@ -66,6 +66,7 @@ def convert_state(tx_from: Any, tx_to: Any, params: P, state: State) -> tuple[P,
     """
     old = as_transformation(Where(_OWNER, "tx_from"), tx_from)
     new = as_transformation(Where(_OWNER, "tx_to"), tx_to)
+    check_depth(f"{_OWNER}: the parameters and the state", (params, state))
     try:
         wanted = jax.eval_shape(old.init, params)
         _check_fit("the state is not that of `tx_from` for these parameters", state, wanted)
@@ -120,8 +121,8 @@ def _converted(source: tuple[Any, Any], target: tuple[Any, Any], place: tuple[st
     if type(old) is not type(new) or names[0] != names[1]:
         where = f"at {'/'.join(place)} " if place else ""
         raise TypeError(
-            f"{_OWNER}: {where}{old.public_name} would become {new.public_name}; the recipes may "
-            "differ in formats and numbers, and by `bfloat16_params` around the whole"
+            f"{_OWNER}: {where}{foreign.name_of(old)} would become {foreign.name_of(new)}; the "
+            "recipes may differ in formats and numbers, and by `bfloat16_params` around the whole"
         )
     pairs = [(a, b) for a, b in zip(*slots, strict=True) if a.is_in(state)]
     if any(isinstance(slot.format, Joint) for pair in pairs for slot in pair):

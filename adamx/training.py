@@ -127,6 +127,8 @@ def make_step(
         def scaled_loss(params: Params, *batch: Any) -> tuple[Any, Any]:
             result = loss_fn(params, *batch)
             loss, aux = result if has_aux else (result, None)
+            if loss is None:
+                raise TypeError(f"make_step: `loss_fn` must return a real scalar, got {loss!r}")
             # A float16 loss times its scale may overflow; the gradient may not.
             return numerics.widen(jnp.asarray(loss)) * scale, (loss, aux)
 

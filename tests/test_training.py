@@ -80,3 +80,9 @@ def test_integer_parameters_stay():
 def test_bad_input(loss_fn, tx, text):
     with pytest.raises(TypeError, match=text):
         adamx.make_step(loss_fn, tx)
+
+
+def test_a_loss_returns_a_number():
+    tx, w = adamx.adam(0.1), jnp.zeros(3)
+    with pytest.raises(TypeError, match="`loss_fn` must return a real scalar, got None"):
+        adamx.make_step(lambda w, x, y: None, tx)(w, tx.init(w), X, Y)

@@ -236,6 +236,12 @@ def _check_numbers(owner: str, path: str, given: object, wanted: object) -> None
                 f"{owner}: `{path}` of the state must be {kind} array, got {leaf!r} "
                 f'({type(leaf).__name__}); write `jnp.asarray(..., "{one.dtype.name}")`'
             )
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):  # type: ignore[attr-defined]
+            raise TypeError(
+                f"{owner}: `{path}` of the state must be the data of a key, got a typed key; write "
+                f"`jax.random.key_data(state.{path})`; a state of optax's is converted by "
+                "`adamx.interop.optax.from_optax`"
+            )
         if np.shape(leaf) != one.shape:
             raise ValueError(
                 f"{owner}: `{path}` of the state must have the shape {one.shape}, got "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import reprlib
 from typing import Any
 
 import jax
@@ -40,7 +41,8 @@ def get_config(value: Value) -> dict[str, Any]:
       {'name': 'scale', 'step_size': 0.5}
     """
     if not isinstance(value, Value):
-        raise TypeError(f"get_config: expected an adamx transformation or schedule, got {value!r}")
+        shown = reprlib.repr(value)
+        raise TypeError(f"get_config: expected an adamx transformation or schedule, got {shown}")
     config: dict[str, Any] = _encode(value, value.public_name)
     return config
 
@@ -90,7 +92,7 @@ def from_config(config: dict[str, Any]) -> Any:
       clip_by_global_norm(max_norm=1.0)
     """
     checks.check_depth("from_config", config)
-    if not isinstance(config, dict) or not isinstance(config.get(_NAME), str):
+    if not isinstance(config, dict) or _NAME not in config:
         raise TypeError(f"from_config: expected a dict with a 'name', got {config!r}")
     return _decode(config)
 
@@ -123,6 +125,8 @@ def _decode(item: object) -> Any:
     if set(item) == {_ARRAY, "dtype"}:
         return _decode_array(item[_ARRAY], item["dtype"])
     name = item.get(_NAME)
+    if not isinstance(name, str):
+        raise TypeError(f"from_config: expected a dict with a 'name', got {item!r}")
     if name not in REGISTRY:
         raise ValueError(
             f"from_config: unknown name {name!r}; known are {', '.join(sorted(REGISTRY))}"

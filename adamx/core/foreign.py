@@ -55,6 +55,13 @@ class Foreign(GradientTransformation):
         return f"<{update.__module__}.{made_by}>"
 
 
+def name_of(transformation: GradientTransformation) -> str:
+    """A transformation in an error: its public name, or where another library's is from."""
+    if isinstance(transformation, Foreign):
+        return repr(transformation)
+    return transformation.public_name
+
+
 def has_foreign(transformation: GradientTransformation) -> bool:
     """Whether there is another library's transformation in it."""
     return any(isinstance(visit.transformation, Foreign) for visit in walk(transformation))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import numerics, xla
-from adamx.core.checks import check_depth
+from adamx.core.checks import check_arrays
 from adamx.core.rows import SparseRows
 
 
@@ -46,7 +46,7 @@ def global_norm(updates: chex.ArrayTree) -> jax.Array:
       >>> adamx.global_norm({"a": jnp.array([3.0]), "b": jnp.array(4.0)})
       Array(5., dtype=float32)
     """
-    check_depth("global_norm", updates)
+    check_arrays("global_norm", "updates", updates)
     flat, _ = jax.tree_util.tree_flatten_with_path(
         updates, is_leaf=lambda x: isinstance(x, SparseRows)
     )

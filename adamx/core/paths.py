@@ -25,6 +25,11 @@ def path_string(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
+def quoted(path: object) -> str:
+    """A path as errors write it; that of a tree that is a single leaf is empty."""
+    return repr(path) if path != "" else tree.WHOLE
+
+
 def leaf_paths(params: chex.ArrayTree) -> list[str]:
     """The path of every leaf as keys, indices and attribute names joined by slashes.
 
@@ -131,7 +136,7 @@ def match_paths(owner: str, pattern: str, paths: list[str]) -> list[bool]:
         candidates = {part: path for path in paths[::-1] for part in (*path.split("/"), path)}
         near = difflib.get_close_matches(words, candidates, n=_SHOWN, cutoff=0.5)
         shown = dict.fromkeys(candidates[part] for part in near)
-        listed = ", ".join(map(repr, shown or paths[:_SHOWN]))
+        listed = ", ".join(map(quoted, shown or paths[:_SHOWN]))
         hint = "did you mean" if shown else "there are"
         raise ValueError(
             f"{owner}: the pattern {pattern!r} is found in none of the {len(paths)} paths of the "
@@ -176,9 +181,9 @@ def by_path(
     Raises:
       ValueError: a pattern that is found in no path, or only where an earlier one is found.
     """
+    paths = leaf_paths(params)
     leaves, _ = tree.flatten(params)
     present = [i for i, leaf in enumerate(leaves) if leaf is not None]
-    paths = leaf_paths(params)
     found = [otherwise] * len(leaves)
     for i, match in zip(
         present, _first_match(owner, patterns, [paths[i] for i in present]), strict=True

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import chex
 import jax
 
+from adamx.core.checks import check_depth
 from adamx.core.hyperparameter import CallableNumber
 
 T = TypeVar("T")
@@ -52,6 +53,7 @@ def read_callables(tx: T) -> T:
       >>> float(p)
       1.25
     """
+    check_depth("read_callables", tx)
     read: T = jax.tree.map(lambda x: x.read() if _is_reader(x) else x, tx, is_leaf=_is_reader)
     return read
 

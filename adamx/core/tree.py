@@ -20,6 +20,9 @@ from jax.tree_util import PyTreeDef
 from adamx.core import numerics
 from adamx.core.rows import SparseRows
 
+# The place of the only leaf, in errors.
+WHOLE = "<the whole tree>"
+
 
 def is_leaf(x: object) -> bool:
     """Whether something is a leaf besides arrays and numbers."""
@@ -39,7 +42,7 @@ def flatten(tree: chex.ArrayTree) -> tuple[list[Any], PyTreeDef]:
 def flatten_with_paths(tree: chex.ArrayTree) -> list[tuple[str, Any]]:
     """Pairs of a printable path such as `['layer']['w']` and a leaf."""
     with_paths, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)
-    return [(jax.tree_util.keystr(path) or "<the whole tree>", leaf) for path, leaf in with_paths]
+    return [(jax.tree_util.keystr(path) or WHOLE, leaf) for path, leaf in with_paths]
 
 
 def map_leaves(f: Callable[..., Any], tree: chex.ArrayTree, *rest: chex.ArrayTree) -> Any:

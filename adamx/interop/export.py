@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import checks, tree
-from adamx.core.paths import leaf_paths
+from adamx.core.paths import leaf_paths, quoted
 from adamx.interop import flat_files
 from adamx.interop.flat_files import FilePath
 from adamx.interop.leaves import by_path, check_paths, placed, to_numpy
@@ -230,13 +230,13 @@ def _is_key(leaf: Any) -> bool:
 def _to_numpy(owner: str, path: str, leaf: Any) -> np.ndarray:
     if isinstance(leaf, (jax.core.Tracer, np.ma.MaskedArray)):
         raise TypeError(
-            f"{owner}: {path!r} is {leaf!r}; give an array with its numbers, outside of `jit` and "
-            "without a mask"
+            f"{owner}: {quoted(path)} is {leaf!r}; give an array with its numbers, outside "
+            "of `jit` and without a mask"
         )
     if isinstance(leaf, jax.Array):
         if not (leaf.is_fully_addressable or leaf.is_fully_replicated):
             raise ValueError(
-                f"{owner}: other processes hold a part of {path!r}; gather it first: "
+                f"{owner}: other processes hold a part of {quoted(path)}; gather it first: "
                 "`jax.experimental.multihost_utils.process_allgather`"
             )
         leaf = jax.random.key_data(leaf) if _is_key(leaf) else leaf
@@ -244,8 +244,8 @@ def _to_numpy(owner: str, path: str, leaf: Any) -> np.ndarray:
     is_number = array.dtype == bool or jnp.issubdtype(array.dtype, np.number)
     if not is_number or array.dtype.char in "gG":  # longdouble, which is another on every machine
         raise TypeError(
-            f"{owner}: {path!r} is {reprlib.repr(leaf)}, which is no array of numbers that JAX "
-            f"has ({array.dtype})"
+            f"{owner}: {quoted(path)} is {reprlib.repr(leaf)}, which is no array of numbers that "
+            f"JAX has ({array.dtype})"
         )
     return np.asarray(array, array.dtype.newbyteorder("="), order="C")
 
@@ -258,13 +258,14 @@ def _check_fit(
     check_paths(owner, "what was saved", described, wanted)
     wrong = []
     for path, leaf in wanted.items():
+        where = path or tree.WHOLE
         dtype = str(leaf.dtype) if _is_key(leaf) else _numpy_dtype(leaf).name
         asked = (dtype, tuple(np.shape(leaf)))
         if described[path] != asked:
             shown = (f"{name}{list(shape)}" for name, shape in (described[path], asked))
-            wrong.append("  {}: {}, but {} is asked for".format(path, *shown))
+            wrong.append("  {}: {}, but {} is asked for".format(where, *shown))
         elif not _is_key(leaf) and _canonical(leaf) != _numpy_dtype(leaf):
-            wrong.append(f"  {path}: {dtype} needs jax's 64-bit mode (`jax_enable_x64`)")
+            wrong.append(f"  {where}: {dtype} needs jax's 64-bit mode (`jax_enable_x64`)")
     if wrong:
         more = [f"  and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
         lines = [f"{owner}: what was saved does not fit:", *wrong[:_SHOWN], *more]

@@ -39,7 +39,7 @@ def by_path(owner: str, given: chex.ArrayTree) -> dict[str, Any]:
 def check_paths(owner: str, what: str, given: Any, wanted: Any) -> None:
     """Raises a `ValueError` unless the two sets of paths are equal."""
     lines = [
-        f"  {label}: {', '.join(sorted(paths)[:5])}"
+        f"  {label}: {', '.join(path or tree.WHOLE for path in sorted(paths)[:5])}"
         + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
         for label, paths in (
             ("missing", set(wanted) - set(given)),

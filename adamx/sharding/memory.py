@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from adamx.core.checks import check_depth
 from adamx.core.transformation import State
 
 HOST = "pinned_host"
@@ -38,6 +39,7 @@ def host_sharding(state: State) -> Any:
       >>> adamx.sharding.init(tx, w, on_host).mu.sharding.memory_kind
       'pinned_host'
     """
+    check_depth("host_sharding", state)
 
     def on_host(path: tuple[Any, ...], leaf: Any) -> Any:
         if not leaf.ndim:

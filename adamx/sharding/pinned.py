@@ -9,6 +9,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.tree_util import PyTreeDef
 
+from adamx.core.checks import check_depth
 from adamx.core.transformation import Params, State
 from adamx.sharding.memory import HOST
 from adamx.sharding.meshes import AnyMesh, common_mesh
@@ -24,8 +25,12 @@ class PlacedStep:
         self._donated = (0, 1) if donate else ()
         self._anywhere = jax.jit(step, donate_argnums=self._donated)
         self._programs: dict[Any, Any] = {}
+        self._called = False
 
     def __call__(self, params: Params, state: State, *batch: Any, **extra: Any) -> tuple[Any, ...]:
+        if not self._called:  # Later trees are those that it returned.
+            check_depth("step: the parameters and the state", (params, state))
+            self._called = True
         mesh = _mesh_of(params)
         if mesh is None:
             result: tuple[Any, ...] = self._anywhere(params, state, *batch, **extra)

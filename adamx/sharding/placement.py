@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jax.tree_util import PyTreeDef
 
 from adamx.core import tree
+from adamx.core.checks import check_depth
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.ownership import NOBODY, owners
@@ -56,7 +57,8 @@ def _specification(
     )
 
 
-def _check_transformation(owner: str, tx: object) -> None:
+def _check_arguments(owner: str, tx: object, params: Params) -> None:
+    check_depth(f"{owner}: the parameters", params)
     if not callable(getattr(tx, "init", None)):
         raise TypeError(
             f"{owner}: the transformation comes first and the parameters second, got "
@@ -93,7 +95,7 @@ def _check_shardings(owner: str, state: State, shardings: Any) -> None:
 
 def places(owner: str, tx: GradientTransformation, params: Params) -> tuple[list[Place], Any]:
     """Where every leaf of the state of `tx` goes, and the structure of the state."""
-    _check_transformation(owner, tx)
+    _check_arguments(owner, tx, params)
     parameters, _ = tree.flatten(params)
     named = []
     for name, leaf in tree.flatten_with_paths(params):
@@ -187,7 +189,7 @@ def abstract_state(tx: GradientTransformation, params: Params, shardings: Any = 
       >>> nu.dtype.name, tuple(nu.sharding.spec)
       ('float32', ('data',))
     """
-    _check_transformation("abstract_state", tx)
+    _check_arguments("abstract_state", tx, params)
     state = jax.eval_shape(tx.init, params)
     if shardings is None:
         shardings = state_sharding(tx, params)
@@ -225,7 +227,7 @@ def init(tx: GradientTransformation, params: Params, shardings: Any = None) -> S
       >>> state.mu.sharding.shard_shape(state.mu.shape), state.count.sharding.is_fully_replicated
       ((128, 2), True)
     """
-    _check_transformation("init", tx)
+    _check_arguments("init", tx, params)
     if shardings is None:
         shardings = state_sharding(tx, params)
     else:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import numerics, tree
+from adamx.core.checks import check_depth
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
 from adamx.core.format import Joint
@@ -97,6 +98,7 @@ def placement_table(
       left in float32, as they are small: .mu['b'], .nu['b']
     """
     owner = "placement_table"
+    check_depth(owner, state)
     heads = ("leaf", "shape", "dtype", "sharded by", "bytes per device")
     rows, replicated, placed, names = [], [], [], {}
     here = total = 0

@@ -242,10 +242,11 @@ def value_and_grad(
     rules = [*tables.items()]
 
     def run(params: Params, *batch: Any, state: State = None) -> tuple[Any, Updates]:
+        found = by_path(_OWNER, patterns, rules, params)
         leaves, structure = tree.flatten(params)
         shapes = [np.shape(leaf) for leaf in leaves]
         ids = {}
-        for i, rule in enumerate(by_path(_OWNER, patterns, rules, params)):
+        for i, rule in enumerate(found):
             if rule is not None:
                 pattern, announce = rule
                 _check_table(pattern, leaves[i])

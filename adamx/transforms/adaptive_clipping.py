@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import fields, numerics, tree
+from adamx.core import checks, fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.hyperparameter import (
     Number,
@@ -83,6 +83,7 @@ def unitwise_norm(x: chex.Array, axis: int | tuple[int, ...] | None = None) -> j
       Array([[5., 1.],
              [5., 1.]], dtype=float32)
     """
+    checks.check_depth("unitwise_norm", x)
     x = jnp.asarray(x)
     try:
         squares = _squared_unit_norms(x, axis)

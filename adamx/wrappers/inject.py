@@ -14,7 +14,7 @@ from jax.tree_util import PyTreeDef
 
 from adamx.core import boxes, checks, fields, numerics, tree
 from adamx.core.fields import Where
-from adamx.core.foreign import as_transformation
+from adamx.core.foreign import as_transformation, name_of
 from adamx.core.hyperparameter import Number, Schedule, resolve, scalar
 from adamx.core.paths import near_misses
 from adamx.core.transformation import GradientTransformation, P, Params, State, Updates
@@ -125,7 +125,7 @@ class InjectHyperparams(Wrapper):
         known = self._hyperparameters(None)
         if not known:
             raise ValueError(
-                f"{self.public_name}: {self.inner.public_name} has no hyperparameters; those of "
+                f"{self.public_name}: {name_of(self.inner)} has no hyperparameters; those of "
                 "another library's transformation cannot be seen from outside"
             )
         fields_of = {place.field for _, place in known.values()}

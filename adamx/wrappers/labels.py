@@ -12,7 +12,7 @@ import numpy as np
 from adamx.core import checks, fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.mask import FrozenTree, frozen_leaves, is_function_of_tree
-from adamx.core.paths import by_path, check_pairs, check_patterns, leaf_paths, split_rules
+from adamx.core.paths import by_path, check_pairs, check_patterns, leaf_paths, quoted, split_rules
 from adamx.core.transformation import Params
 from adamx.core.value import Value
 
@@ -67,12 +67,12 @@ class LabelByPath(Value):
 
     def __call__(self, params: Params) -> Any:
         """A tree of labels like `params`; `None` where a leaf is not trained and has none."""
-        leaves, structure = tree.flatten(params)
         labels = by_path(self.public_name, self.patterns, self.labels, params, self.default)
+        leaves, structure = tree.flatten(params)
         for path, leaf, label in zip(leaf_paths(params), leaves, labels, strict=True):
             if label is None and numerics.is_inexact(leaf):
                 raise ValueError(
-                    f"{self.public_name}: no pattern is found in the parameter {path!r}; the "
+                    f"{self.public_name}: no pattern is found in the parameter {quoted(path)}; the "
                     f"patterns are {', '.join(map(repr, self.patterns))}; add one, or a `default` "
                     "label for the rest"
                 )
@@ -112,7 +112,7 @@ def _misfit(owner: str, what: str, like: object, labels: Any) -> ValueError:
     lines = [f"{owner}: the `param_labels` do not fit the {what}."]
     for word, some in (("missing", missing), ("unexpected", unexpected)):
         if some:
-            shown = ", ".join(jax.tree_util.keystr(path) or "a lone leaf" for path in some[:5])
+            shown = ", ".join(jax.tree_util.keystr(path) or tree.WHOLE for path in some[:5])
             more = f" and {len(some) - 5} more" if len(some) > 5 else ""
             lines.append(f"  {word} in the {what}: {shown}{more}")
     if len(lines) == 1:
@@ -155,7 +155,7 @@ def resolve_labels(
         if label is None and numerics.is_inexact(leaf):
             known = dict.fromkeys(label for label in labels if label is not None)
             raise ValueError(
-                f"{owner}: the parameter {path!r} has no label; the labels are "
+                f"{owner}: the parameter {quoted(path)} has no label; the labels are "
                 f"{', '.join(map(repr, known))}"
             )
     return flat

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from adamx.core import boxes, checks, fields, tree
 from adamx.core.fields import AxisName, Where
-from adamx.core.foreign import EXTRA_UNDER_OPTAX
+from adamx.core.foreign import EXTRA_UNDER_OPTAX, name_of
 from adamx.core.hyperparameter import scalar
 from adamx.core.paths import near_misses, path_string
 from adamx.core.protocols import Reports, offers
@@ -59,7 +59,7 @@ class RecordMetrics(Wrapper):
         if "learning_rate" in self.names and not learning_rate_names(self.inner):
             raise ValueError(
                 f"{self.public_name}: there is no 'learning_rate' to record, as "
-                f"{self.inner.public_name} has no `scale_by_learning_rate`"
+                f"{name_of(self.inner)} has no `scale_by_learning_rate`"
             )
 
     def keeps_updates(self) -> bool:

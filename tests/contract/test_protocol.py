@@ -15,6 +15,8 @@ from tests.contract.table import Case, every_case
 def test_unpacks_into_the_pair(case: Case) -> None:
     tx = case.make()
     init, update = tx
+    assert (len(tx), tx[0], tx[1]) == (2, init, update)
+    assert (init, update) == (tx.init, tx.update)
     params, grads = tree(), tree(seed=1)
     chex.assert_trees_all_equal(init(params), tx.init(params))
     state = tx.init(params)

@@ -1,5 +1,6 @@
 """Configurations hold plain data only; everything else is an error that says where."""
 
+import functools
 import json
 from typing import Any
 
@@ -34,6 +35,11 @@ import adamx
         ({"name": "foreign", "transformation": "optax.adam"}, TypeError, "must be a gradient"),
         ({"max_norm": 1.0}, TypeError, "expected a dict with a 'name'"),
         ({"name": ["scale"]}, TypeError, "expected a dict with a 'name'"),
+        *(
+            ({"name": "chain", "links": [link]}, TypeError, "expected a dict with a 'name'")
+            for link in ({}, {"max_norm": 1.0}, {"name": ["scale"]}, {"name": None})
+        ),
+        ({"name": ["scale"], "links": []}, TypeError, "expected a dict with a 'name'"),
         ([], TypeError, "expected a dict with a 'name'"),
         ("scale", TypeError, "expected a dict with a 'name'"),
     ],
@@ -97,7 +103,8 @@ def test_what_json_cannot_hold_is_named_by_its_path(value: Any, path: str) -> No
 
 
 def test_only_values_have_a_configuration() -> None:
-    for other in (optax.adam(0.1), {"name": "scale"}, adamx.adam):
+    endless = functools.reduce(lambda inner, _: [inner], range(10_000), 0.5)
+    for other in (optax.adam(0.1), {"name": "scale"}, adamx.adam, endless):
         with pytest.raises(TypeError, match="expected an adamx transformation or schedule"):
             adamx.get_config(other)
 

@@ -78,6 +78,16 @@ def test_extra_arguments_reach_every_signature(names: str) -> None:
     np.testing.assert_array_equal(updates, [3.0, 3.0])
 
 
+def test_extra_arguments_reach_one_that_takes_any_trees() -> None:
+    def update(*trees: Any, value: Any) -> Any:
+        updates, state, _ = trees
+        return updates * value, state
+
+    tx = adamx.chain(optax.GradientTransformationExtraArgs(lambda params: (), update))
+    updates, _ = tx.update(jnp.ones(2), tx.init(None), value=3.0, other=4.0)
+    np.testing.assert_array_equal(updates, [3.0, 3.0])
+
+
 def test_a_link_may_change_shapes() -> None:
     total = optax.stateless(lambda updates, params: jax.tree.map(jnp.sum, updates))
     tx = adamx.chain(total, adamx.scale(2.0))

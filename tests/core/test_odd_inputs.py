@@ -13,10 +13,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import adamx
-from adamx.interop import export, keras
+from adamx.interop import export, keras, torch
 from adamx.interop.optax import from_optax
 
 PARAMS = {"w": jnp.ones(2)}
@@ -55,6 +56,31 @@ TREES: dict[str, Callable[[Callable[[Any], Any]], Any]] = {
     "from_optax": lambda nest: from_optax(ADAM, nest(1.0), PARAMS),
     "to_flat": lambda nest: export.to_flat(nest(1.0)),
     "keras": lambda nest: keras.from_config({"class_name": "Adam", "config": nest(1.0)}),
+    "keras_step": lambda nest: keras.apply_gradients(
+        keras.Adam(), nest(1.0), keras.Adam().init(PARAMS), PARAMS
+    ),
+    "keras_minimize": lambda nest: keras.minimize(
+        keras.Adam(), lambda p: 0.0, keras.Adam().init(PARAMS), nest(1.0)
+    ),
+    "label_by_path": lambda nest: adamx.label_by_path(("a", "b"))(nest(1.0)),
+    "scale_by_path": lambda nest: adamx.scale_by_path(("a", 2.0)).init(nest(1.0)),
+    "convert_state": lambda nest: adamx.convert_state(ADAM, ADAM, PARAMS, nest(1.0)),
+    "convert_state_of": lambda nest: adamx.convert_state(ADAM, ADAM, nest(1.0), ADAM.init(PARAMS)),
+    "make_step": lambda nest: adamx.make_step(lambda p: 0.0, ADAM)(nest(1.0), ADAM.init(PARAMS)),
+    "make_step_state": lambda nest: adamx.make_step(lambda p: 0.0, ADAM)(PARAMS, nest(1.0)),
+    "value_and_grad": lambda nest: adamx.sparse.value_and_grad(
+        lambda p: 0.0, {"a": lambda: jnp.array([0])}
+    )(nest(1.0)),
+    "state_sharding": lambda nest: adamx.sharding.state_sharding(ADAM, nest(1.0)),
+    "abstract_state": lambda nest: adamx.sharding.abstract_state(ADAM, nest(1.0)),
+    "sharding.init": lambda nest: adamx.sharding.init(ADAM, nest(1.0)),
+    "host_sharding": lambda nest: adamx.sharding.host_sharding(nest(1.0)),
+    "placement_table": lambda nest: adamx.sharding.placement_table(nest(1.0)),
+    "read_callables": lambda nest: adamx.read_callables(nest(ADAM)),
+    "unitwise_norm": lambda nest: adamx.unitwise_norm(nest(1.0)),
+    "to_state_dict": lambda nest: torch.to_state_dict(
+        torch.Adam(), nest(1.0), {"state": {}, "param_groups": []}, PARAMS
+    ),
 }
 
 
@@ -127,9 +153,50 @@ def test_leaves_that_jax_has_not_are_named(name: str, user: str) -> None:
     leaf, said = LEAVES[name]
     tx = USERS[user]
     state, given = tx.init(PARAMS), {"w": leaf}
-    for call in (lambda: tx.step(given, state, given), lambda: tx.update(given, state, given)):
+    for call in (
+        lambda: tx.step(given, state, given),
+        lambda: tx.update(given, state, given),
+        lambda: adamx.global_norm(given),
+    ):
         with pytest.raises(TypeError, match=rf"in the \w+ at \['w'\], expected arrays.*({said})"):
             call()
+
+
+ONE, LONGER = jnp.ones(2), jnp.ones(3)
+ENTRY = {"step": 1.0, "exp_avg": np.ones(2), "exp_avg_sq": np.ones(2)}
+
+
+def _of_torch(**changes: Any) -> Any:
+    state_dict = {"state": {0: {**ENTRY, **changes}}, "param_groups": [{"params": [0], "lr": 0.1}]}
+    return torch.from_state_dict(torch.Adam(), state_dict, ONE)
+
+
+# Errors about a tree that is one array, whose path is empty.
+ALONE: dict[str, Callable[[], Any]] = {
+    "apply_updates": lambda: adamx.apply_updates(ONE, LONGER),
+    "step": lambda: ADAM.step(LONGER, ADAM.init(ONE), ONE),
+    "mask": lambda: adamx.masked(ADAM, 2.5),  # type: ignore[arg-type]
+    "labels": lambda: adamx.multi_transform({"a": ADAM}, {"w": "a"}).init(ONE),
+    "pattern": lambda: adamx.mask_by_path("w")(ONE),
+    "no pattern": lambda: adamx.label_by_path(("w", "a"))(ONE),
+    "tables": lambda: adamx.sparse.adam(0.1, {"w": "lazy"}).init(ONE),
+    "to_flat": lambda: export.to_flat("x"),
+    "from_flat": lambda: export.from_flat(export.to_flat(ONE), LONGER),
+    "from_flat, a name": lambda: export.from_flat({"w": np.ones(2)}, ONE),
+    "torch, a number": _of_torch,
+    "torch, a shape": lambda: _of_torch(exp_avg=np.ones(3)),
+    "torch, a step": lambda: _of_torch(step=1.5),
+    "torch, a key": lambda: _of_torch(max_exp_avg_sq=np.ones(2)),
+    "torch, transposed": lambda: torch.from_state_dict(
+        torch.Adam(), {"state": {}, "param_groups": [{"params": [0]}]}, ONE, transposed=True
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_single_array_is_called_the_whole_tree(name: str) -> None:
+    with pytest.raises((TypeError, ValueError), match="<the whole tree>"):
+        ALONE[name]()
 
 
 @pytest.mark.parametrize(
@@ -161,6 +228,14 @@ def test_a_count_of_numpy_is_one() -> None:
     state = ADAM.init(PARAMS)
     _, after = ADAM.update(PARAMS, (state[0]._replace(count=np.int64(3)), state[1]))
     assert (int(after[0].count), after[0].count.dtype) == (4, jnp.int32)
+
+
+def test_a_typed_key_in_a_state_is_told_from_its_data() -> None:
+    tx = adamx.add_noise(0.1, 0.5, 0)
+    state = optax.add_noise(0.1, 0.5, jax.random.key(0)).init(PARAMS)
+    with pytest.raises(TypeError, match=r"must be the data of a key, .*from_optax"):
+        tx.update(PARAMS, state)
+    tx.update(PARAMS, from_optax(tx, state, PARAMS))
 
 
 @pytest.mark.parametrize(

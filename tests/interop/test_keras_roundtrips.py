@@ -170,7 +170,7 @@ def test_two_clips_are_refused_with_the_right_advice(preset: str) -> None:
     with pytest.raises(ValueError, match="only one of") as error:
         keras.Adam(preset=preset, clipnorm=1.0, global_clipnorm=1.0)
     assert "preset" not in str(error.value)
-    assert "in a chain before Adam" in str(error.value)
+    assert "`adamx.clip_by_global_norm` in a chain before Adam" in str(error.value)
     if preset != "legacy":
         with pytest.raises(ValueError, match="only one of") as error:
             keras.Nadam(preset=preset, clipvalue=1.0, clipnorm=1.0)

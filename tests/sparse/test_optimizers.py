@@ -47,6 +47,21 @@ DENSE = [dense(g) for g in GRADIENTS]
 SCHEDULE = adamx.cosine_decay_schedule(0.1, 5)
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_amsgrad_of_all_rows_is_that_of_the_array(raw: bool) -> None:
+    """Of either maximum; they differ where gradients shrink."""
+    gradients = [jax.tree.map(lambda p, t=t: jnp.cos(p) / (t + 1) ** 3, PARAMS) for t in range(3)]
+
+    def as_rows(g: Any) -> Any:
+        return SparseRows(jnp.arange(len(g)), g, len(g)) if jnp.ndim(g) else g
+
+    tx = adamx.sparse.amsgrad(0.1, "lazy", raw_maximum=raw)
+    found, _ = train(tx, [jax.tree.map(as_rows, grads) for grads in gradients])
+    wanted, other = (train(adamx.amsgrad(0.1, raw_maximum=x), gradients)[0] for x in (raw, not raw))
+    chex.assert_trees_all_close(found, wanted, rtol=1e-6)
+    assert float(jnp.abs(found["users"] - other["users"]).max()) > 1e-2
+
+
 def test_every_parameter_steps_in_the_mode_of_its_path() -> None:
     tx = adamx.sparse.adam(SCHEDULE, {"user": "rowwise", "s$": "lazy"})
     params, state = train(tx, GRADIENTS)

@@ -408,7 +408,7 @@ def test_a_wrong_shape_is_refused() -> None:
 def test_what_cannot_be_injected_is_refused() -> None:
     with pytest.raises(TypeError, match=r"write inject_hyperparams\(adam\(...\)\), not"):
         adamx.inject_hyperparams(adamx.adam)
-    with pytest.raises(ValueError, match="foreign has no hyperparameters"):
+    with pytest.raises(ValueError, match=r": <optax\.[\w.]+\.chain> has no hyperparameters"):
         adamx.inject_hyperparams(optax.adam(0.1))
     with pytest.raises(ValueError, match=r"unknown hyperparameter 'lr'; .*known are 'b1', "):
         adamx.inject_hyperparams(adamx.adam(0.1), ["lr"])

@@ -141,8 +141,8 @@ def _clips(kind: str, around: Around, rules: Preset) -> Iterator[tuple[str, Any]
     given = [name for name, limit in limits.items() if limit is not None]
     both_norms = "clipnorm" in given and "global_clipnorm" in given
     if len(given) > 1 and (both_norms or not rules.several_clips):
-        norm = given[-1]
-        remedy = f"leave one out, or put `adamx.{_CLIPS[norm].__name__}` in a chain before {kind}"
+        norm = _CLIPS[given[-1]].public_name
+        remedy = f"leave one out, or put `adamx.{norm}` in a chain before {kind}"
         if around.preset == "tensorflow" and not both_norms:
             remedy = "TensorFlow forgets `clipvalue` beside a norm: leave it out for its numbers"
         raise ValueError(

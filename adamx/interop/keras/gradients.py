@@ -9,7 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import numerics, tree
+from adamx.core import checks, numerics, tree
 from adamx.core.fields import AxisName
 from adamx.core.transformation import Params, Updates
 from adamx.interop.keras.links import Pairs, check_pairs
@@ -25,6 +25,7 @@ def gradients_of(owner: str, loss: Loss, params: Params, grad_loss: Any) -> Upda
             f"{owner}: `loss` must be a function of the variables, got {loss!r}; JAX has no tape "
             "that remembers how a number was computed"
         )
+    checks.check_depth(f"{owner}: the variables", params)
     value, back = jax.vjp(lambda trained: loss(_merged(trained, params)), _trained(params))
     if not isinstance(value, jax.Array):
         raise ValueError(f"{owner}: `loss` must return one array, got {type(value).__name__}")

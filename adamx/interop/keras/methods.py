@@ -75,6 +75,7 @@ def _step(
 
 
 def _check_some(owner: str, grads: Updates) -> None:
+    checks.check_depth(f"{owner}: the gradients", grads)
     if not any(map(numerics.is_inexact, tree.flatten(grads)[0])):
         raise ValueError(f"{owner}: no gradients provided for any variable")
 

@@ -13,7 +13,7 @@ import numpy as np
 from adamx.core import tree
 from adamx.core.chain import Chain
 from adamx.core.mask import resolve_mask
-from adamx.core.paths import leaf_paths, near_misses
+from adamx.core.paths import leaf_paths, near_misses, quoted
 from adamx.core.transformation import GradientTransformation, Params, State
 from adamx.interop.leaves import by_path, to_numpy
 from adamx.interop.states import STATE_FIELDS
@@ -149,9 +149,10 @@ def from_param_groups(
 
 def taken_steps(owner: str, path: Any, entry: Mapping[str, Any]) -> int:
     """The steps that one parameter took in torch: 0 before its first."""
-    step = one_number(owner, f"`step` of {path!r}", entry.get("step", 0))
+    what = f"`step` of {quoted(path)}"
+    step = one_number(owner, what, entry.get("step", 0))
     if not (np.isfinite(step) and step >= 0 and step == np.floor(step)):
-        raise ValueError(f"{owner}: `step` of {path!r} must be a whole number >= 0, got {step!r}")
+        raise ValueError(f"{owner}: {what} must be a whole number >= 0, got {step!r}")
     return int(step)
 
 
@@ -263,7 +264,7 @@ def check_groups(
                     j, own = first.setdefault(key, (i, given))
                     who = f"group {j}, which has the same schedule in `tx`, {own!r}"
                 if not _same(given, own):
-                    wrong.setdefault((i, key), f"  {key}={given!r}, but {who} for {path!r}")
+                    wrong.setdefault((i, key), f"  {key}={given!r}, but {who} for {quoted(path)}")
     if wrong:
         lines = [f"  group {i}:{line[1:]}" for (i, _), line in [*wrong.items()][:_SHOWN]]
         raise ValueError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from adamx.core import tree
 from adamx.core.mask import FrozenTree, resolve_mask
-from adamx.core.paths import leaf_paths, path_string
+from adamx.core.paths import leaf_paths, path_string, quoted
 from adamx.core.transformation import Params
 from adamx.interop.arguments import check_names
 from adamx.interop.leaves import by_path, check_paths
@@ -64,9 +64,9 @@ def _check_order(owner: str, trained: Params, flipped: Mapping[str, bool]) -> No
             pairs = zip(others, keys, strict=False)
             if isinstance(next(a for a, b in pairs if a != b), jax.tree_util.DictKey):
                 raise ValueError(
-                    f"{owner}: {path_string(others)!r} and {path!r} have one shape, and nothing "
-                    "says which of them comes first in torch: dictionaries are sorted here and "
-                    "modules there are not; give the paths in torch's order: `names=`"
+                    f"{owner}: {quoted(path_string(others))} and {quoted(path)} have one shape, "
+                    "and nothing says which of them comes first in torch: dictionaries are sorted "
+                    "here and modules there are not; give the paths in torch's order: `names=`"
                 )
         seen[shape].append(keys)
 
@@ -117,7 +117,7 @@ def transposed_leaves(owner: str, transposed: Any, params: Params) -> dict[str, 
     for path, leaf, flip in zip(paths, leaves, selected, strict=True):
         if flip and np.ndim(leaf) != 2:
             raise ValueError(
-                f"{owner}: `transposed` selects {path!r} of shape {np.shape(leaf)}; only matrices "
-                "can be transposed"
+                f"{owner}: `transposed` selects {quoted(path)} of shape {np.shape(leaf)}; only "
+                "matrices can be transposed"
             )
     return dict(zip(paths, selected, strict=True))

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adamx.core import numerics, tree
-from adamx.core.paths import leaf_paths
+from adamx.core import checks, numerics, tree
+from adamx.core.paths import leaf_paths, quoted
 from adamx.core.transformation import GradientTransformation, Params, State
 from adamx.interop.leaves import NONNEGATIVE, by_path, check_paths, fit, to_numpy
 from adamx.interop.states import Node, check_ignored, class_name, map_nodes, parts
@@ -123,7 +123,7 @@ def from_state_dict(
             if leaf is not None:
                 value = to_numpy(entries[path][key])
                 value = value.T if flipped[path] else value
-                where = f"{key} of {path!r}"
+                where = f"{key} of {quoted(path)}"
                 leaf = fit(owner, where, value, leaf, nonnegative=field in NONNEGATIVE)
             moved.append(leaf)
         return structure.unflatten(moved)
@@ -196,6 +196,7 @@ def to_state_dict(
       array([0.1, 0.1], dtype=float32)
     """
     owner = "to_state_dict"
+    checks.check_depth(owner, state)
     keys = _keys(owner, tx)
     check_ignored(owner, ignore, state)
     check_state_dict(owner, "template", template)
@@ -284,7 +285,7 @@ def _checked_entry(
 ) -> Mapping[str, Any]:
     """torch's state of one parameter; empty before its first step."""
     if entry:
-        what = f"torch's state of {path!r} (an amsgrad, another optimizer?)"
+        what = f"torch's state of {quoted(path)} (an amsgrad, another optimizer?)"
         check_paths(owner, what, entry, {"step", *keys.values()})
     return entry
 
@@ -293,7 +294,7 @@ def _same_for_all(owner: str, what: str, values: Mapping[str, Any]) -> Any:
     """The one value; nothing here can be different for every parameter."""
     distinct = {value: path for path, value in values.items()}
     if len(distinct) != 1:
-        shown = ", ".join(f"{value} for {path!r}" for value, path in distinct.items())
+        shown = ", ".join(f"{value} for {quoted(path)}" for value, path in distinct.items())
         raise ValueError(
             f"{owner}: `{what}` must be the same for all parameters of a transformation, got "
             f"{shown}; give those that took other steps a label of their own in a "
