@@ -42,6 +42,7 @@ from adamx.core.value import Value
 LARGEST_DIRECTION = 8.0  # Cauchy-Schwarz: 7.27 at b1 = 0.9, b2 = 0.999
 # A vanishing denominator is raised to this, so that 0 / 0 is 0.
 _TINY = np.float32(2.0**-126)
+_TWO_23 = np.float32(2.0**23)
 
 
 class Layout(NamedTuple):
@@ -171,7 +172,9 @@ def encode(
     # Between k**2 and (k + 1)**2: up as often as makes the mean exact.
     one_to_two = jax.lax.bitcast_convert_type((bits >> 9) | np.uint32(0x3F800000), jnp.float32)
     threshold = one_to_two - np.float32(1.0)
-    k = (k + (threshold * (2.0 * k + 1.0) < square - k * k)).astype(jnp.uint32)
+    k = k + (threshold * (2.0 * k + 1.0) < square - k * k)
+    # The low bits of 2**23 + k are k; XLA's conversion of floats costs four instructions more.
+    k = jax.lax.bitcast_convert_type(k + _TWO_23, jnp.uint32) & np.uint32(2 * levels + 1)
     # The sign of m, not of the ratio, which would have a second reader and be kept as an array.
     code = k + jnp.where((m < 0) & (k > 0), np.uint32(layout.sign), np.uint32(0))
     code = jnp.where(jnp.isfinite(m) & ~jnp.isnan(v), code, np.uint32(layout.sign))
