@@ -80,6 +80,7 @@ class SparseRows:
         indices, values = self.indices, _array("values", self.values)
         num_rows = int(fields.check_count(fields.Where("SparseRows", "num_rows"), self.num_rows, 0))
         object.__setattr__(self, "num_rows", num_rows)
+        fields.check_switch(fields.Where("SparseRows", "is_coalesced"), self.is_coalesced)
         if isinstance(indices, np.ndarray) and indices.dtype.kind in "iu":
             # Before JAX drops the upper half of 64 bits.
             inside = (indices >= 0) & (indices < self.num_rows)

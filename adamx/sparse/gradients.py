@@ -12,7 +12,7 @@ import numpy as np
 from jax.extend.random import define_prng_impl
 
 from adamx.core import numerics, tree
-from adamx.core.fields import Where
+from adamx.core.fields import Where, check_switch
 from adamx.core.indexing import gather, positions, replicated
 from adamx.core.paths import by_path, check_patterns
 from adamx.core.ranking import distinct, find
@@ -238,6 +238,7 @@ def value_and_grad(
             f"{_OWNER}: `tables` must be a dict from patterns to functions of the batch that give "
             f"ids, got {tables!r}"
         )
+    has_aux = check_switch(Where(_OWNER, "has_aux"), has_aux)
     patterns = check_patterns(Where(_OWNER, "tables"), [*tables]) if tables else ()
     rules = [*tables.items()]
 

@@ -8,6 +8,7 @@ import chex
 import jax.numpy as jnp
 
 from adamx.core import compat, fields, numerics, tree
+from adamx.core.fields import Where
 from adamx.core.hyperparameter import (
     Number,
     ScalarOrSchedule,
@@ -155,6 +156,7 @@ def scale_by_learning_rate(
       Array(-1., dtype=float32)
     """
     if learning_rate is None:
+        fields.check_switch(Where("scale_by_learning_rate", "flip_sign"), flip_sign)
         return Identity()
     return ScaleByLearningRate(learning_rate, flip_sign=flip_sign)
 

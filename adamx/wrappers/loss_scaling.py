@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import chex
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import boxes, fields, numerics, tree
+from adamx.core.fields import Interval
 from adamx.core.foreign import has_foreign
 from adamx.core.hyperparameter import Number, scalar, whole
 from adamx.core.transformation import State, Updates
@@ -35,7 +37,8 @@ class DynamicLossScale(Guard):
     Args:
       inner: the transformation that gets the unscaled gradient.
       initial_scale: the first scale, > 0.
-      growth_factor, backoff_factor: factors > 0.
+      growth_factor: a factor of at least 1.
+      backoff_factor: a factor in (0, 1).
       growth_interval: good steps before the scale grows, at least 1.
       max_consecutive_errors, axis_name: see `apply_if_finite`.
 
@@ -44,7 +47,8 @@ class DynamicLossScale(Guard):
       good_steps)`.
 
     Raises:
-      TypeError, ValueError: as `apply_if_finite`; a factor or scale that is not positive.
+      TypeError, ValueError: as `apply_if_finite`; a scale that is not positive, a factor outside
+        of its range.
 
     Reference:
       Micikevicius et al., Mixed Precision Training, 2018, section 3.2.
@@ -60,8 +64,8 @@ class DynamicLossScale(Guard):
     """
 
     initial_scale: Number = fields.number(fields.POSITIVE, default=2.0**15)
-    growth_factor: Number = fields.number(fields.POSITIVE, default=2.0)
-    backoff_factor: Number = fields.number(fields.POSITIVE, default=0.5)
+    growth_factor: Number = fields.number(Interval(1.0, math.inf), default=2.0)
+    backoff_factor: Number = fields.number(Interval(0.0, 1.0, includes_low=False), default=0.5)
     growth_interval: int = fields.count(1, default=2000)
     max_consecutive_errors: int | None = fields.limit(0, default=None)
 

@@ -539,7 +539,7 @@ MISTAKES = (
         "adamx/core/fields.py",
         "if not isinstance(value, (bool, np.bool_)):",
         "if False:",
-        "tests/interop/test_torch_groups.py tests/schedules/test_arguments.py",
+        "tests/core/test_switches.py",
     ),
     Mistake(
         "numbers in arrays have a range",

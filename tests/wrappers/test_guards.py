@@ -223,6 +223,17 @@ def test_the_unscaled_gradient_is_what_inner_sees():
             ValueError,
             "growth_interval",
         ),
+        (
+            lambda: adamx.dynamic_loss_scale(adamx.adam(0.1), growth_factor=0.5),
+            ValueError,
+            r"`growth_factor` must be in \[1, inf\)",
+        ),
+        # It would grow after an overflow.
+        (
+            lambda: adamx.dynamic_loss_scale(adamx.adam(0.1), backoff_factor=2.0),
+            ValueError,
+            r"`backoff_factor` must be in \(0, 1\)",
+        ),
     ],
 )
 def test_bad_input(make, error, text):
