@@ -10,9 +10,9 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import numerics, tree
+from adamx.core import fields, numerics, tree
 from adamx.core.compat import varying_axes
-from adamx.core.fields import AxisName
+from adamx.core.fields import AxisName, Where
 from adamx.core.readings import read_callables, readings, with_readings
 from adamx.core.transformation import GradientTransformation, Params, State
 from adamx.sharding.pinned import keep_placement
@@ -100,7 +100,8 @@ def make_step(
       The step.  It is traced once per shape of its arguments.
 
     Raises:
-      TypeError: `loss_fn` not callable, or `tx` no transformation; as `sparse.value_and_grad`.
+      TypeError: `loss_fn` not callable, or `tx` no transformation; a switch that is neither True
+        nor False; as `sparse.value_and_grad`.
 
     Example:
       >>> import adamx, jax.numpy as jnp
@@ -120,6 +121,8 @@ def make_step(
             f"make_step: `tx` must be an adamx transformation, got {tx!r}; wrap another library's "
             "with `adamx.chain(tx)`"
         )
+    has_aux = fields.check_switch(Where("make_step", "has_aux"), has_aux)
+    donate = fields.check_switch(Where("make_step", "donate"), donate)
 
     def step(
         params: Params, state: State, *batch: Any, values: Sequence[chex.Array | None] = ()

@@ -80,3 +80,18 @@ def test_integer_parameters_stay():
 def test_bad_input(loss_fn, tx, text):
     with pytest.raises(TypeError, match=text):
         adamx.make_step(loss_fn, tx)
+
+
+@pytest.mark.parametrize("value", ["False", 0, None])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (adamx.make_step, "donate"),
+        (adamx.make_step, "has_aux"),
+        (lambda loss, tx, **switch: adamx.sharding.keep_placement(tx.step, **switch), "donate"),
+        (lambda loss, tx, **switch: adamx.sparse.value_and_grad(loss, {}, **switch), "has_aux"),
+    ],
+)
+def test_switches_are_true_or_false(make, name, value):
+    with pytest.raises(TypeError, match=f"`{name}` must be True or False, got {value!r}"):
+        make(loss, adamx.adam(0.1), **{name: value})

@@ -232,15 +232,16 @@ def count(minimum: int, *, default: Any = REQUIRED, kw_only: bool = False) -> An
     )
 
 
+def check_switch(where: Where, value: object) -> bool:
+    """True or False; no text or number, of which "False" and 2 would both be true."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise where.error(TypeError, "True or False", value)
+    return bool(value)
+
+
 def switch(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
     """A static field holding True or False."""
-
-    def check(where: Where, value: object) -> bool:
-        if not isinstance(value, (bool, np.bool_)):
-            raise where.error(TypeError, "True or False", value)
-        return bool(value)
-
-    return static(check, default=default, kw_only=kw_only)
+    return static(check_switch, default=default, kw_only=kw_only)
 
 
 def dtype(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:

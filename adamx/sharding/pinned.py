@@ -9,6 +9,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.tree_util import PyTreeDef
 
+from adamx.core import fields
 from adamx.core.transformation import Params, State
 from adamx.sharding.memory import HOST
 from adamx.sharding.meshes import AnyMesh, common_mesh
@@ -121,7 +122,7 @@ def keep_placement(step: Step, *, donate: bool = True) -> PlacedStep:
       memory of the host is fetched for the update and put back.
 
     Raises:
-      TypeError: `step` is not callable.
+      TypeError: `step` is not callable, or `donate` neither True nor False.
       ValueError: at the call, parameters or state on different meshes.
 
     Example:
@@ -137,4 +138,4 @@ def keep_placement(step: Step, *, donate: bool = True) -> PlacedStep:
     """
     if not callable(step):
         raise TypeError(f"keep_placement: `step` must be a function, got {step!r}")
-    return PlacedStep(step, donate)
+    return PlacedStep(step, fields.check_switch(fields.Where("keep_placement", "donate"), donate))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import define_prng_impl
 
-from adamx.core import numerics, tree
+from adamx.core import fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.indexing import gather, positions, replicated
 from adamx.core.paths import by_path, check_patterns
@@ -213,9 +213,10 @@ def value_and_grad(
       now.
 
     Raises:
-      TypeError: `loss_fn` or a function of `tables` not callable; ids that are no integers; in the
-        loss, a table read otherwise than by `table[ids]`, or every leaf of the parameters cast or
-        summed: cast floating leaves only, and let the optimizer decay weights.
+      TypeError: `loss_fn` or a function of `tables` not callable; `has_aux` neither True nor
+        False; ids that are no integers; in the loss, a table read otherwise than by `table[ids]`,
+        or every leaf of the parameters cast or summed: cast floating leaves only, and let the
+        optimizer decay weights.
       ValueError: a pattern that is no regular expression, or is found in no path.
 
     Example:
@@ -238,6 +239,7 @@ def value_and_grad(
             f"{_OWNER}: `tables` must be a dict from patterns to functions of the batch that give "
             f"ids, got {tables!r}"
         )
+    has_aux = fields.check_switch(Where(_OWNER, "has_aux"), has_aux)
     patterns = check_patterns(Where(_OWNER, "tables"), [*tables]) if tables else ()
     rules = [*tables.items()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import chex
@@ -14,6 +15,10 @@ from adamx.core.hyperparameter import Number, scalar, whole
 from adamx.core.transformation import State, Updates
 from adamx.transforms.scaling import scale_leaves
 from adamx.wrappers.guards import Guard, is_finite
+
+# After an overflow the scale is to become smaller, and never so after good steps.
+_AT_LEAST_1 = fields.Interval(1.0, math.inf)
+_BELOW_1 = fields.Interval(0.0, 1.0, includes_low=False)
 
 
 class LossScale(NamedTuple):
@@ -35,7 +40,8 @@ class DynamicLossScale(Guard):
     Args:
       inner: the transformation that gets the unscaled gradient.
       initial_scale: the first scale, > 0.
-      growth_factor, backoff_factor: factors > 0.
+      growth_factor: a factor of at least 1.
+      backoff_factor: a factor in (0, 1).
       growth_interval: good steps before the scale grows, at least 1.
       max_consecutive_errors, axis_name: see `apply_if_finite`.
 
@@ -44,7 +50,8 @@ class DynamicLossScale(Guard):
       good_steps)`.
 
     Raises:
-      TypeError, ValueError: as `apply_if_finite`; a factor or scale that is not positive.
+      TypeError, ValueError: as `apply_if_finite`; a scale that is not positive, or a factor outside
+        its range.
 
     Reference:
       Micikevicius et al., Mixed Precision Training, 2018, section 3.2.
@@ -60,8 +67,8 @@ class DynamicLossScale(Guard):
     """
 
     initial_scale: Number = fields.number(fields.POSITIVE, default=2.0**15)
-    growth_factor: Number = fields.number(fields.POSITIVE, default=2.0)
-    backoff_factor: Number = fields.number(fields.POSITIVE, default=0.5)
+    growth_factor: Number = fields.number(_AT_LEAST_1, default=2.0)
+    backoff_factor: Number = fields.number(_BELOW_1, default=0.5)
     growth_interval: int = fields.count(1, default=2000)
     max_consecutive_errors: int | None = fields.limit(0, default=None)
 

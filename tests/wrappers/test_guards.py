@@ -223,6 +223,22 @@ def test_the_unscaled_gradient_is_what_inner_sees():
             ValueError,
             "growth_interval",
         ),
+        # After an overflow the scale would grow, or stay for ever; after good steps it would fall.
+        (
+            lambda: adamx.dynamic_loss_scale(adamx.adam(0.1), backoff_factor=2.0),
+            ValueError,
+            r"`backoff_factor` must be in \(0, 1\), got 2.0",
+        ),
+        (
+            lambda: adamx.dynamic_loss_scale(adamx.adam(0.1), backoff_factor=jnp.array(1.0)),
+            ValueError,
+            r"`backoff_factor` must be in \(0, 1\)",
+        ),
+        (
+            lambda: adamx.dynamic_loss_scale(adamx.adam(0.1), growth_factor=0.5),
+            ValueError,
+            r"`growth_factor` must be in \[1, inf\), got 0.5",
+        ),
     ],
 )
 def test_bad_input(make, error, text):
