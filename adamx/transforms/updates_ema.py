@@ -141,8 +141,8 @@ class Trace(Link):
     def rule(
         self, s: Number, u: chex.Array, p: None, trace: chex.Array
     ) -> tuple[chex.Array, chex.Array]:
-        trace = u + s * trace
-        return u + s * trace if self.nesterov else trace, trace
+        trace = numerics.finite_sum(u, s * trace)
+        return numerics.finite_sum(u, s * trace) if self.nesterov else trace, trace
 
 
 ema = Ema

@@ -44,7 +44,7 @@ def _check_every(where: Where, value: object) -> Any:
 
 
 def _add(s: Any, u: chex.Array, p: None, total: chex.Array) -> tuple[chex.Array, chex.Array]:
-    return u, total + u
+    return u, numerics.finite_sum(total, u)
 
 
 class _Gathering(NamedTuple):

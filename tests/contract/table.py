@@ -567,8 +567,8 @@ CASES = (
         printable=False,
         serializable=False,
     ),
-    # Around whole steps.  A sum of gradients is not bounded by the largest one.
-    Case("multi_steps", lambda: adamx.multi_steps(adamx.adam(LR), 2), bounded=False),
+    # Around whole steps.
+    Case("multi_steps", lambda: adamx.multi_steps(adamx.adam(LR), 2)),
     Case("apply_if_finite", lambda: adamx.apply_if_finite(adamx.adam(FALL))),
     Case(
         "skip_spikes",
