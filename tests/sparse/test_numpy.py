@@ -44,6 +44,15 @@ def test_ids_of_every_integer_dtype(dtype: str, make: Any) -> None:
     np.testing.assert_array_equal(rows.coalesce().to_dense(), wanted)
 
 
+@pytest.mark.parametrize("make", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64"])
+def test_padding_beside_more_rows_than_an_id_can_count(dtype: str, make: Any) -> None:
+    rows = adamx.SparseRows(make(np.asarray([3, -1], dtype)), values()[:2], 2**16 + 9)
+    dense = np.asarray(rows.to_dense())
+    np.testing.assert_array_equal(dense[3], values()[0])
+    assert np.count_nonzero(dense) == np.count_nonzero(values()[0])
+
+
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_bags_of_every_integer_dtype(dtype: str) -> None:
     """There are more of them than an id of 8 bits can count."""
