@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+from adamx.core import fields
 
 
 def check_switch(owner: str, argument: str, value: Any) -> bool:
-    """True or False as it is; no text or number, of which "False" and 2 would both be true.
+    """True or False as it is.
 
     Raises:
       TypeError: something else.
     """
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{owner}: `{argument}` must be True or False, got {value!r}")
-    return bool(value)
+    return fields.check_switch(fields.Where(owner, argument), value)
 
 
 def check_names(owner: str, argument: str, value: Any) -> Sequence[str]:

@@ -213,9 +213,10 @@ def value_and_grad(
       now.
 
     Raises:
-      TypeError: `loss_fn` or a function of `tables` not callable; ids that are no integers; in the
-        loss, a table read otherwise than by `table[ids]`, or every leaf of the parameters cast or
-        summed: cast floating leaves only, and let the optimizer decay weights.
+      TypeError: `loss_fn` or a function of `tables` not callable; `has_aux` neither True nor
+        False; ids that are no integers; in the loss, a table read otherwise than by `table[ids]`,
+        or every leaf of the parameters cast or summed: cast floating leaves only, and let the
+        optimizer decay weights.
       ValueError: a pattern that is no regular expression, or is found in no path.
 
     Example:

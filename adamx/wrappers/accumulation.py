@@ -40,9 +40,7 @@ def _check_every(where: Where, value: object) -> Any:
         return as_schedule(where, value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise where.error(TypeError, "a whole number or a schedule of the steps taken", value)
-    if value < 1:
-        raise where.error(ValueError, "at least 1", value)
-    return value
+    return fields.check_steps(where, value, 1)
 
 
 def _add(s: Any, u: chex.Array, p: None, total: chex.Array) -> tuple[chex.Array, chex.Array]:

@@ -153,6 +153,30 @@ def test_means_of_large_numbers_are_finite() -> None:
     assert (found == 0).all()
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: adamx.trace(0.9),
+        lambda: adamx.trace(0.9, nesterov=True),
+        lambda: adamx.multi_steps(adamx.identity(), 2),
+        lambda: adamx.multi_steps(adamx.identity(), 2, use_grad_mean=False),
+        lambda: adamx.multi_steps(adamx.adam(0.1), 2),
+    ],
+)
+def test_sums_of_large_numbers_are_finite(make: Any) -> None:
+    """Of what is not finite they are not."""
+    tx, large = make(), np.float32([3e38, -3e38, np.inf, np.nan])
+    params = {"w": jnp.ones(4), "c": jnp.ones(4, jnp.complex64)}
+    grads = {"w": jnp.asarray(large), "c": jnp.asarray(large + 3e38j)}
+    state = tx.init(params)
+    for _ in range(4):
+        updates, state = tx.update(grads, state, params)
+        for u in jax.tree.leaves(updates):
+            assert jnp.isfinite(u[:2]).all()
+    for moment in jax.tree.leaves(state):
+        assert moment.ndim == 0 or not jnp.isnan(moment[:2]).any()
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_means_of_half_precision_are_computed_in_float32(dtype: Any) -> None:
     u = jnp.asarray(leaves(1)[2] + 3.0, dtype)

@@ -134,7 +134,8 @@ def test_the_inner_update_runs_under_a_conditional():
 
 
 @pytest.mark.parametrize(
-    ("k", "error"), [(0, ValueError), (-1, ValueError), (2.0, TypeError), ("2", TypeError)]
+    ("k", "error"),
+    [(0, ValueError), (-1, ValueError), (2**31, ValueError), (2.0, TypeError), ("2", TypeError)],
 )
 def test_bad_k(k, error):
     with pytest.raises(error, match="every_k_schedule"):

@@ -112,8 +112,9 @@ def test_an_error_after_too_many_in_a_row():
     with pytest.raises(adamx.DivergedError, match="4 steps in a row were skipped") as raised:
         advance(bad)
     chex.assert_trees_all_equal(raised.value.params, accepted)
-    with pytest.raises(FloatingPointError, match="4 steps in a row"):  # Without `jit`.
-        tx.step(bad, after, accepted)
+    for call in (tx.step, tx.update):  # Without `jit`.
+        with pytest.raises(FloatingPointError, match="4 steps in a row"):
+            call(bad, after, accepted)
 
 
 def test_make_step_raises_with_what_was_accepted_in_hand():
