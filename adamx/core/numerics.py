@@ -141,19 +141,6 @@ def magnitude_dtype(parameter: object, wanted: DTypeLike | None) -> np.dtype:
     return real_dtype(moment_dtype(parameter, wanted))
 
 
-def finite_sum(x: chex.Array, y: chex.Array) -> chex.Array:
-    """`x + y`; where two finite numbers add up to more than there is, the largest one.
-
-    One step of huge gradients then does not leave infinities in a state, and NaNs after them.
-    """
-    total = x + y
-    if is_complex(total):
-        return jax.lax.complex(finite_sum(x.real, y.real), finite_sum(x.imag, y.imag))
-    largest = jnp.finfo(total.dtype).max
-    finite = jnp.isfinite(x) & jnp.isfinite(y)
-    return jnp.where(finite, jnp.clip(total, -largest, largest), total)
-
-
 def squared_magnitude(x: chex.Array) -> chex.Array:
     """|x|**2, real also for complex `x`."""
     if is_complex(x):

@@ -17,10 +17,6 @@ from adamx.core.transformation import State, Updates
 from adamx.transforms.scaling import scale_leaves
 from adamx.wrappers.guards import Guard, is_finite
 
-# After an overflow the scale is to become smaller, and never so after good steps.
-_AT_LEAST_1 = fields.Interval(1.0, math.inf)
-_BELOW_1 = fields.Interval(0.0, 1.0, includes_low=False)
-
 
 class LossScale(NamedTuple):
     """The factor on the loss, and the good steps since it last changed."""
