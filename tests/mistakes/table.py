@@ -962,10 +962,10 @@ MISTAKES = (
         "tests/core/test_readings.py::test_an_argument_with_a_default_is_not_guessed",
     ),
     Mistake(
-        "ids of NumPy without a sign",
+        "ids of NumPy outside of a table",
         "adamx/core/rows.py",
         "indices = np.where(inside, narrow, np.int32(-1))",
-        "indices = np.where(inside, indices, -1).astype(np.int32)",
+        "indices = narrow",
         "tests/sparse/test_numpy.py::test_ids_of_every_integer_dtype",
     ),
     Mistake(

@@ -10,6 +10,8 @@ import optax
 import pytest
 
 import adamx
+from adamx.core.transformation import GradientTransformation, walk
+from adamx.core.value import REGISTRY
 from tests.selection import in_turn
 
 V, D, STEPS = 12, 2, 30
@@ -35,10 +37,12 @@ WRAPPERS: dict[str, Make] = {
         {"a": tx, "b": adamx.scale(-0.1)}, {"table": "a", "b": "b"}
     ),
     "inject_hyperparams": adamx.inject_hyperparams,
+    "sparse.ema_params": lambda tx: adamx.sparse.ema_params(tx, 0.9),
 }
 CHANGING: dict[str, Make] = {
     "cautious": lambda tx: adamx.cautious(tx, flip_sign=True),
     "schedule_free": lambda tx: adamx.schedule_free(tx, 0.1),
+    "bfloat16_params": adamx.bfloat16_params,
     "conditionally_transform": lambda tx: adamx.conditionally_transform(tx, even),
     "a link behind": lambda tx: adamx.chain(tx, adamx.scale(0.5)),
     "another library's link behind": lambda tx: adamx.chain(tx, optax.scale(0.5)),
@@ -74,6 +78,21 @@ def trained(tx: adamx.GradientTransformation) -> Any:
     start = params, tx.init(params)
     (params, state), _ = jax.jit(lambda *start: jax.lax.scan(step, start, batches))(*start)
     return adamx.sparse.flush(state, params)[0]
+
+
+def test_every_wrapper_is_here() -> None:
+    lazy = adamx.sparse.adam(0.1, {"table": "lazy"})
+    made = [make(lazy) for make in (WRAPPERS | CHANGING).values()]
+    here = {visit.transformation.public_name for tx in made for visit in walk(tx)}
+    wrappers = {
+        name
+        for name, kind in REGISTRY.items()
+        if issubclass(kind, GradientTransformation)
+        and kind.children is not GradientTransformation.children
+        and kind.__module__.startswith("adamx.")
+        and ".interop." not in kind.__module__
+    }
+    assert wrappers - here == {"sparse.rows"}  # which holds links only
 
 
 PAIRS = in_turn(WRAPPERS, OPTIMIZERS, "every optimizer in every wrapper")
