@@ -10,7 +10,7 @@ import jax
 
 from adamx.core import checks, fields, tree
 from adamx.core.fields import Where
-from adamx.core.foreign import as_transformation, has_foreign
+from adamx.core.foreign import as_transformation, has_foreign, name_of
 from adamx.core.link import Link, run
 from adamx.core.observer import Observer
 from adamx.core.transformation import GradientTransformation, P, Params, State, Updates
@@ -50,7 +50,7 @@ class LinkedTransformation(GradientTransformation, abstract=True):
                 raise ValueError(
                     f"{self.public_name}: link {i}, {link!r}, changes the updates of "
                     f"{deferring.public_name}, whose tables in mode `exact` make up for rows later "
-                    f"and by themselves; put {link.public_name} in front of "
+                    f"and by themselves; put {name_of(link)} in front of "
                     f"{deferring.public_name}, or a factor into its learning rate"
                 )
             if link.defers_updates():
