@@ -81,5 +81,5 @@ def cases(options: Options) -> list[Case]:
         *nearest,
         *formats,
         Case("losses on the digits", lambda bench: quality.on_digits(seeds=5, steps=1120)),
-        Case("losses on the tokens", lambda bench: quality.on_tokens(seeds=3, steps=600)),
+        Case("losses on the tokens", lambda bench: quality.on_tokens(seeds=3, steps=1000)),
     ]
