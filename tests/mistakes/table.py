@@ -882,7 +882,7 @@ MISTAKES = (
         "adamx/core/fields.py",
         "if not isinstance(value, (bool, np.bool_)):",
         "if False:",
-        "tests/test_training.py::test_switches_are_true_or_false",
+        "tests/core/test_switches.py",
     ),
     Mistake(
         "numbers in arrays are in their range",

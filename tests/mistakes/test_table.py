@@ -15,7 +15,10 @@ def test_the_line_is_found_once_and_the_tests_are_there(mistake: Mistake) -> Non
     found = file.read_text().count(mistake.old)
     assert found == 1, f"found {found} times in {mistake.file}: {mistake.old}"
     for name in mistake.noticed_by.split():
-        assert (ROOT / name.partition("::")[0]).exists(), f"{name} is gone: mend the table"
+        path, _, test = name.partition("::")
+        assert (ROOT / path).exists(), f"{name} is gone: mend the table"
+        if test:
+            assert f"def {test.partition('[')[0]}(" in (ROOT / path).read_text(), f"{name} is gone"
 
 
 def test_every_mistake_is_another() -> None:
