@@ -18,7 +18,7 @@ from adamx.core.foreign import as_transformation
 from adamx.core.format import ByPath
 from adamx.core.link import Link, PerLeaf, View, check_slot
 from adamx.core.observer import Observer
-from adamx.core.paths import by_path, check_patterns, leaf_paths, near_misses
+from adamx.core.paths import by_path, check_patterns, leaf_paths, near_misses, quoted
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
 from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
@@ -194,9 +194,10 @@ class RowsTransformation(GradientTransformation, abstract=True):
         shape = jax.ShapeDtypeStruct(np.shape(table), jax.dtypes.result_type(table))
         own = jax.eval_shape(lambda t: self._init_leaf(policy, t, rule.slots), shape)
         if _form(leaf) != _form(own):
+            path = quoted(leaf_paths(params)[i])
             raise ValueError(
-                f"{self.public_name}: the state of the parameter {leaf_paths(params)[i]!r} is not "
-                f"that of its mode `{policy.name}`; was it made with other `modes`, another "
+                f"{self.public_name}: the state of the parameter {path} is not that of its mode "
+                f"`{policy.name}`; was it made with other `modes`, another "
                 "`state_format`, or with or without AMSGrad?"
             )
 

@@ -180,6 +180,9 @@ ALONE: dict[str, Callable[[], Any]] = {
     "pattern": lambda: adamx.mask_by_path("w")(ONE),
     "no pattern": lambda: adamx.label_by_path(("w", "a"))(ONE),
     "tables": lambda: adamx.sparse.adam(0.1, {"w": "lazy"}).init(ONE),
+    "the mode of a table": lambda: adamx.sparse.adam(0.1, "lazy").step(
+        ONE, adamx.sparse.adam(0.1, "exact").init(ONE), ONE
+    ),
     "to_flat": lambda: export.to_flat("x"),
     "from_flat": lambda: export.from_flat(export.to_flat(ONE), LONGER),
     "from_flat, a name": lambda: export.from_flat({"w": np.ones(2)}, ONE),
