@@ -8,6 +8,7 @@ from typing import Any
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import numerics
@@ -236,7 +237,7 @@ def _check_numbers(owner: str, path: str, given: object, wanted: object) -> None
                 f"{owner}: `{path}` of the state must be {kind} array, got {leaf!r} "
                 f'({type(leaf).__name__}); write `jnp.asarray(..., "{one.dtype.name}")`'
             )
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):  # type: ignore[attr-defined]
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             raise TypeError(
                 f"{owner}: `{path}` of the state must be the data of a key, got a typed key; write "
                 f"`jax.random.key_data(state.{path})`; a state of optax's is converted by "

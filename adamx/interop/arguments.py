@@ -1,20 +1,9 @@
-"""Arguments that are neither numbers nor trees: switches, and several names."""
+"""Arguments that are several names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-
-from adamx.core import fields
-
-
-def check_switch(owner: str, argument: str, value: Any) -> bool:
-    """True or False as it is.
-
-    Raises:
-      TypeError: something else.
-    """
-    return fields.check_switch(fields.Where(owner, argument), value)
 
 
 def check_names(owner: str, argument: str, value: Any) -> Sequence[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from adamx.core.fields import Where, check_switch
 from adamx.core.transformation import GradientTransformation, Params, State, Updates
-from adamx.interop.arguments import check_switch
 
 if TYPE_CHECKING:
     import optax
@@ -19,7 +19,7 @@ def as_pair(
 
     if not isinstance(tx, GradientTransformation):
         raise TypeError(f"{owner}: `tx` must be a transformation of adamx, got {tx!r}")
-    if not check_switch(owner, "optax_states", optax_states):
+    if not check_switch(Where(owner, "optax_states"), optax_states):
         return optax.GradientTransformationExtraArgs(tx.init, tx.update)
     libraries = (optax, optax.contrib)
 

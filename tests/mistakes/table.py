@@ -558,7 +558,7 @@ MISTAKES = (
     Mistake(
         "a typed key is told from its data",
         "adamx/core/checks.py",
-        "if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):",
+        "if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):",
         "if False:",
         "tests/core/test_odd_inputs.py::test_a_typed_key_in_a_state_is_told_from_its_data",
     ),

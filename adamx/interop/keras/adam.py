@@ -7,11 +7,11 @@ from typing import Any
 
 import jax
 
+from adamx.core.fields import Where, check_switch
 from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.transformation import GradientTransformation
 from adamx.family.adam import scale_by_adam
 from adamx.family.amsgrad import scale_by_amsgrad
-from adamx.interop.arguments import check_switch
 from adamx.interop.keras.building import (
     Around,
     Core,
@@ -26,7 +26,7 @@ _LEARNING_RATE = 0.001
 
 
 def _core(kind: str, amsgrad: Any, hat: bool) -> Core:
-    if check_switch(kind, "amsgrad", amsgrad):
+    if check_switch(Where(kind, "amsgrad"), amsgrad):
         return lambda rules, b1, b2, eps: scale_by_amsgrad(
             b1, b2, eps, raw_maximum=True, eps_hat=hat
         )
@@ -59,7 +59,9 @@ def _options(
         for field in values:
             if given[field] != Around._field_defaults[field]:
                 raise ValueError(f"Adam: give `{field}` or `{name}`, not both")
-        if name == "ema_option" and not check_switch("EMAOption", "use_ema", values["use_ema"]):
+        if name == "ema_option" and not check_switch(
+            Where("EMAOption", "use_ema"), values["use_ema"]
+        ):
             continue
         found |= values
     return found
@@ -154,7 +156,7 @@ def Adam(
     given = dict(locals())
     given["learning_rate"] = _rate(learning_rate, lr)
     given |= _options(given, gradients_clip_option, ema_option)
-    hat = not check_switch("Adam", "adaptive_epsilon", adaptive_epsilon)
+    hat = not check_switch(Where("Adam", "adaptive_epsilon"), adaptive_epsilon)
     return build_optimizer("Adam", given, _core("Adam", amsgrad, hat))
 
 

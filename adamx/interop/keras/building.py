@@ -9,9 +9,8 @@ import jax
 
 from adamx.core import fields
 from adamx.core.chain import NamedChain, named_chain
-from adamx.core.fields import Where
+from adamx.core.fields import Where, check_switch
 from adamx.core.transformation import GradientTransformation
-from adamx.interop.arguments import check_switch
 from adamx.interop.keras.links import (
     DecayThenTrustRatio,
     FixedLossScale,
@@ -174,7 +173,7 @@ def _aggregation(kind: str, around: Around) -> Iterator[tuple[str, Any]]:
 
 
 def _average(kind: str, around: Around, rules: Preset, every: int) -> Iterator[tuple[str, Any]]:
-    if not check_switch(kind, "use_ema", around.use_ema):
+    if not check_switch(Where(kind, "use_ema"), around.use_ema):
         if around.ema_overwrite_frequency is not None:
             raise ValueError(f"{kind}: `ema_overwrite_frequency` has no effect without `use_ema`")
         return

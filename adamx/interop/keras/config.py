@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from adamx.core import checks
+from adamx.core.fields import Where, check_switch
 from adamx.family.amsgrad import ScaleByAmsgrad
-from adamx.interop.arguments import check_switch
 from adamx.interop.keras.adam import Adam, AdamW
 from adamx.interop.keras.adamax import Adamax
 from adamx.interop.keras.lamb import Lamb
@@ -218,7 +218,9 @@ def _serialised(kind: str, tx: KerasOptimizer) -> dict[str, Any]:
 def _preset_of(config: Mapping[str, Any]) -> str:
     """The generation of Keras that wrote it."""
     if "is_legacy_optimizer" in config:
-        legacy = check_switch("from_config", "is_legacy_optimizer", config["is_legacy_optimizer"])
+        legacy = check_switch(
+            Where("from_config", "is_legacy_optimizer"), config["is_legacy_optimizer"]
+        )
         return "legacy" if legacy else "tensorflow"
     return "legacy" if {"decay", "lr"} & set(config) else "keras"
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from adamx.core import fields
 from adamx.core.chain import Chain, chain
-from adamx.core.fields import Where
+from adamx.core.fields import Where, check_switch
 from adamx.core.hyperparameter import ScalarOrSchedule, check_hyperparameter
 from adamx.core.transformation import GradientTransformation
 from adamx.family.adam import scale_by_adam
@@ -20,7 +20,6 @@ from adamx.family.adamax import scale_by_adamax
 from adamx.family.amsgrad import scale_by_amsgrad
 from adamx.family.nadam import scale_by_nadam
 from adamx.family.radam import scale_by_radam
-from adamx.interop.arguments import check_switch
 from adamx.sparse.adam import adam as sparse_adam
 from adamx.transforms.scaling import scale, scale_by_learning_rate
 from adamx.transforms.weight_decay import add_decayed_weights
@@ -40,7 +39,7 @@ def _pair(owner: str, betas: Any) -> Betas:
 
 
 def _uphill(owner: str, maximize: Any) -> list[GradientTransformation]:
-    return [scale(-1.0)] if check_switch(owner, "maximize", maximize) else []
+    return [scale(-1.0)] if check_switch(Where(owner, "maximize"), maximize) else []
 
 
 def _recipe(
@@ -55,7 +54,7 @@ def _recipe(
     decay = [add_decayed_weights(weight_decay)]
     if isinstance(weight_decay, (int, float)) and weight_decay == 0:
         decay = []
-    decoupled = check_switch(owner, "decoupled_weight_decay", decoupled)
+    decoupled = check_switch(Where(owner, "decoupled_weight_decay"), decoupled)
     return chain(
         *_uphill(owner, maximize),
         *([] if decoupled else decay),
@@ -112,7 +111,7 @@ def Adam(
     """
     b1, b2 = _pair("Adam", betas)
     core: GradientTransformation
-    if check_switch("Adam", "amsgrad", amsgrad):
+    if check_switch(Where("Adam", "amsgrad"), amsgrad):
         core = scale_by_amsgrad(b1, b2, eps, raw_maximum=True)
     else:
         core = scale_by_adam(b1, b2, eps)
