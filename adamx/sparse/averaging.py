@@ -121,16 +121,17 @@ def _update(
     return tree.with_dtypes_of(params, updates), tx.join(states), averaged
 
 
-def _ends_with_one(tx: GradientTransformation) -> bool:
-    if isinstance(tx, LinkedTransformation):
-        front = [v for link in tx.links[:-1] for v in walk(link)]
-        alone = not any(isinstance(v.transformation, RowsTransformation) for v in front)
-        return bool(tx.links) and alone and _ends_with_one(tx.links[-1])
-    return isinstance(tx, RowsTransformation)
+def _optimizer(tx: object) -> RowsTransformation | None:
+    """The one optimizer of adamx.sparse that a chain ends with, if it does."""
+    if isinstance(tx, LinkedTransformation) and tx.links:
+        front = [visit.transformation for link in tx.links[:-1] for visit in walk(link)]
+        alone = not any(isinstance(before, RowsTransformation) for before in front)
+        return _optimizer(tx.links[-1]) if alone else None
+    return tx if isinstance(tx, RowsTransformation) else None
 
 
 def _check_inner(where: Where, value: object) -> GradientTransformation:
-    if not isinstance(value, GradientTransformation) or not _ends_with_one(value):
+    if not isinstance(value, GradientTransformation) or _optimizer(value) is None:
         raise where.error(
             TypeError,
             "an optimizer of `adamx.sparse` or a chain that ends with one, as in "
@@ -200,8 +201,8 @@ class SparseEmaParams(Wrapper, name="sparse.ema_params"):
     def init(self, params: Params) -> State:
         leaves, structure = tree.flatten(params)
         inner = self.inner.init(params)
-        *_, (_, optimizer, _) = walk(self.inner)
-        assert isinstance(optimizer, RowsTransformation)
+        optimizer = _optimizer(self.inner)
+        assert optimizer is not None  # see _check_inner
         states = _optimizer_state(inner).leaves(structure)
         averages = [
             policy.init_average(p, leaf) if numerics.is_inexact(p) else None

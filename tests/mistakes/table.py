@@ -989,4 +989,11 @@ MISTAKES = (
         "",
         "tests/wrappers/test_hyperparams.py::test_what_cannot_be_injected_is_refused",
     ),
+    Mistake(
+        "the optimizer at the end of a chain holds links of its own",
+        "adamx/sparse/averaging.py",
+        "        optimizer = _optimizer(self.inner)\n",
+        "        *_, (_, optimizer, _) = walk(self.inner)\n",
+        "tests/sparse/test_averaging.py::test_other_parameters_are_averaged_as_always",
+    ),
 )

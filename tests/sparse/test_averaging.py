@@ -122,16 +122,19 @@ def test_other_parameters_are_averaged_as_always() -> None:
     grads = {"bias": jnp.array([1.0, -1.0]), "n": None, "scale": jnp.array(0.5)}
     trees = []
     for tx in (
-        adamx.sparse.ema_params(adamx.sparse.adam(0.1, "exact"), 0.5),
         adamx.chain(adamx.adam(0.1), adamx.ema_params(0.5)),
+        adamx.sparse.ema_params(adamx.sparse.adam(0.1, "exact"), 0.5),
+        adamx.sparse.ema_params(adamx.sparse.rows(adamx.adam(0.1), "exact"), 0.5),
     ):
         params, state = PARAMS, tx.init(PARAMS)
         for _ in range(3):
             params, state = tx.step(grads, state, params)
         trees.append(adamx.eval_params(state, params))
-    for name in ("bias", "scale"):
-        np.testing.assert_allclose(trees[0][name], trees[1][name], rtol=1e-5)
-    np.testing.assert_array_equal(trees[0]["n"], PARAMS["n"])
+    expected, *got = trees
+    for tree in got:
+        for name in ("bias", "scale"):
+            np.testing.assert_allclose(tree[name], expected[name], rtol=1e-5)
+        np.testing.assert_array_equal(tree["n"], PARAMS["n"])
 
 
 def test_a_parameter_without_an_update_stands_still() -> None:
