@@ -86,3 +86,11 @@ def test_a_loss_returns_a_number():
     tx, w = adamx.adam(0.1), jnp.zeros(3)
     with pytest.raises(TypeError, match="`loss_fn` must return a real scalar, got None"):
         adamx.make_step(lambda w, x, y: None, tx)(w, tx.init(w), X, Y)
+
+
+def test_a_model_with_functions_in_it_is_refused():
+    tx, w = adamx.adam(0.1), jnp.zeros(3)
+    step = adamx.make_step(lambda model, x, y: loss(model["w"], x, y), tx)
+    wanted = r"parameters at \['f'\], expected arrays, got relu .*`eqx.partition`"
+    with pytest.raises(TypeError, match=wanted):
+        step({"w": w, "f": jax.nn.relu}, tx.init({"w": w}), X, Y)

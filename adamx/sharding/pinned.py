@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jax.tree_util import PyTreeDef
 
 from adamx.core import fields
-from adamx.core.checks import check_depth
+from adamx.core.checks import check_arrays, check_depth
 from adamx.core.fields import Where
 from adamx.core.transformation import Params, State
 from adamx.sharding.memory import HOST
@@ -31,7 +31,8 @@ class PlacedStep:
 
     def __call__(self, params: Params, state: State, *batch: Any, **extra: Any) -> tuple[Any, ...]:
         if not self._called:  # Later trees are those that it returned.
-            check_depth("step: the parameters and the state", (params, state))
+            check_arrays("step", "parameters", params)
+            check_depth("step: the state", state)
             self._called = True
         mesh = _mesh_of(params)
         if mesh is None:

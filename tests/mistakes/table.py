@@ -996,4 +996,11 @@ MISTAKES = (
         "        *_, (_, optimizer, _) = walk(self.inner)\n",
         "tests/sparse/test_averaging.py::test_other_parameters_are_averaged_as_always",
     ),
+    Mistake(
+        "functions among the parameters of a step",
+        "adamx/sharding/pinned.py",
+        'check_arrays("step", "parameters", params)',
+        'check_depth("step: the parameters", params)',
+        "tests/test_training.py::test_a_model_with_functions_in_it_is_refused",
+    ),
 )
