@@ -110,17 +110,3 @@ def test_a_sum_of_finite_numbers_is_finite(dtype: Any) -> None:
     np.testing.assert_array_equal(numerics.finite_sum(half, -most), -half)
     assert np.isnan(numerics.finite_sum(nan, most))
     assert np.isinf(numerics.finite_sum(inf, -most))
-
-
-def test_sums_of_huge_gradients_stay_finite() -> None:
-    huge, zero = jnp.float32(3e38), jnp.float32(0.0)
-    for tx in (
-        adamx.trace(0.9),
-        adamx.trace(0.9, nesterov=True),
-        adamx.multi_steps(adamx.adam(0.1), 2),
-        adamx.multi_steps(adamx.adam(0.1), 2, use_grad_mean=False),
-    ):
-        state = tx.init(zero)
-        for sign in (1.0, 1.0, -1.0, -1.0):
-            updates, state = tx.update(sign * huge, state, zero)
-            assert np.isfinite(updates), tx
