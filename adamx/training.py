@@ -9,14 +9,16 @@ from typing import Any, Literal, Protocol, TypeVar, overload
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from adamx.core import fields, numerics, tree
+from adamx.core.checks import describe
 from adamx.core.compat import varying_axes
 from adamx.core.fields import AxisName, Where
 from adamx.core.readings import read_callables, readings, with_readings
 from adamx.core.transformation import GradientTransformation, Params, State
 from adamx.sharding.pinned import keep_placement
-from adamx.sparse.gradients import Tables, value_and_grad
+from adamx.sparse.gradients import Tables, check_tables, value_and_grad
 from adamx.transforms.aggregation import mean
 from adamx.transforms.named_axes import tracked, varying_copies
 from adamx.wrappers.guards import check_guards, has_limit
@@ -94,14 +96,16 @@ def make_step(
         returns each device's own loss.
       tables: which parameters are tables, and the ids that are looked up in them: a dict from
         patterns to functions of the batch, as in `sparse.value_and_grad`. Their gradients are
-        `SparseRows`, and with an optimizer of `adamx.sparse` a step costs what the rows cost.
+        `SparseRows`, and with an optimizer of `adamx.sparse` a step costs what the rows cost.  An
+        id outside of the table, -1 included, reads zeros.
 
     Returns:
       The step.  It is traced once per shape of its arguments.
 
     Raises:
       TypeError: `loss_fn` not callable, `tx` no transformation, a switch not True or False; as
-        `sparse.value_and_grad`.
+        `sparse.value_and_grad`; at the call, a loss that is no real scalar, parameters that are no
+        arrays.
 
     Example:
       >>> import adamx, jax.numpy as jnp
@@ -121,6 +125,7 @@ def make_step(
             f"make_step: `tx` must be an adamx transformation, got {tx!r}; wrap another library's "
             "with `adamx.chain(tx)`"
         )
+    check_tables("make_step", tables or {})
     has_aux = fields.check_switch(Where("make_step", "has_aux"), has_aux)
     donate = fields.check_switch(Where("make_step", "donate"), donate)
 
@@ -128,10 +133,7 @@ def make_step(
         params: Params, state: State, *batch: Any, values: Sequence[chex.Array | None] = ()
     ) -> tuple[Any, ...]:
         def scaled_loss(params: Params, *batch: Any) -> tuple[Any, Any]:
-            result = loss_fn(params, *batch)
-            loss, aux = result if has_aux else (result, None)
-            if loss is None:
-                raise TypeError(f"make_step: `loss_fn` must return a real scalar, got {loss!r}")
+            loss, aux = _loss_and_aux(loss_fn(params, *batch), has_aux)
             # A float16 loss times its scale may overflow; the gradient may not.
             return numerics.widen(jnp.asarray(loss)) * scale, (loss, aux)
 
@@ -174,3 +176,18 @@ def make_step(
         return result
 
     return on_host
+
+
+def _loss_and_aux(result: Any, has_aux: bool) -> tuple[Any, Any]:
+    """The loss, which is a real scalar, and what came with it."""
+    if has_aux and not (isinstance(result, (tuple, list)) and len(result) == 2):
+        raise TypeError(
+            "make_step: with `has_aux=True`, `loss_fn` must return `(loss, aux)`, got "
+            f"{describe(result)}"
+        )
+    loss, aux = result if has_aux else (result, None)
+    is_array = not numerics.no_array(loss) and np.shape(loss) == ()
+    if is_array and numerics.is_inexact(loss) and not numerics.is_complex(loss):
+        return loss, aux
+    hint = "" if has_aux else "; if something comes with it, say `has_aux=True`"
+    raise TypeError(f"make_step: `loss_fn` must return a real scalar, got {describe(loss)}{hint}")

@@ -82,10 +82,30 @@ def test_bad_input(loss_fn, tx, text):
         adamx.make_step(loss_fn, tx)
 
 
-def test_a_loss_returns_a_number():
+@pytest.mark.parametrize(
+    ("returned", "has_aux", "got"),
+    [
+        (lambda loss: None, False, "got None; if"),
+        (lambda loss: loss * X, False, r"got float32\[4, 3\]; if something .* `has_aux=True`"),
+        (lambda loss: (loss, 1), False, "got a tuple; if something comes with it"),
+        (lambda loss: loss * 1j, False, r"got complex64\[\]"),
+        (lambda loss: 1, False, r"got int32\[\]"),
+        (lambda loss: "a", False, "got a str"),
+        (lambda loss: (loss * X, 1), True, r"got float32\[4, 3\]\n"),
+        (lambda loss: loss, True, r"`loss_fn` must return `\(loss, aux\)`, got float32\[\]"),
+    ],
+)
+def test_a_loss_is_a_real_number(returned, has_aux, got):
     tx, w = adamx.adam(0.1), jnp.zeros(3)
-    with pytest.raises(TypeError, match="`loss_fn` must return a real scalar, got None"):
-        adamx.make_step(lambda w, x, y: None, tx)(w, tx.init(w), X, Y)
+    step = adamx.make_step(lambda *args: returned(loss(*args)), tx, has_aux=has_aux)
+    with pytest.raises(TypeError, match=got):
+        step(w, tx.init(w), X, Y)
+
+
+@pytest.mark.parametrize("tables", ["w", ["w"], {"w": None}])
+def test_tables_are_checked_when_the_step_is_made(tables):
+    with pytest.raises(TypeError, match="make_step: `tables` must be a dict from patterns"):
+        adamx.make_step(loss, adamx.adam(0.1), tables=tables)
 
 
 def test_a_model_with_functions_in_it_is_refused():

@@ -10,7 +10,7 @@ import jax
 
 from adamx.core import checks, fields, tree
 from adamx.core.fields import Where
-from adamx.core.foreign import as_transformation, has_foreign, name_of
+from adamx.core.foreign import as_transformation, has_foreign
 from adamx.core.link import Link, run
 from adamx.core.observer import Observer
 from adamx.core.transformation import GradientTransformation, P, Params, State, Updates
@@ -43,18 +43,15 @@ class LinkedTransformation(GradientTransformation, abstract=True):
 
     links: Sequence[GradientTransformation] = fields.child(_check_links)
 
-    def _check_deferred(self) -> None:
-        deferring: GradientTransformation | None = None
+    def _check_final(self) -> None:
+        final, why = "", ""
         for i, link in enumerate(self.links):
-            if deferring is not None and not link.keeps_updates():
+            if why and not link.keeps_updates():
                 raise ValueError(
-                    f"{self.public_name}: link {i}, {link!r}, changes the updates of "
-                    f"{deferring.public_name}, whose tables in mode `exact` make up for rows later "
-                    f"and by themselves; put {name_of(link)} in front of "
-                    f"{deferring.public_name}, or a factor into its learning rate"
+                    f"{self.public_name}: link {i}, {link!r}, changes the updates of {final}, {why}"
                 )
-            if link.defers_updates():
-                deferring = link
+            if link.why_final():
+                final, why = link.public_name, link.why_final()
 
     def keeps_updates(self) -> bool:
         return all(link.keeps_updates() for link in self.links)
@@ -185,6 +182,12 @@ class NamedChain(LinkedTransformation):
     """The state is a dict from the links' names to their states."""
 
     names: Sequence[str] = fields.static(_check_names)
+
+    def check_together(self) -> None:
+        if len(self.names) != len(self.links):
+            raise ValueError(
+                f"{self.public_name}: {len(self.names)} `names` for {len(self.links)} `links`"
+            )
 
     def names_of_links(self) -> Sequence[str]:
         return self.names

@@ -67,9 +67,11 @@ def describe(leaf: Any) -> str:
     if leaf is None:
         return "None"
     try:
-        return f"{jax.dtypes.result_type(leaf).name}{list(np.shape(leaf))}"
+        if not isinstance(leaf, (str, bytes, type)):  # Which NumPy takes for a dtype.
+            return f"{jax.dtypes.result_type(leaf).name}{list(np.shape(leaf))}"
     except (TypeError, ValueError):
-        return f"a {type(leaf).__name__}"
+        pass
+    return f"a {type(leaf).__name__}"
 
 
 def _structure_error(owner: str, given: str, tree: Any, like: str, reference: object) -> ValueError:
@@ -219,14 +221,15 @@ def check_state(
 
 def _check_numbers(owner: str, path: str, given: object, wanted: object) -> None:
     """Raises unless a field holds arrays like those that `init` puts there."""
-    leaves, structure = flatten(given)
-    expected, form = flatten(wanted)
-    if structure != form:
+    leaves, expected = (flatten_with_paths(x) for x in (given, wanted))
+    # By the names of fields, whichever library their classes are from.
+    if [name for name, _ in leaves] != [name for name, _ in expected]:
+        form, structure = (jax.tree.structure(x) for x in (wanted, given))
         raise TypeError(
             f"{owner}: `{path}` of the state must have the structure {form}, got {structure}; was "
             "it made by another optimizer?"
         )
-    for leaf, one in zip(leaves, expected, strict=True):
+    for (_, leaf), (_, one) in zip(leaves, expected, strict=True):
         kind = "a real" if numerics.is_inexact(one) else "an integer"
         if (
             numerics.no_array(leaf)

@@ -124,6 +124,16 @@ def _check_range(where: Where, number: float, interval: Interval, given: object)
         raise where.error(ValueError, "a number that float32 can hold", given)
 
 
+def check_array(where: Where, value: object) -> chex.Array:
+    """An array of numbers, or what has become one."""
+    try:
+        if not isinstance(value, (str, bytes)):  # Which NumPy takes for a dtype.
+            return jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise where.error(TypeError, "an array of numbers", value)
+
+
 def items(where: Where, wanted: str, value: object) -> tuple[Any, ...]:
     """The items of a list, a tuple or the like; TypeError for anything else, text included."""
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
@@ -157,7 +167,11 @@ def call(where: Where, wanted: str, f: Callable[..., Any], *args: Any, **kwargs:
             signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{where.error(TypeError, wanted, f)}: {error}") from None
-    result = f(*args, **kwargs)
+    try:
+        result = f(*args, **kwargs)
+    except Exception as error:
+        error.add_note(f"raised by `{where.argument}` of {where.owner}")
+        raise
     if result is None:
         raise TypeError(f"{where.error(TypeError, wanted, f)}, which returned None")
     return result

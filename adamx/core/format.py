@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import chex
 import jax
@@ -84,6 +84,14 @@ class Joint(Plain):
     integer one, of what several words share.  The rule gets the words and the rest and returns
     them; where `dtype` says so it gets floats as ever.
     """
+
+
+def as_numbers(stored: Any) -> Any:
+    """Stored arrays; where they are words, shape and dtype of the numbers they stand for."""
+    return jax.tree.map(
+        lambda x: x if numerics.is_inexact(x) else jax.ShapeDtypeStruct(x.shape, jnp.float32),
+        stored,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import checks, numerics, tree, xla
-from adamx.core.format import Float, Joint, Place, Stochastic
+from adamx.core.format import Float, Joint, Place, Stochastic, as_numbers
 from adamx.core.hyperparameter import Count, Number, Schedule, as_dtype, resolve
+from adamx.core.paths import leaf_paths, quoted
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
 from adamx.core.transformation import EmptyState, GradientTransformation, Params, State, Updates
@@ -321,6 +322,7 @@ def stored(slot: Slot, x: Any, old: Any, leaf: Place | None) -> Any:
 
 def check_slot(owner: str, slot: Slot, field: Any, updates: Updates) -> None:
     """Raises, as `checks.check_match`, unless the field of a slot fits the updates."""
+    _check_format(owner, slot, field, updates)
     numbers = field
     if isinstance(slot.format, Joint):
         updates, numbers = _apart(slot, updates, field)
@@ -330,19 +332,41 @@ def check_slot(owner: str, slot: Slot, field: Any, updates: Updates) -> None:
     checks.check_match(owner, "gradients", updates, "optimizer state", numbers, magnitudes)
 
 
+def _check_format(owner: str, slot: Slot, field: Any, updates: Updates) -> None:
+    """Raises TypeError for an array of another format: what a format stores, it stores again."""
+    leaves, structure = tree.flatten(field)
+    others, wanted = tree.flatten(updates)
+    if structure != wanted:
+        return  # An error that `checks.check_match` explains.
+    for i, (x, u, own) in enumerate(zip(leaves, others, slot.by_leaf(updates), strict=True)):
+        # Bases of blocks are fewer than the words, by whose number their format goes.
+        shared = isinstance(own.format, Joint) and slot.kind == "magnitude"
+        if shared or not (numerics.is_inexact(u) and hasattr(x, "dtype")):
+            continue
+        is_square = slot.kind == "magnitude" and numerics.is_complex(u)
+        dtype = jnp.promote_types(x.dtype, np.complex64) if is_square else x.dtype
+        kept = own.format.dtype(jax.ShapeDtypeStruct(x.shape, dtype), slot.kind)
+        if kept not in (None, x.dtype):
+            path = quoted(leaf_paths(updates)[i])
+            raise TypeError(
+                f"{owner}: `{slot.name}` of the state of the parameter {path} is "
+                f"{checks.describe(x)}, which this optimizer keeps as {kept}; "
+                "`adamx.convert_state(tx_from, tx_to, params, state)` goes on with it in another "
+                "format"
+            )
+
+
 def _apart(slot: Slot, updates: Updates, field: Any) -> tuple[Updates, Any]:
     """Updates and magnitudes where these have numbers, and words as numbers."""
+    if slot.kind == "signed":
+        return updates, as_numbers(field)
     leaves, structure = tree.flatten(field)
     others, wanted = tree.flatten(updates)
     is_number = [x is None or numerics.is_inexact(x) for x in leaves]
-    if slot.kind == "signed":
-        pairs = zip(leaves, is_number, strict=True)
-        leaves = [x if own else jax.ShapeDtypeStruct(x.shape, jnp.float32) for x, own in pairs]
-    else:
-        leaves = [x if own else None for x, own in zip(leaves, is_number, strict=True)]
-        if structure == wanted:
-            kept = [None if x is None else u for u, x in zip(others, leaves, strict=True)]
-            updates = wanted.unflatten(kept)
+    leaves = [x if own else None for x, own in zip(leaves, is_number, strict=True)]
+    if structure == wanted:
+        kept = [None if x is None else u for u, x in zip(others, leaves, strict=True)]
+        updates = wanted.unflatten(kept)
     return updates, structure.unflatten(leaves)
 
 

@@ -24,15 +24,16 @@ _LARGEST = int(np.iinfo(np.int32).max)
 
 
 def _array(name: str, x: object) -> chex.Array:
-    """An array of numbers, or what has become one; raises TypeError for anything else."""
-    try:
-        if not isinstance(x, (str, bytes)):  # Which NumPy takes for a dtype.
-            return jnp.asarray(x)
-    except (TypeError, ValueError):
-        pass
-    raise TypeError(
-        f"SparseRows: `{name}` must be an array of numbers, got {x!r} ({type(x).__name__})"
-    )
+    return fields.check_array(fields.Where("SparseRows", name), x)
+
+
+def _scalar(name: str, x: Any) -> Any:
+    if _array(name, x).ndim:
+        raise ValueError(
+            f"SparseRows: only a scalar may multiply it, got shape {jnp.shape(x)}; "
+            "write `rows.replace(values=...)` or `rows.to_dense() * x`"
+        )
+    return x
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -77,7 +78,8 @@ class SparseRows:
     __array_ufunc__ = None
 
     def __post_init__(self) -> None:
-        indices, values = self.indices, _array("values", self.values)
+        values = _array("values", self.values)
+        indices = np.asarray(self.indices) if isinstance(self.indices, list) else self.indices
         num_rows = int(fields.check_count(fields.Where("SparseRows", "num_rows"), self.num_rows, 0))
         object.__setattr__(self, "num_rows", num_rows)
         fields.check_switch(fields.Where("SparseRows", "is_coalesced"), self.is_coalesced)
@@ -155,13 +157,17 @@ class SparseRows:
         """The values in another dtype.
 
         Raises:
-          TypeError: no dtype.
+          TypeError: no dtype of floats or complex numbers.
         """
         try:
-            dtype = jnp.dtype(dtype)
-        except TypeError as error:
-            raise TypeError(f"SparseRows.astype: `dtype` must be a dtype, got {dtype!r}") from error
-        return self.replace(values=self.values.astype(dtype))
+            own = None if dtype is None else jnp.dtype(dtype)
+        except TypeError:
+            own = None
+        if own is None or not jnp.issubdtype(own, np.inexact):
+            raise TypeError(
+                f"SparseRows.astype: `dtype` must be a floating or complex dtype, got {dtype!r}"
+            )
+        return self.replace(values=self.values.astype(own))
 
     def coalesce(self) -> Self:
         """The same array with every row at most once: what squares and clips need.
@@ -196,9 +202,13 @@ class SparseRows:
     def add_to(self, table: chex.Array, values: chex.Array | None = None) -> chex.Array:
         """`table` with `values` (these rows' own by default) added to its rows, in place if it
         can be; duplicates add up in the table's dtype.
+
+        Raises:
+          ValueError: a table of another shape.
         """
         added = self.values if values is None else values
         table = _array("table", table)
+        self._check_alike(table)
         known = {"indices_are_sorted": True, "unique_indices": True} if self.is_coalesced else {}
         return scatter_add(table, self.positions(), added, **known)
 
@@ -226,15 +236,16 @@ class SparseRows:
 
     def __mul__(self, factor: Any) -> Self:
         """Times one number."""
-        _array("factor", factor)
-        if jnp.ndim(factor) != 0:
-            raise ValueError(
-                f"SparseRows: only a scalar may multiply it, got shape {jnp.shape(factor)}; "
-                "write `rows.replace(values=...)` or `rows.to_dense() * x`"
-            )
-        return self.replace(values=self.values * factor)
+        return self.replace(values=self.values * _scalar("factor", factor))
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: Any) -> Self:
+        """Divided by one number."""
+        return self.replace(values=self.values / _scalar("divisor", divisor))
+
+    def __neg__(self) -> Self:
+        return self.replace(values=-self.values)
 
     @classmethod
     def concatenate(cls, parts: Sequence[SparseRows]) -> SparseRows:
@@ -244,8 +255,11 @@ class SparseRows:
           parts: at least one, all of one shape; indices and values are promoted to one dtype.
 
         Raises:
+          TypeError: no list of SparseRows.
           ValueError: no parts, or parts of different shapes.
         """
+        where = fields.Where("SparseRows.concatenate", "parts")
+        parts = fields.items(where, "a list of SparseRows", parts)
         for part in parts:
             if not isinstance(part, SparseRows):
                 raise TypeError(f"SparseRows.concatenate: expected SparseRows, got {part!r}")

@@ -97,31 +97,28 @@ class GradientTransformation(Value, _Pair, abstract=True):  # type: ignore[misc]
         return state
 
     def keeps_updates(self) -> bool:
-        """Whether the updates of the children reach the parameters unchanged, or not at all.
-
-        A table in mode `exact` moves its rows later and by itself, so nothing may change what
-        it returns.
-        """
+        """Whether the updates of the children reach the parameters unchanged, or not at all."""
         return False
 
-    def defers_updates(self) -> bool:
-        """Whether a part of a step is left out of the updates, and comes with those of later ones,
-        as in mode `exact`."""
-        return any(child.defers_updates() for child in self.children().values())
+    def why_final(self) -> str:
+        """Why nothing may change the updates, and what to write instead; "" where anything may.
+
+        A table in mode `exact` moves its rows later and by itself, and `bfloat16_params` has
+        rounded what the updates lead to.
+        """
+        return next(filter(None, (child.why_final() for child in self.children().values())), "")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_deferred()
+        self._check_final()
 
-    def _check_deferred(self) -> None:
+    def _check_final(self) -> None:
         if self.keeps_updates():
             return
         for child in self.children().values():
-            if child.defers_updates():
+            if why := child.why_final():
                 raise ValueError(
-                    f"{self.public_name}: it changes the updates of {child.public_name}, whose "
-                    "tables in mode `exact` make up for rows later and by themselves; put "
-                    f"{self.public_name} in front of it, or choose another mode"
+                    f"{self.public_name}: it changes the updates of {child.public_name}, {why}"
                 )
 
     def __iter__(self) -> Iterator[Callable[..., Any]]:

@@ -19,6 +19,11 @@ class Wrapper(GradientTransformation, abstract=True):
         return {"inner": self.inner}
 
     def child_states(self, state: State) -> dict[str, State]:
+        if not hasattr(state, self.inner_state_field):
+            raise TypeError(
+                f"{self.public_name}: the state must have the field `{self.inner_state_field}`, as "
+                f"that of `init` has, got {type(state).__name__}; was it made by another optimizer?"
+            )
         return {"inner": getattr(state, self.inner_state_field)}
 
     def with_child_states(self, state: State, states: dict[str, State]) -> State:

@@ -62,6 +62,8 @@ class ScaleByAdamax(Core):
       scale_by_adamax(b1=0.9, b2=0.999, eps=1e-08)
     """
 
+    takes_squares = False
+
     b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
     b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
     eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-08)

@@ -72,6 +72,9 @@ class Core(HasMoments, abstract=True):
     share a second moment.
     """
 
+    # Whether the second moment is made of `square`, so that a row may have one for all of it.
+    takes_squares: ClassVar[bool] = True
+
     @property
     def eps_hat(self) -> bool:
         """Whether epsilon is beside the uncorrected root; a field of the cores that have it."""

@@ -72,7 +72,13 @@ def _converted(owner: str, path: str, value: Any, dtype: np.dtype) -> Any:
             return value.real.astype(dtype)
         raise TypeError(f"{owner}: {path} is {given.name}, not real as the {dtype.name} it is for")
     if jnp.issubdtype(dtype, np.inexact) and jnp.issubdtype(given, np.inexact):
-        return value.astype(dtype)
+        with np.errstate(over="ignore"):
+            rounded = value.astype(dtype)
+        if not isinstance(value, jax.core.Tracer) and bool(
+            (jnp.isinf(rounded) & np.isfinite(value)).any()
+        ):
+            raise ValueError(f"{owner}: {path} holds numbers that {dtype.name} cannot hold")
+        return rounded
     if jnp.issubdtype(dtype, np.integer) and jnp.issubdtype(given, np.integer):
         limits = jnp.iinfo(dtype)
         if value.size and not int(limits.min) <= int(value.min()) <= int(value.max()) <= int(
@@ -80,7 +86,11 @@ def _converted(owner: str, path: str, value: Any, dtype: np.dtype) -> Any:
         ):
             raise ValueError(f"{owner}: {path} holds numbers that {dtype.name} cannot hold")
         return value.astype(dtype)
-    raise TypeError(f"{owner}: {path} is {given}, but the leaf there is {dtype}")
+    words = jnp.issubdtype(dtype, np.unsignedinteger)
+    hint = "; read it into the recipe with float32 moments, then `adamx.convert_state`"
+    raise TypeError(
+        f"{owner}: {path} is {given}, but the leaf there is {dtype}{hint if words else ''}"
+    )
 
 
 def _is_key(x: Any) -> bool:

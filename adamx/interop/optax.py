@@ -219,7 +219,8 @@ def _special(tx: Any, source: Node, target: Node, move: Move) -> Any:
     if frozenset(pair) in _SAME:
         return move.fields(source, target, source.value._fields)
     rule = _RULES.get(pair)
-    return None if rule is None else rule(tx, source, target, move)
+    alike = getattr(source.value, "_fields", None) == getattr(target.value, "_fields", None)
+    return None if rule is None or alike else rule(tx, source, target, move)
 
 
 def _multi_steps(tx: Any, source: Node, target: Node, move: Move) -> Any:

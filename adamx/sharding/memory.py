@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from adamx.core.checks import check_depth
+from adamx.core.checks import check_depth, describe
 from adamx.core.transformation import State
 
 HOST = "pinned_host"
@@ -28,6 +28,7 @@ def host_sharding(state: State) -> Any:
       A tree of shardings, for `init`.
 
     Raises:
+      TypeError: something that is on no device.
       ValueError: a device that cannot reach the memory of its host.
 
     Example:
@@ -42,9 +43,14 @@ def host_sharding(state: State) -> Any:
     check_depth("host_sharding", state)
 
     def on_host(path: tuple[Any, ...], leaf: Any) -> Any:
+        name = jax.tree_util.keystr(path) or "<the whole state>"
+        if not hasattr(leaf, "sharding"):
+            raise TypeError(
+                f"host_sharding: {name} is {describe(leaf)}, which is on no device; give a state, "
+                "or what `abstract_state` returned"
+            )
         if not leaf.ndim:
             return leaf.sharding
-        name = jax.tree_util.keystr(path) or "<the whole state>"
         for device in leaf.sharding.addressable_devices:
             kinds = [memory.kind for memory in device.addressable_memories()]
             if HOST not in kinds:

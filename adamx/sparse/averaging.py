@@ -56,10 +56,10 @@ class SparseEmaState(NamedTuple):
     log_decay: chex.Array  # float32[], of the average
     ema: Any  # per parameter: `TouchedEma`, `ExactEma`; None where nothing is trained
 
-    def _now(self, params: Params) -> list[chex.Array | None]:
+    def _now(self, params: Params, owner: str) -> list[chex.Array | None]:
         """The averages as they are by now."""
         own = _optimizer_state(self.inner)
-        checks.check_read("eval_params", params, "optimizer state", own.mu)
+        own.check_read(owner, params)
         leaves, structure = tree.flatten(params)
         averages = structure.flatten_up_to(self.ema)
         states = own.leaves(structure)
@@ -74,14 +74,15 @@ class SparseEmaState(NamedTuple):
         return structure.unflatten(
             [
                 p if ema is None else ema.astype(jax.dtypes.result_type(p))
-                for p, ema in zip(leaves, self._now(params), strict=True)
+                for p, ema in zip(leaves, self._now(params, "eval_params"), strict=True)
             ]
         )
 
     def flush(self, params: Params) -> tuple[Params, SparseEmaState]:
         """Parameters, moments and averages with nothing left to be paid."""
         _, structure = tree.flatten(params)
-        averages = zip(structure.flatten_up_to(self.ema), self._now(params), strict=True)
+        current = self._now(params, "sparse.flush")
+        averages = zip(structure.flatten_up_to(self.ema), current, strict=True)
         flushed = [None if now is None else _flushed(ema, now, self.count) for ema, now in averages]
         nodes, inner = jax.tree.flatten(self.inner, is_leaf=_is_sparse)
         for i, node in enumerate(nodes):
@@ -185,7 +186,7 @@ class SparseEmaParams(Wrapper, name="sparse.ema_params"):
     inner_state_field = "inner"
 
     inner: GradientTransformation = fields.child(_check_inner)
-    decay: Number = fields.number(fields.DECAY_RATE, default=None)
+    decay: Number = fields.number(fields.DECAY_RATE, default=None)  # Refused, with `inner`.
 
     def keeps_updates(self) -> bool:
         return True

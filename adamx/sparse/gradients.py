@@ -12,7 +12,8 @@ import numpy as np
 from jax.extend.random import define_prng_impl
 
 from adamx.core import numerics, tree
-from adamx.core.fields import Where, check_switch
+from adamx.core.checks import check_arrays
+from adamx.core.fields import Where, call, check_array, check_switch
 from adamx.core.indexing import gather, positions, replicated
 from adamx.core.paths import by_path, check_patterns
 from adamx.core.ranking import distinct, find
@@ -25,6 +26,7 @@ from adamx.sparse.rows import SparseAdamState
 Tables: TypeAlias = Mapping[str, Callable[..., Any]]
 
 _OWNER = "sparse.value_and_grad"
+_OF_BATCH = "a function (*batch) -> ids"
 
 
 def _no_key(*args: Any) -> Any:
@@ -166,9 +168,13 @@ def lookup(table: chex.Array | Lookup, ids: chex.Array) -> chex.Array:
     """
     if isinstance(table, Lookup):
         return table[ids]
-    table, ids = jnp.asarray(table), jnp.asarray(ids)
+    table, ids = (
+        check_array(Where("sparse.lookup", name), x) for name, x in (("table", table), ("ids", ids))
+    )
     if not jnp.issubdtype(ids.dtype, np.integer):
         raise TypeError(f"sparse.lookup: ids must be integers, got {ids.dtype.name}")
+    if not table.ndim:
+        raise ValueError("sparse.lookup: `table` must have rows along its first axis, got a number")
     return gather(table, positions(ids, len(table)))
 
 
@@ -234,13 +240,8 @@ def value_and_grad(
     """
     if not callable(loss_fn):
         raise TypeError(f"{_OWNER}: `loss_fn` must be a function, got {loss_fn!r}")
-    if not isinstance(tables, Mapping) or not all(map(callable, tables.values())):
-        raise TypeError(
-            f"{_OWNER}: `tables` must be a dict from patterns to functions of the batch that give "
-            f"ids, got {tables!r}"
-        )
+    patterns = check_tables(_OWNER, tables)
     has_aux = check_switch(Where(_OWNER, "has_aux"), has_aux)
-    patterns = check_patterns(Where(_OWNER, "tables"), [*tables]) if tables else ()
     rules = [*tables.items()]
 
     def run(params: Params, *batch: Any, state: State = None) -> tuple[Any, Updates]:
@@ -252,7 +253,8 @@ def value_and_grad(
             if rule is not None:
                 pattern, announce = rule
                 _check_table(pattern, leaves[i])
-                ids[i] = _announced(pattern, announce(*batch), shapes[i][0])
+                found_ids = call(Where(_OWNER, f"tables[{pattern!r}]"), _OF_BATCH, announce, *batch)
+                ids[i] = _announced(pattern, found_ids, shapes[i][0])
                 leaves[i] = _read(state, params, i, ids[i])
 
         def loss_of_rows(leaves: list[Any]) -> Any:
@@ -268,6 +270,21 @@ def value_and_grad(
         return value, structure.unflatten(grads)
 
     return run
+
+
+def check_tables(owner: str, tables: Tables) -> tuple[str, ...]:
+    """The patterns of `tables`.
+
+    Raises:
+      TypeError: no dict from patterns to functions.
+      ValueError: a pattern that is no regular expression.
+    """
+    if not isinstance(tables, Mapping) or not all(map(callable, tables.values())):
+        raise TypeError(
+            f"{owner}: `tables` must be a dict from patterns to functions of the batch that give "
+            f"ids, got {tables!r}"
+        )
+    return check_patterns(Where(owner, "tables"), [*tables]) if tables else ()
 
 
 def _check_table(pattern: str, leaf: Any) -> None:
@@ -305,7 +322,8 @@ def sum_micro_batches(grads: Updates) -> Updates:
       A gradient tree.
 
     Raises:
-      ValueError: `SparseRows` that are not stacked.
+      TypeError: leaves that are no arrays.
+      ValueError: `SparseRows` that are not stacked, or a number.
 
     Example:
       >>> import adamx, jax, jax.numpy as jnp
@@ -316,9 +334,16 @@ def sum_micro_batches(grads: Updates) -> Updates:
       Array([0., 1., 2., 1., 0.], dtype=float32)
     """
 
+    check_arrays("sparse.sum_micro_batches", "gradients", grads)
+
     def add(g: Any) -> Any:
         if not numerics.is_inexact(g):
             return g
+        if not np.ndim(g):
+            raise ValueError(
+                "sparse.sum_micro_batches: gradients must be stacked along a new first axis, got a "
+                "number"
+            )
         if not isinstance(g, SparseRows):
             return jnp.sum(numerics.widen(g), axis=0).astype(g.dtype)
         if g.indices.ndim != 2:

@@ -8,6 +8,7 @@ A table may hold stale rows: rows that would have moved, and have not yet (`exac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -219,9 +220,9 @@ class Rowwise(Lazy):
 
     def check(self, owner: str, links: tuple[Link, ...]) -> None:
         for link in links:
-            if link.slots() and not isinstance(link, Core):
+            if link.slots() and not (isinstance(link, Core) and link.takes_squares):
                 raise ValueError(
-                    f"{owner}: mode `rowwise` needs a core with two moments, not "
+                    f"{owner}: mode `rowwise` needs a core with an average of squares, not "
                     f"{link.public_name}; use mode `lazy`"
                 )
 
@@ -240,7 +241,8 @@ class Rowwise(Lazy):
     ) -> tuple[chex.Array, tuple[Any, ...]]:
         def mean_square(g: chex.Array) -> chex.Array:
             axes = tuple(range(1, g.ndim))
-            return jnp.mean(numerics.squared_magnitude(g), axis=axes, keepdims=True)
+            total = jnp.sum(numerics.squared_magnitude(g), axis=axes, keepdims=True)
+            return total / max(math.prod(g.shape[1:]), 1)  # Rows may have no columns.
 
         u, new = rule(g, p, tuple(beside(x, g) for x in slots), mean_square)
         return u, tuple(x.reshape(old.shape) for x, old in zip(new, slots, strict=True))

@@ -15,7 +15,7 @@ from adamx.core import checks, fields, numerics, tree
 from adamx.core.chain import LinkedTransformation
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
-from adamx.core.format import ByPath
+from adamx.core.format import ByPath, as_numbers
 from adamx.core.link import Link, PerLeaf, View, check_slot
 from adamx.core.observer import Observer
 from adamx.core.paths import by_path, check_patterns, leaf_paths, near_misses, quoted
@@ -62,11 +62,9 @@ def check_modes(where: Where, value: object) -> Modes:
 
 
 def _form(leaf: LeafState) -> tuple[Any, list[tuple[Any, ...]]]:
-    """The form of a state: shapes, and whether they hold integers, real or complex numbers."""
+    """The form of a state: its shapes and dtypes."""
     leaves, structure = jax.tree.flatten(leaf)
-    return structure, [
-        (np.shape(x), numerics.is_inexact(x), numerics.is_complex(x)) for x in leaves
-    ]
+    return structure, [(np.shape(x), jax.dtypes.result_type(x)) for x in leaves]
 
 
 class SparseAdamState(NamedTuple):
@@ -95,9 +93,13 @@ class SparseAdamState(NamedTuple):
         columns = zip(*leaves, strict=True) if leaves else ([], [], [])
         return SparseAdamState(self.count, *map(structure.unflatten, columns))
 
-    def flush(self, params: Params) -> tuple[Params, SparseAdamState]:
+    def check_read(self, owner: str, params: Params) -> None:
+        """Raises, as `checks.check_read`, unless the state is that of these parameters."""
+        checks.check_read(owner, params, "optimizer state", as_numbers(self.mu))
+
+    def flush(self, params: Params, owner: str = "sparse.flush") -> tuple[Params, SparseAdamState]:
         """Parameters and state without stale rows."""
-        checks.check_read("flush", params, "optimizer state", self.mu)
+        self.check_read(owner, params)
         leaves, structure = tree.flatten(params)
         pairs = [
             leaf.memory.flush(jnp.asarray(p), leaf.mu, leaf.nu)
@@ -110,7 +112,7 @@ class SparseAdamState(NamedTuple):
 
     def current_params(self, params: Params) -> Params:
         """The parameters as they would be in mode `dense`, where the mode is `exact`."""
-        return self.flush(params)[0]
+        return self.flush(params, "eval_params")[0]
 
 
 class RowsTransformation(GradientTransformation, abstract=True):
@@ -136,8 +138,13 @@ class RowsTransformation(GradientTransformation, abstract=True):
     def _names(self) -> list[str]:
         return [self.modes] if isinstance(self.modes, str) else [name for _, name in self.modes]
 
-    def defers_updates(self) -> bool:
-        return "exact" in self._names()
+    def why_final(self) -> str:
+        if "exact" not in self._names():
+            return ""
+        return (
+            "whose tables in mode `exact` make up for rows later and by themselves; put what "
+            "changes them in front, a factor into the learning rate, or choose another mode"
+        )
 
     def slots(self) -> tuple[Slot, ...]:
         return (Slot("mu"), Slot("nu"), Slot("memory"))
@@ -170,7 +177,6 @@ class RowsTransformation(GradientTransformation, abstract=True):
         return policy.init(table, own)
 
     def init(self, params: Params) -> State:
-        warn_of_lost_updates(self.public_name, params)
         for link in self.links():
             if isinstance(link, HasMoments):
                 check_paths(link.public_name, link.state_format, params)
@@ -342,6 +348,10 @@ class Rows(RowsTransformation, name="sparse.rows"):
 
     def child_states(self, state: State) -> dict[str, State]:
         return {"inner": _shared(self.inner, state)}
+
+    def init(self, params: Params) -> State:
+        warn_of_lost_updates(self.public_name, params)
+        return super().init(params)
 
     def links(self) -> tuple[Link, ...]:
         found = (visit.transformation for visit in walk(self.inner))

@@ -72,6 +72,7 @@ def unitwise_norm(x: chex.Array, axis: int | tuple[int, ...] | None = None) -> j
       An array of the shape of `x`, at least float32, with the norm of its unit in every place.
 
     Raises:
+      TypeError: `x` is no array.
       ValueError: an axis that `x` has not; more than 5 axes without `axis`.
 
     Reference:
@@ -84,7 +85,8 @@ def unitwise_norm(x: chex.Array, axis: int | tuple[int, ...] | None = None) -> j
              [5., 1.]], dtype=float32)
     """
     checks.check_depth("unitwise_norm", x)
-    x = jnp.asarray(x)
+    x = fields.check_array(Where("unitwise_norm", "x"), x)
+    x = x if numerics.is_inexact(x) else x.astype(float)
     try:
         squares = _squared_unit_norms(x, axis)
     except ValueError as error:

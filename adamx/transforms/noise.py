@@ -24,10 +24,18 @@ class AddNoiseState(NamedTuple):
     rng_key: chex.Array  # uint32[...], the data of a key
 
 
-def _check_key(where: Where, value: object) -> Any:
-    if isinstance(value, jax.Array) and value.ndim > 0 and value.dtype != jnp.uint32:
-        raise where.error(TypeError, "a seed or a key", value)
-    return fields.check_count(where, value, 0)
+_LARGEST_SEED = 2**32 - 1  # JAX drops higher bits, without x64.
+
+
+def _check_key(where: Where, value: Any) -> Any:
+    if isinstance(value, (jax.Array, np.ndarray)) and value.ndim > 0:
+        if value.ndim > 1 or value.dtype != jnp.uint32:
+            raise where.error(TypeError, "a seed or one key", value)
+        return value
+    seed = fields.check_count(where, value, 0)
+    if isinstance(seed, int) and seed > _LARGEST_SEED:
+        raise where.error(ValueError, f"a key, or a seed of at most {_LARGEST_SEED}", value)
+    return seed
 
 
 def _check_impl(where: Where, value: object) -> str | None:
@@ -40,6 +48,10 @@ def _is_key(x: object) -> bool:
     return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
+def _data_of(seed: Any, impl: str | None) -> chex.Array:
+    return jax.random.key_data(jax.random.key(seed, impl=impl))
+
+
 class AddNoise(Link):
     """u + sqrt(eta / (1 + count)**gamma) * z with z standard normal."""
 
@@ -50,13 +62,21 @@ class AddNoise(Link):
     key: int | chex.Array = fields.child(_check_key)  # a seed, or the data of a key
     impl: str | None = fields.static(_check_impl, default=None)  # whose data; None for the default
 
+    def check_together(self) -> None:
+        shape = jax.eval_shape(lambda: _data_of(0, self.impl)).shape
+        if np.ndim(self.key) and np.shape(self.key) != shape:
+            raise ValueError(
+                f"{self.public_name}: `key` must be the data of one key, of shape {shape}, got "
+                f"{np.shape(self.key)}"
+            )
+
     def state_type(self) -> type[Any]:
         return AddNoiseState
 
     def numbers(self) -> dict[str, Any]:
         if jnp.ndim(self.key):
             return {"rng_key": jnp.array(self.key, copy=True)}
-        return {"rng_key": jax.random.key_data(jax.random.key(self.key, impl=self.impl))}
+        return {"rng_key": _data_of(self.key, self.impl)}
 
     def scalars(self, view: View, state: State) -> tuple[PerLeaf, dict[str, Any]]:
         eta, gamma = self.now(state, "eta", "gamma")

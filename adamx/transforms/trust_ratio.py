@@ -62,9 +62,9 @@ class ScaleByTrustRatio(Scaling):
         def ratio(u: chex.Array | SparseRows, p: chex.Array) -> chex.Array | None:
             if not numerics.is_inexact(u):
                 return None
-            p_norm, u_norm = (
-                jnp.maximum(safe_sqrt(shards.total(squared_norm(x), x)), min_norm) for x in (p, u)
-            )
+            norms = (safe_sqrt(shards.total(squared_norm(x), x)) for x in (p, u))
+            # The norm of finite numbers may be infinite, and the ratio of two no number.
+            p_norm, u_norm = (jnp.clip(norm, min_norm, jnp.finfo(norm.dtype).max) for norm in norms)
             # A leaf of zeros, or a step of zeros, has no ratio: take the plain step.
             degenerate = (p_norm == 0.0) | (u_norm == 0.0)
             quotient = coefficient * p_norm / (jnp.where(degenerate, 1.0, u_norm) + eps)

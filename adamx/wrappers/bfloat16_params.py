@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from adamx.core import checks, fields, numerics, tree
 from adamx.core.chain import run_links
 from adamx.core.fields import Where
-from adamx.core.format import Place
+from adamx.core.format import Place, as_numbers
 from adamx.core.indexing import gather, scatter
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
@@ -80,7 +80,7 @@ class Bfloat16Params(Wrapper):
     Raises:
       TypeError: `inner` is no transformation; parameters in float16, which has too small a range.
       ValueError: another number of bits; a negative seed; a table in mode `exact` inside; no
-        parameters at `update`.
+        parameters at `update`.  What changes updates is refused behind it and around it.
 
     Reference:
       Gupta et al., Deep Learning with Limited Numerical Precision, 2015, section 3.
@@ -96,6 +96,12 @@ class Bfloat16Params(Wrapper):
 
     extra_bits: int = fields.static(_check_bits, default=0)
     seed: int = fields.static(fields.check_static_count, default=0, kw_only=True)
+
+    def why_final(self) -> str:
+        return (
+            "which has rounded by then what they lead to; put it inside: "
+            "`bfloat16_params(the whole recipe)`"
+        )
 
     def slots(self) -> tuple[Slot, ...]:
         # A parameter without a rest is in the middle of what it stands for.
@@ -216,8 +222,7 @@ class Bfloat16Params(Wrapper):
 
 def _check_rest(owner: str, params: Params, rest: Any, kept: Rest | None = None) -> None:
     """Raises unless `rest` fits the parameters, with the bits that are kept of them."""
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32), rest)
-    checks.check_read(owner, params, "`rest` of the state", shapes)
+    checks.check_read(owner, params, "`rest` of the state", as_numbers(rest))
     if kept is None:
         return
     for (path, p), x in zip(tree.flatten_with_paths(params), tree.flatten(rest)[0], strict=True):

@@ -57,13 +57,14 @@ class Conditional(Wrapper, abstract=True):
             got = ", ".join(extra) or "none"
             wanted += f" and of the extra arguments of `update`, of which there are {got}"
             wanted += EXTRA_UNDER_OPTAX if not extra else ""
-        taken = jnp.asarray(fields.call(where, wanted, self.should_transform_fn, step, **extra))
-        if taken.shape or taken.dtype != bool:
+        returned = fields.call(where, wanted, self.should_transform_fn, step, **extra)
+        is_scalar = not numerics.no_array(returned) and jnp.shape(returned) == ()
+        if not is_scalar or jax.dtypes.result_type(returned).kind != "b":
             raise TypeError(
                 f"{self.public_name}: `should_transform_fn` must return one boolean, got "
-                f"{taken.dtype.name}{list(taken.shape)}"
+                f"{checks.describe(returned)}"
             )
-        return taken
+        return jnp.asarray(returned)
 
 
 class ConditionallyTransform(Conditional):

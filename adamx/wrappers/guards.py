@@ -185,7 +185,7 @@ def check_guards(tx: GradientTransformation, state: State, params: Params | None
       params: the parameters after that step, for the error to hold.
 
     Raises:
-      TypeError: `tx` is no adamx transformation.
+      TypeError: `tx` is no adamx transformation, the state another one's; under `jit`.
       DivergedError: past the `max_consecutive_errors` of a guard.
 
     Example:
@@ -207,8 +207,15 @@ def check_guards(tx: GradientTransformation, state: State, params: Params | None
             f"{type(tx).__name__} as the transformation"
         )
     for visit in walk(tx, state):
-        if isinstance(visit.transformation, Guard) and visit.state is not None:
-            visit.transformation.raise_past_limit(visit.state.skipped_in_a_row, params, state)
+        guard = visit.transformation
+        if isinstance(guard, Guard) and visit.state is not None:
+            checks.check_state(guard.public_name, visit.state, GuardState)
+            if isinstance(visit.state.skipped_in_a_row, jax.core.Tracer):
+                raise TypeError(
+                    "check_guards: a compiled step cannot raise; call it on the host, with the "
+                    "state that a step has returned"
+                )
+            guard.raise_past_limit(visit.state.skipped_in_a_row, params, state)
 
 
 def has_limit(tx: GradientTransformation) -> bool:

@@ -125,8 +125,9 @@ class InjectHyperparams(Wrapper):
         known = self._hyperparameters(None)
         if not known:
             raise ValueError(
-                f"{self.public_name}: {name_of(self.inner)} has no hyperparameters; those of "
-                "another library's transformation cannot be seen from outside"
+                f"{self.public_name}: {name_of(self.inner)} has no hyperparameters that are not "
+                "injected already; those of another library's transformation cannot be seen from "
+                "outside"
             )
         fields_of = {place.field for _, place in known.values()}
         for name in self.names or ():
@@ -242,6 +243,8 @@ def _injected(state: State) -> Iterator[InjectHyperparamsState]:
 
 def _find(owner: str, state: State, name: str) -> InjectHyperparamsState:
     """The one state that holds the hyperparameter."""
+    if not isinstance(name, str):
+        raise TypeError(f"{owner}: `name` must be a string, got {name!r}")
     nodes = [*_injected(state)]
     if not nodes:
         raise ValueError(
@@ -327,6 +330,7 @@ def get_hyperparam(state: State, name: str) -> jax.Array:
       A floating-point scalar.
 
     Raises:
+      TypeError: a name that is no string.
       ValueError: an unknown name, or one that several hyperparameters have.
 
     Example:

@@ -92,9 +92,13 @@ class RecordMetrics(Wrapper):
             checks.require_params(self.public_name, params)
             found["param_norm"] = norm(params)
         if "update_ratio" in self.names:
-            some = found["param_norm"] > 0.0
-            size = jnp.where(some, found["param_norm"], 1.0)
-            found["update_ratio"] = jnp.where(some, found["update_norm"] / size, 0.0)
+            # The norms of finite numbers may be infinite, and the ratio of two no number.
+            size, update = (
+                jnp.minimum(norm, jnp.finfo(norm.dtype).max)
+                for norm in (found["param_norm"], found["update_norm"])
+            )
+            some = size > 0.0
+            found["update_ratio"] = jnp.where(some, update / jnp.where(some, size, 1.0), 0.0)
         if "learning_rate" in self.names:
             found.update(learning_rates(self.inner, state))
         if "value" in self.names:

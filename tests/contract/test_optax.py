@@ -53,8 +53,8 @@ WRAPPERS: dict[str, Any] = {
 
 
 def behind(tx: Any) -> list[Any]:
-    """A link of optax after ours; none where rows are made up for later, unknown to optax."""
-    return [] if tx.defers_updates() else [optax.identity()]
+    """A link of optax after ours; none where nothing may change the updates."""
+    return [] if tx.why_final() else [optax.identity()]
 
 
 def times(tree: Any, factor: float) -> Any:

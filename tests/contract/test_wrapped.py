@@ -70,7 +70,7 @@ def trained(tx: GradientTransformation, gradients: list[Any]) -> Any:
     with jax.disable_jit():  # A conditional then runs its branch instead of compiling both.
         for grads in gradients:
             params, state = tx.step(grads, state, params, value=1.0)
-    return adamx.sparse.flush(state, params)[0] if tx.defers_updates() else params
+    return adamx.sparse.flush(state, params)[0] if "`exact`" in tx.why_final() else params
 
 
 def wrapped(around: Around, tx: GradientTransformation) -> GradientTransformation | None:

@@ -69,6 +69,11 @@ def test_the_state_of_a_longer_chain_is_refused() -> None:
         adamx.named_chain(("a", SCALE)).update(1.0, {"b": ()})
 
 
+def test_every_link_has_its_name() -> None:
+    with pytest.raises(ValueError, match="named_chain: 1 `names` for 2 `links`"):
+        adamx.core.chain.NamedChain([SCALE, SCALE], ["a"])
+
+
 def test_one_link_s_name_is_in_the_compiled_program() -> None:
     """So that a profile says which link an operation belongs to."""
     text = (

@@ -107,3 +107,9 @@ def test_an_extra_argument_that_optax_dropped_is_asked_for(name: str) -> None:
     assert "value" in str(caught.value)
     pair = optax.chain(to_optax(NEEDY[name]))
     pair.update(PARAMS, pair.init(PARAMS), PARAMS, value=1.0)
+
+
+def test_an_error_inside_a_function_says_whose_it_is() -> None:
+    with pytest.raises(KeyError) as caught:
+        adamx.masked(adamx.adam(0.1), lambda params: params["nothing"]).init(PARAMS)
+    assert caught.value.__notes__ == ["raised by `mask` of masked"]

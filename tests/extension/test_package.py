@@ -91,7 +91,7 @@ def test_a_wrapper_that_changes_updates_is_refused_around_exact() -> None:
             return False
 
     exact: Any = adamx.sparse.adam(0.1, "exact")
-    assert Halved(exact).defers_updates()
+    assert "later and by themselves" in Halved(exact).why_final()
     with pytest.raises(ValueError, match=r"changes the updates of sparse\.adam"):
         Louder(exact)
 

@@ -340,6 +340,37 @@ def test_other_recipes_are_refused_with_the_place(old: Any, new: Any, message: s
         adamx.convert_state(old, new, P, old.init(P))
 
 
+KEPT = {
+    "float32": adamx.adam(1e-2),
+    "bfloat16 to nearest": adamx.adam(1e-2, mu_dtype="bfloat16", nu_dtype="bfloat16"),
+    "bfloat16": adamx.adam(1e-2, state_format="bfloat16"),
+    "pair": adamx.adam(1e-2, state_format=adamx.pair_format(min_size=0)),
+    "blocks": adamx.adam(1e-2, state_format=adamx.pair_format(4, 0)),
+    "rows": adamx.sparse.rows(adamx.adam(1e-2), "lazy"),
+    "rows of bfloat16": adamx.sparse.rows(adamx.adam(1e-2, state_format="bfloat16"), "lazy"),
+    "rows of words": adamx.sparse.rows(
+        adamx.adam(1e-2, state_format=adamx.pair_format(min_size=0)), "lazy"
+    ),
+}
+ALIKE = {"bfloat16 to nearest", "bfloat16"}
+
+
+@pytest.mark.parametrize(
+    ("made", "given"),
+    [
+        (made, given)
+        for made, given in itertools.permutations(KEPT, 2)
+        if ("rows" in made) == ("rows" in given) and {made, given} != ALIKE
+    ],
+)
+def test_the_state_of_another_format_is_refused(made: str, given: str) -> None:
+    """Taken, a second moment would stand still in 16 bits, or no memory be saved."""
+    params = jnp.ones((2, 8))
+    state = KEPT[made].init(params)
+    with pytest.raises((TypeError, ValueError), match=r"convert_state|another `state_format`"):
+        KEPT[given].step(params, state, params)
+
+
 def test_another_state_is_refused_with_the_place() -> None:
     params, state = run("pair")
     message = r"not that of `tx_from` for these parameters: at \[1\]\[0\]\.mu\['kernel'\] it has "

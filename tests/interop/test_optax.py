@@ -4,6 +4,7 @@ Live against the installed optax.  One library takes the first steps, the state 
 takes the rest; the whole run must be the one that a single library makes.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -437,6 +438,21 @@ WRONG: dict[str, tuple[Callable[[], Any], Any, type[Exception], str]] = {
         r"the schedule of 'learning_rate' is at step 0, all at 1",
     ),
 }
+
+
+def test_a_float_that_does_not_fit_is_refused() -> None:
+    """An infinite second moment is the end of a parameter; one that was infinite already stays."""
+    params = jnp.ones(2)
+    adam, rest = optax.adam(0.1).init(params)
+    for nu, fits in ((np.full(2, 1e300), False), (np.full(2, np.inf), True)):
+        with contextlib.nullcontext() if fits else pytest.raises(ValueError, match="cannot hold"):
+            from_optax(adamx.adam(0.1), (adam._replace(nu=nu), rest), params)
+
+
+def test_words_are_reached_through_floats() -> None:
+    params = jnp.ones(4096)
+    with pytest.raises(TypeError, match=r"float32 moments, then `adamx.convert_state`"):
+        from_optax(adamx.adam(0.1, state_format="pair"), optax.adam(0.1).init(params), params)
 
 
 @pytest.mark.parametrize("kind", WRONG)

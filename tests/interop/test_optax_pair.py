@@ -115,6 +115,24 @@ def test_the_functions_are_made_once() -> None:
 
 
 @pytest.mark.parametrize(
+    "tx",
+    [
+        adamx.chain(adamx.clip_spikes(3.0), adamx.adam(0.1)),
+        adamx.masked(adamx.clip_spikes(3.0, report=True), {"b": True, "w": False}),
+        adamx.skip_spikes(adamx.multi_steps(adamx.adam(0.1), 2)),
+    ],
+    ids=["no report", "masked", "nested"],
+)
+def test_states_with_states_in_their_fields_go_around(tx: Any) -> None:
+    """`EmptyState` in a field of ours becomes optax's, too, and the state moves to that form."""
+    pair = to_optax(tx, optax_states=True)
+    state = pair.init(PARAMS)
+    _, after = pair.update(PARAMS, state, PARAMS)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    assert jax.tree.structure(to_optax(tx, tx.init(PARAMS), state)) == jax.tree.structure(state)
+
+
+@pytest.mark.parametrize(
     "wrong", [optax.adam(0.1), adamx.adam, None, "adam"], ids=["optax", "factory", "None", "name"]
 )
 def test_only_transformations_of_ours_become_a_pair(wrong: Any) -> None:

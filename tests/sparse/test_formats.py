@@ -74,6 +74,21 @@ def test_rows_follow_their_float32_selves(name: str) -> None:
     assert np.abs(np.asarray(got["table"] - wide["table"])).sum() < 0.25 * moved
 
 
+@ALL
+def test_tables_of_words_are_read_and_flushed(name: str) -> None:
+    """Also with an average beside them; nothing in these modes is stale."""
+    tx = adamx.sparse.rows(adamx.adamw(1e-2, state_format=FORMATS[name]), {"table": "lazy"})
+    for make in (tx, adamx.sparse.ema_params(tx, 0.5)):
+        params, state = trained(make, batches())
+        flushed, after = adamx.sparse.flush(state, params)
+        jax.tree.map(np.testing.assert_array_equal, flushed, params)
+        read = [adamx.eval_params(*pair) for pair in ((state, params), (after, flushed))]
+        jax.tree.map(np.testing.assert_array_equal, *read)
+    expected = adamx.chain(tx, adamx.ema_params(0.5))
+    read.append(adamx.eval_params(*trained(expected, batches())[::-1]))
+    np.testing.assert_allclose(read[0]["table"], read[2]["table"], rtol=1e-6)
+
+
 def test_one_second_moment_for_a_row_in_bfloat16() -> None:
     chain = adamx.adam(1e-2, state_format="bfloat16")
     _, state = trained(adamx.sparse.rows(chain, {"table": "rowwise"}), batches())

@@ -389,6 +389,15 @@ def test_make_step_trains_tables(mode: str) -> None:
             r"table\[ids\] with integers, got slice",
         ),
         (lambda: adamx.sparse.lookup(TOKENS, TOKENS / 2), TypeError, "integers, got float32"),
+        (lambda: adamx.sparse.lookup("embed", TOKENS), TypeError, "`table` must be an array"),
+        (lambda: adamx.sparse.lookup(jnp.ones(()), TOKENS), ValueError, "rows along its first"),
+        (
+            lambda: adamx.sparse.value_and_grad(plain, {"w": lambda: TOKENS})(PARAMS, TOKENS),
+            TypeError,
+            r"`tables\['w'\]` must be a function \(\*batch\) -> ids",
+        ),
+        (lambda: adamx.sparse.sum_micro_batches(jnp.ones(())), ValueError, "new first axis"),
+        (lambda: adamx.sparse.sum_micro_batches("a"), TypeError, "sum_micro_batches: .* arrays"),
     ],
     ids=[
         "no_function",
@@ -401,6 +410,11 @@ def test_make_step_trains_tables(mode: str) -> None:
         "float_index",
         "slice",
         "lookup",
+        "no_table",
+        "number_for_table",
+        "ids_of_nothing",
+        "number_for_gradients",
+        "no_gradients",
     ],
 )
 def test_what_does_not_fit_is_refused(run: Any, error: type[Exception], message: str) -> None:

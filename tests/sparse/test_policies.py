@@ -1,5 +1,7 @@
 """What may be stepped by rows: rules of single elements, whose state has a place beside a table."""
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import adamx
@@ -28,6 +30,18 @@ MISFIT = {
 @pytest.mark.parametrize("name", FIT)
 def test_rules_of_single_elements_fit(name: str) -> None:
     assert adamx.sparse.rows(FIT[name], "lazy").inner == FIT[name]
+
+
+def test_a_core_without_squares_has_no_second_moment_of_a_row() -> None:
+    adamx.sparse.rows(adamx.adamax(0.1), "lazy")
+    with pytest.raises(ValueError, match=r"`rowwise` needs .* squares, not scale_by_adamax"):
+        adamx.sparse.rows(adamx.adamax(0.1), "rowwise")
+
+
+def test_rows_without_columns_have_a_second_moment_of_zero() -> None:
+    table, tx = jnp.zeros((3, 0)), adamx.sparse.adam(0.1, "rowwise")
+    _, state = tx.step(table, tx.init(table), table)
+    np.testing.assert_array_equal(state.nu, np.zeros(3))
 
 
 @pytest.mark.parametrize("name", MISFIT)

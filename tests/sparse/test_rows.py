@@ -84,6 +84,8 @@ def test_scalar_multiples(factor: Any) -> None:
     for product in (ROWS * factor, factor * ROWS):
         np.testing.assert_array_equal(product.to_dense(), 2 * DENSE)
     assert (ROWS.coalesce() * factor).is_coalesced
+    np.testing.assert_array_equal((ROWS / factor).to_dense(), DENSE / 2)
+    np.testing.assert_array_equal((-ROWS).to_dense(), -DENSE)
 
 
 def test_norms_are_those_of_the_dense_array() -> None:
@@ -174,8 +176,33 @@ def test_it_is_a_pytree_of_two_arrays() -> None:
         (lambda: SparseRows(IDS, VALUES, 2**31), ValueError, "divide a larger table"),
         (lambda: ROWS + np.ones((1, D)), ValueError, "nothing is broadcast"),
         (lambda: ROWS * jnp.ones(D), ValueError, r"only a scalar .* got shape \(3,\)"),
+        (lambda: ROWS / jnp.ones(D), ValueError, r"only a scalar .* got shape \(3,\)"),
+        (lambda: ROWS / ROWS, TypeError, "`divisor` must be an array of numbers"),
+        (lambda: ROWS.add_to(jnp.ones((V + 1, D))), ValueError, "nothing is broadcast"),
+        (lambda: ROWS.add_to(-1), ValueError, r"got \(\d+, 3\) and \(\)"),
+        (lambda: SparseRows([0, 2**70], VALUES[:2], V), TypeError, "`indices` must be an array"),
+        (lambda: SparseRows.concatenate(None), TypeError, "`parts` must be a list of SparseRows"),
+        (lambda: SparseRows.concatenate(ROWS), TypeError, "`parts` must be a list of SparseRows"),
+        (lambda: ROWS.astype(None), TypeError, "`dtype` must be a floating or complex dtype"),
+        (lambda: ROWS.astype(IDS), TypeError, "`dtype` must be a floating or complex dtype"),
     ],
-    ids=["float_ids", "matrix_ids", "other_length", "too_many_rows", "broadcast", "array_factor"],
+    ids=[
+        "float_ids",
+        "matrix_ids",
+        "other_length",
+        "too_many_rows",
+        "broadcast",
+        "array_factor",
+        "array_divisor",
+        "rows_by_rows",
+        "other_table",
+        "no_table",
+        "huge_id",
+        "no_parts",
+        "one_part",
+        "no_dtype",
+        "integers",
+    ],
 )
 def test_what_does_not_fit_is_refused(make: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):

@@ -184,7 +184,7 @@ def test_ids_of_any_integer_dtype(mode: str, kind: str, array: str) -> None:
 )
 def test_a_link_behind_a_table_that_is_put_off_is_refused(build: Any, modes: Any) -> None:
     """It would change a row's own step, and not what is made up for between its steps."""
-    with pytest.raises(ValueError, match=r"link \d, .*, changes the updates of .* in front of"):
+    with pytest.raises(ValueError, match=r"link \d, .*, changes the updates of .* in front,"):
         build(adamx.sparse.adamw(0.1, modes))
 
 

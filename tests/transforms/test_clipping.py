@@ -477,6 +477,13 @@ def test_needs_parameters_only_to_compare_with_them() -> None:
         adamx.adaptive_grad_clip(0.1).update(jnp.ones(2), adamx.EmptyState())
 
 
+def test_unitwise_norms_of_whole_numbers_do_not_wrap_around() -> None:
+    np.testing.assert_allclose(adamx.unitwise_norm(np.full((2, 2), 100_000)), 1e5 * 2**0.5)
+    for wrong in ("x", {"w": jnp.ones(2)}):
+        with pytest.raises(TypeError, match="unitwise_norm: `x` must be an array of numbers"):
+            adamx.unitwise_norm(wrong)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [

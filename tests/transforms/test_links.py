@@ -177,6 +177,17 @@ def test_sums_of_large_numbers_are_finite(make: Any) -> None:
         assert moment.ndim == 0 or not jnp.isnan(moment[:2]).any()
 
 
+def test_ratios_of_infinite_norms_are_numbers() -> None:
+    """The norm of numbers near the largest is larger than it."""
+    tx, huge, one = adamx.scale_by_trust_ratio(), jnp.full(4, 3e38), jnp.ones(4)
+    for u, p in ((huge, huge), (one, huge), (huge, one)):
+        found, _ = tx.update(u, tx.init(p), p)
+        assert jnp.isfinite(found).all()
+    recorded = adamx.record_metrics(adamx.identity(), "update_ratio")
+    _, state = recorded.update(huge, recorded.init(huge), huge)
+    assert float(state.recorded["update_ratio"]) == 1.0
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_means_of_half_precision_are_computed_in_float32(dtype: Any) -> None:
     u = jnp.asarray(leaves(1)[2] + 3.0, dtype)
@@ -466,6 +477,18 @@ def test_cautious_stores_the_proposed_update_once() -> None:
         (lambda: adamx.add_noise(1.0, 0.5, -1), ValueError, "`key` must be at least 0"),
         (lambda: adamx.add_noise(1.0, 0.5, "a"), TypeError, "`key` must be"),
         (lambda: adamx.add_noise(1.0, 0.5, jnp.ones(2)), TypeError, "`key` must be a seed or"),
+        # JAX would take its lower half, which is the seed 0.
+        (lambda: adamx.add_noise(1.0, 0.5, 2**40), ValueError, "a seed of at most 4294967295"),
+        (
+            lambda: adamx.add_noise(1.0, 0.5, jax.random.split(jax.random.key(0))),
+            TypeError,
+            "`key` must be a seed or one key",
+        ),
+        (
+            lambda: adamx.add_noise(1.0, 0.5, np.zeros(3, np.uint32)),
+            ValueError,
+            r"the data of one key, of shape \(2,\), got \(3,\)",
+        ),
         (lambda: adamx.cautious(3), TypeError, "`inner` must be a gradient transformation"),
         (lambda: adamx.conditionally_mask(adamx.identity(), 3), TypeError, "`should_transform_fn`"),
         (lambda: adamx.conditionally_transform(3, every_other), TypeError, "`inner` must be"),

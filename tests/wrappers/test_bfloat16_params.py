@@ -213,6 +213,27 @@ def test_what_cannot_be_is_refused(make: Any, error: type[Exception], message: s
         make()
 
 
+CHANGING = {
+    "a link behind": lambda tx: adamx.chain(tx, adamx.scale(0.5)),
+    "decay behind a guard": lambda tx: adamx.chain(
+        adamx.apply_if_finite(tx), adamx.add_decayed_weights(1e-4)
+    ),
+    "another library's link behind": lambda tx: adamx.chain(tx, optax.scale(0.5)),
+    "cautious": lambda tx: adamx.cautious(tx, flip_sign=True),
+    "schedule_free": lambda tx: adamx.schedule_free(tx, 1e-4),
+    "itself": adamx.bfloat16_params,
+}
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_nothing_changes_what_was_rounded(name: str) -> None:
+    """Half of an update that leads from one bfloat16 to the next leads nowhere."""
+    tx = adamx.bfloat16_params(adamx.adam(1e-4), 16)
+    with pytest.raises(ValueError, match=r"changes the updates of .* which has rounded .* inside"):
+        CHANGING[name](tx)
+    adamx.chain(adamx.clip(1.0), tx, adamx.ema_params(0.9))  # Nor do these.
+
+
 def test_a_state_of_other_bits_is_refused() -> None:
     params = {"w": jnp.ones(4, jnp.bfloat16)}
     state = adamx.bfloat16_params(adamx.adam(0.1), 16).init(params)

@@ -242,6 +242,19 @@ def test_bad_input(make, error, text):
         make()
 
 
+def test_check_guards_names_the_state_of_another_optimizer():
+    tx, adam = adamx.apply_if_finite(adamx.adam(0.1), 3), adamx.adam(0.1)
+    for state in (adam.init(PARAMS), PARAMS, None):
+        if state is not None:
+            with pytest.raises(TypeError, match="apply_if_finite: the state must be the GuardSt"):
+                adamx.check_guards(tx, state)
+    masked = adamx.masked(tx, jax.tree.map(lambda _: True, PARAMS))
+    with pytest.raises(TypeError, match="masked: the state must have the field `inner_state`"):
+        adamx.check_guards(masked, adam.init(PARAMS))
+    with pytest.raises(TypeError, match="call it on the host"):
+        jax.jit(lambda state: adamx.check_guards(tx, state))(tx.init(PARAMS))
+
+
 def test_two_loss_scales_are_refused():
     tx = adamx.dynamic_loss_scale(adamx.dynamic_loss_scale(adamx.adam(0.1)))
     with pytest.raises(ValueError, match="2 loss scales"):

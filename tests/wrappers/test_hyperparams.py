@@ -405,6 +405,11 @@ def test_a_wrong_shape_is_refused() -> None:
         adamx.set_hyperparams(state_of(full()), b1=jnp.full(2, 0.5))
 
 
+def test_a_name_is_a_string() -> None:
+    with pytest.raises(TypeError, match="get_hyperparam: `name` must be a string, got 3"):
+        adamx.get_hyperparam(state_of(full()), 3)
+
+
 def test_what_cannot_be_injected_is_refused() -> None:
     with pytest.raises(TypeError, match=r"write inject_hyperparams\(adam\(...\)\), not"):
         adamx.inject_hyperparams(adamx.adam)

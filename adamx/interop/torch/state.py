@@ -134,7 +134,7 @@ def from_state_dict(
             return _each(move, value, ignore)
         _check_known(owner, node, keys)
         if class_name(value) == _COUNTER:
-            return value._replace(count=count(max(steps.values()), value))
+            return value._replace(count=count(max(steps.values(), default=0), value))
         paths = [*by_path(owner, value.mu)]
         step = _same_for_all(owner, "step", {path: steps[path] for path in paths}) if paths else 0
         used.extend(paths)
@@ -225,7 +225,7 @@ def to_state_dict(
         return value
 
     map_nodes(collect, state, ignore)
-    if schedules:
+    if schedules and steps:
         _same_for_all(owner, "count", {"the moments": max(steps.values()), **schedules})
     return {
         "state": {
