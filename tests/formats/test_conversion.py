@@ -347,6 +347,7 @@ KEPT = {
     "pair": adamx.adam(1e-2, state_format=adamx.pair_format(min_size=0)),
     "blocks": adamx.adam(1e-2, state_format=adamx.pair_format(4, 0)),
     "rows": adamx.sparse.rows(adamx.adam(1e-2), "lazy"),
+    "rows with nu in bfloat16": adamx.sparse.rows(adamx.adam(1e-2, nu_dtype="bfloat16"), "lazy"),
     "rows of bfloat16": adamx.sparse.rows(adamx.adam(1e-2, state_format="bfloat16"), "lazy"),
     "rows of words": adamx.sparse.rows(
         adamx.adam(1e-2, state_format=adamx.pair_format(min_size=0)), "lazy"
