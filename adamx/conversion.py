@@ -16,7 +16,7 @@ from adamx.core import foreign, numerics, tree
 from adamx.core.checks import check_depth, describe
 from adamx.core.fields import Where
 from adamx.core.foreign import as_transformation
-from adamx.core.format import Joint
+from adamx.core.format import Float, Joint
 from adamx.core.slot import Slot
 from adamx.core.transformation import State
 from adamx.family.words import pack, unpack
@@ -160,10 +160,14 @@ def _arrays(link: Any, a: Slot, b: Slot, state: Any, like: Any) -> Any:
         raise _different_trees(a.name)
     if a.format == b.format and all(x is None or x.dtype == wanted.dtype for x, wanted in leaves):
         return getattr(state, a.name)
-    others = any(
-        x is not None and numerics.is_inexact(x) != numerics.is_inexact(y) for x, y in leaves
+    # The state of tables declares floats, whatever the formats of their rows are.
+    pairs = [pair for pair in leaves if pair[0] is not None]
+    undeclared = any(
+        isinstance(slot.format, Float) and not numerics.is_inexact(pair[i])
+        for i, slot in enumerate((a, b))
+        for pair in pairs
     )
-    if isinstance(link, Bfloat16Params) or others:
+    if isinstance(link, Bfloat16Params) or undeclared:
         raise TypeError(
             f"{_OWNER}: {link.public_name} keeps `{a.name}` in words of its own, which are not "
             "converted here; `bfloat16_params` is, where it is around the whole recipe"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from adamx.core.fields import Where
-from adamx.core.format import ByPath, Float, Format
+from adamx.core.format import ByPath, Float, Format, Joint
 from adamx.core.paths import check_patterns, leaf_paths, match_paths
 from adamx.formats.bfloat16 import Bfloat16Format
 from adamx.formats.pair import PairFormat
@@ -38,11 +38,14 @@ def check_state_format(where: Where, value: object) -> Any:
 def _check_one(where: Where, value: object) -> Any:
     if isinstance(value, str) and value in _NAMED:
         return _NAMED[value]()
-    if value is None or isinstance(value, _KINDS):
+    # Words that hold several moments are written by `family/words.py`, which knows those of ours.
+    is_words = isinstance(value, Joint) and not isinstance(value, PairFormat)
+    if value is None or (isinstance(value, Format) and not is_words):
         return value
     known = ", ".join([*map(repr, _NAMED), *(f"adamx.{kind.public_name}()" for kind in _KINDS)])
     kind = ValueError if isinstance(value, str) else TypeError
-    raise where.error(kind, f"one of {known}, or a dict from patterns to them", value)
+    wanted = f"one of {known}, a format of your own, or a dict from patterns to them"
+    raise where.error(kind, wanted, value)
 
 
 def as_format(state_format: Any) -> Format | None:

@@ -63,6 +63,21 @@ def test_the_format_stores_what_it_says() -> None:
     np.testing.assert_allclose(FixedPoint().load(state.mu), [0.64, -0.005], atol=2.0**-9)
 
 
+def test_the_format_is_one_of_the_moments_of_adam() -> None:
+    form = FixedPoint(14)
+    tx, wide = adamx.adam(0.1, state_format=form), adamx.adam(0.1)
+    params, grads = jnp.ones((4, 2)), jnp.linspace(-1.0, 1.0, 8).reshape(4, 2)
+    _, state = tx.step(grads, tx.init(params), params)
+    np.testing.assert_allclose(form.load(state[0].mu), 0.1 * grads, atol=2.0**-14)
+    rows = adamx.sparse.rows(tx, "lazy")
+    _, of_rows = rows.step(grads, rows.init(params), params)
+    np.testing.assert_array_equal(of_rows.mu, state[0].mu)
+    _, converted = adamx.convert_state(tx, wide, params, state)
+    np.testing.assert_array_equal(converted[0].mu, form.load(state[0].mu))
+    with pytest.raises(TypeError, match="keeps `mu` in words of its own"):
+        adamx.convert_state(rows, adamx.sparse.rows(wide, "lazy"), params, of_rows)
+
+
 @every
 def test_is_placed_like_the_parameters(tx: adamx.GradientTransformation) -> None:
     params = {"w": jnp.ones((8, 16), device=on(mesh(2, 4), "data", "model"))}
