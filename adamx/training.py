@@ -148,11 +148,7 @@ def make_step(
                     f"make_step: the loss is the same on all devices of axis {axis!r} already; "
                     "return each device's own loss, or leave out `axis_name`"
                 )
-            grads, loss = jax.tree.map(
-                lambda x: mean(x, axis_name) if numerics.is_inexact(x) else x,
-                (grads, loss),
-                is_leaf=tree.is_leaf,
-            )
+            grads, loss = tree.map_trained(lambda x: mean(x, axis_name), (grads, loss))
         now = with_readings(tx, values) if values else tx
         params, state = now.step(grads, state, params, value=loss)
         return (params, state, loss, aux) if has_aux else (params, state, loss)

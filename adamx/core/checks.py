@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adamx.core import numerics
+from adamx.core.fields import readable
 from adamx.core.tree import flatten, flatten_with_paths, is_leaf
 
 _CONTAINERS = (dict, list, tuple, Mapping)
@@ -252,17 +253,8 @@ def _check_numbers(owner: str, path: str, given: object, wanted: object) -> None
                 f"{np.shape(leaf)}; nothing is broadcast: a step of several states is "
                 "`jax.vmap(tx.step)`"
             )
-        if one.dtype.kind == "i" and _is_negative(leaf):
+        if one.dtype.kind == "i" and any(number < 0 for number in readable(leaf)):
             raise ValueError(f"{owner}: `{path}` of the state counts something, got {leaf}")
-
-
-def _is_negative(x: object) -> bool:
-    """Whether a number is negative that can be read here: no tracer, none of other processes."""
-    if isinstance(x, jax.core.Tracer):
-        return False
-    if isinstance(x, jax.Array) and not x.is_fully_addressable:
-        return False
-    return bool(np.any(np.asarray(x) < 0))
 
 
 def require_params(owner: str, params: Any) -> None:

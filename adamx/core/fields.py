@@ -92,7 +92,7 @@ def is_real(dtype: np.dtype) -> bool:
     return dtype.isnative and (dtype.kind in "iu" or floating)
 
 
-def _readable(array: chex.Array) -> list[float]:
+def readable(array: chex.Array) -> list[float]:
     """The numbers in an array that can be read here: none of a tracer, or of other processes."""
     if isinstance(array, jax.core.Tracer):
         return []
@@ -107,7 +107,7 @@ def check_number(where: Where, value: Any, interval: Interval, wanted: str = "a 
     if isinstance(value, (jax.Array, np.ndarray)):
         if not is_real(value.dtype) or isinstance(value, np.ma.MaskedArray):
             raise where.error(TypeError, f"{wanted} (real)", value)
-        for number in _readable(value):
+        for number in readable(value):
             _check_range(where, number, interval, value)
         return value
     if not is_number(value):
@@ -209,7 +209,7 @@ def check_count(where: Where, value: Any, minimum: int) -> Any:
     """A whole number of at least `minimum`, also `1e5`, as an int; an integer array as it is."""
     is_array = isinstance(value, (jax.Array, np.ndarray))
     if is_array and jnp.issubdtype(value.dtype, np.integer):  # A key has no kind of dtype.
-        if any(number < minimum for number in _readable(value)):
+        if any(number < minimum for number in readable(value)):
             raise where.error(ValueError, f"at least {minimum}", value)
         return value
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
@@ -233,7 +233,7 @@ def check_steps(where: Where, value: object, minimum: int) -> Any:
     """A count that fits beside the step count on a device, which has 32 bits, or 64 with x64."""
     count = check_count(where, value, minimum)
     largest = np.iinfo(jax.dtypes.canonicalize_dtype(int)).max
-    numbers = [count] if isinstance(count, int) else _readable(count)
+    numbers = [count] if isinstance(count, int) else readable(count)
     if any(number > largest for number in numbers):
         raise where.error(ValueError, f"at most {largest}", value)
     return count

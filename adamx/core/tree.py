@@ -45,17 +45,18 @@ def flatten_with_paths(tree: chex.ArrayTree) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path) or WHOLE, leaf) for path, leaf in with_paths]
 
 
-def map_leaves(f: Callable[..., Any], tree: chex.ArrayTree, *rest: chex.ArrayTree) -> Any:
-    """`jax.tree.map` over the floating and complex leaves; the others are returned as they are.
+def map_trained(f: Callable[..., Any], tree: chex.ArrayTree, *rest: chex.ArrayTree) -> Any:
+    """`jax.tree.map` over the floating and complex leaves; the others are returned as they are."""
 
-    Sparse rows are made dense.
-    """
-    return jax.tree.map(
-        lambda x, *xs: f(*map(dense, (x, *xs))) if numerics.is_inexact(x) else x,
-        tree,
-        *rest,
-        is_leaf=is_leaf,
-    )
+    def apply(x: Any, *xs: Any) -> Any:
+        return f(x, *xs) if numerics.is_inexact(x) else x
+
+    return jax.tree.map(apply, tree, *rest, is_leaf=is_leaf)
+
+
+def map_leaves(f: Callable[..., Any], tree: chex.ArrayTree, *rest: chex.ArrayTree) -> Any:
+    """As `map_trained`, with sparse rows made dense."""
+    return map_trained(lambda *xs: f(*map(dense, xs)), tree, *rest)
 
 
 def map_rows(
@@ -67,14 +68,12 @@ def map_rows(
     """
 
     def apply(x: Any, *xs: Any) -> Any:
-        if not numerics.is_inexact(x):
-            return x
         if not isinstance(x, SparseRows):
             return f(x, *xs)
         rows = x if linear else x.coalesce()
         return rows.replace(values=f(rows.values, *xs))
 
-    return jax.tree.map(apply, tree, *rest, is_leaf=is_leaf)
+    return map_trained(apply, tree, *rest)
 
 
 def coalesced(tree: chex.ArrayTree) -> Any:
@@ -105,9 +104,7 @@ def combine(tree: chex.ArrayTree, like: chex.ArrayTree) -> Any:
 
 def widened(tree: chex.ArrayTree) -> Any:
     """Leaves narrower than 32 bits as float32."""
-    return jax.tree.map(
-        lambda x: widen_leaf(x) if numerics.is_inexact(x) else x, tree, is_leaf=is_leaf
-    )
+    return map_trained(widen_leaf, tree)
 
 
 def widen_leaf(x: Any) -> Any:
@@ -121,14 +118,11 @@ def rounded(updates: chex.ArrayTree, like: chex.ArrayTree, wider: chex.ArrayTree
     """Updates in the dtypes of `like`, or the wider of those and those of `wider`."""
 
     def cast(u: Any, x: Any, *others: Any) -> Any:
-        if not numerics.is_inexact(u):
-            return u
         return round_leaf(
             u, jnp.result_type(jax.dtypes.result_type(x), *map(jnp.result_type, others))
         )
 
-    rest = (like,) if wider is None else (like, wider)
-    return jax.tree.map(cast, updates, *rest, is_leaf=is_leaf)
+    return map_trained(cast, updates, *((like,) if wider is None else (like, wider)))
 
 
 def rounded_where_alike(updates: chex.ArrayTree, like: chex.ArrayTree) -> Any:
@@ -150,12 +144,7 @@ def with_dtypes_of(reference: chex.ArrayTree, updates: chex.ArrayTree) -> Any:
     def cast(u: Any, x: Any) -> Any:
         return round_leaf(u, jax.dtypes.result_type(x)) if numerics.is_inexact(x) else u
 
-    return jax.tree.map(
-        lambda u, x: cast(u, x) if numerics.is_inexact(u) else u,
-        updates,
-        reference,
-        is_leaf=is_leaf,
-    )
+    return map_trained(cast, updates, reference)
 
 
 def unshared(tree: chex.ArrayTree, other: chex.ArrayTree) -> Any:

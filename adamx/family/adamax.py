@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import chex
 import jax.numpy as jnp
 
 from adamx.core import fields, numerics
 from adamx.core.chain import Chain, chain
-from adamx.core.hyperparameter import Number, ScalarOrSchedule, one_minus_power
+from adamx.core.hyperparameter import ScalarOrSchedule
 from adamx.core.link import View
 from adamx.core.mask import MaskLike
 from adamx.core.numerics import DTypeLike
 from adamx.core.transformation import State
-from adamx.family.formula import average
+from adamx.family.formula import Corrections, average, corrections
 from adamx.family.moments import Core, Square
 from adamx.formats.named import StateFormat, check_state_format
 from adamx.transforms.scaling import scale_by_learning_rate
 from adamx.transforms.weight_decay import add_decayed_weights
-
-
-class _Scalars(NamedTuple):
-    b1: Number
-    one_minus_b1: Number
-    b2: Number
-    mu_scale: Number
-    eps: Number
 
 
 class ScaleByAdamax(Core):
@@ -72,14 +64,14 @@ class ScaleByAdamax(Core):
     eps_outside: bool = fields.switch(default=False, kw_only=True)
     state_format: StateFormat = fields.static(check_state_format, default=None, kw_only=True)
 
-    def scalars(self, view: View, state: State) -> tuple[_Scalars, dict[str, Any]]:
+    def scalars(self, view: View, state: State) -> tuple[Corrections, dict[str, Any]]:
         b1, b2, eps = self.now(state, "b1", "b2", "eps")
-        mu_scale = 1.0 / one_minus_power(b1, numerics.safe_increment(state.count))
-        return _Scalars(b1, 1.0 - b1, b2, mu_scale, eps), {}
+        count = numerics.safe_increment(state.count)
+        return corrections(count, b1, b2, eps, 0.0, correct_nu=False), {}
 
     def remember(
         self,
-        s: _Scalars,
+        s: Corrections,
         g: chex.Array,
         square: Square,
         mu: chex.Array,
@@ -89,7 +81,9 @@ class ScaleByAdamax(Core):
         size = jnp.abs(g)
         return mu, jnp.maximum(s.b2 * nu, size if self.eps_outside else size + s.eps)
 
-    def direction(self, s: _Scalars, g: chex.Array, mu: chex.Array, nu: chex.Array) -> chex.Array:
+    def direction(
+        self, s: Corrections, g: chex.Array, mu: chex.Array, nu: chex.Array
+    ) -> chex.Array:
         # Divided first: the corrected mean of the largest floats may overflow.
         return s.mu_scale * (mu / (nu + s.eps if self.eps_outside else nu))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import chex
 
 from adamx.core import fields
@@ -14,7 +16,7 @@ from adamx.schedules.shapes import (
     straight,
     to_the_power,
 )
-from adamx.schedules.warmup import WarmupSchedule, check_no_shorter_than_warmup
+from adamx.schedules.warmup import WarmupDecaySchedule
 
 
 class CosineDecaySchedule(Schedule):
@@ -59,7 +61,7 @@ class CosineDecaySchedule(Schedule):
 cosine_decay_schedule = CosineDecaySchedule
 
 
-class WarmupCosineDecaySchedule(WarmupSchedule):
+class WarmupCosineDecaySchedule(WarmupDecaySchedule):
     """A straight line to `peak_value` over the warm-up, then half a cosine to `end_value`.
 
         t < warmup_steps:  init_value + (peak_value - init_value) * t / warmup_steps
@@ -92,17 +94,10 @@ class WarmupCosineDecaySchedule(WarmupSchedule):
       [0.0, 0.5, 1.0, 0.5, 0.0]
     """
 
-    decay_steps: float = fields.child(length(0))
-    end_value: Number = fields.number(default=0.0)
     exponent: Number = fields.number(fields.NONNEGATIVE, default=1.0)
 
-    def check_together(self) -> None:
-        check_no_shorter_than_warmup(self)
-
-    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
-        fall = straight(count, self.warmup_steps, self.decay_steps - self.warmup_steps)
-        shares = to_the_power(half_cosine(fall), scalar(self.exponent, "exponent"))
-        return blend(peak, scalar(self.end_value, "end_value"), shares)
+    def share(self, fall: chex.Array) -> Any:
+        return to_the_power(half_cosine(fall), scalar(self.exponent, "exponent"))
 
 
 warmup_cosine_decay_schedule = WarmupCosineDecaySchedule

@@ -32,14 +32,27 @@ class WarmupSchedule(Schedule, abstract=True):
         raise NotImplementedError(type(self).__name__)
 
 
-def check_no_shorter_than_warmup(schedule: Any) -> None:
-    """Raises if `decay_steps`, which includes the warm-up, is over before it."""
-    steps = (schedule.decay_steps, schedule.warmup_steps)
-    if all(isinstance(n, (int, float)) for n in steps) and steps[0] < steps[1]:
-        raise ValueError(
-            f"{schedule.public_name}: `decay_steps` includes the warm-up, so it must be at least "
-            f"`warmup_steps` ({steps[1]}), got {steps[0]}"
-        )
+class WarmupDecaySchedule(WarmupSchedule, abstract=True):
+    """After the warm-up a fall to `end_value`, in the shape that the subclass gives it."""
+
+    decay_steps: float = fields.child(length(0))
+    end_value: Number = fields.number(default=0.0)
+
+    def check_together(self) -> None:
+        steps = (self.decay_steps, self.warmup_steps)
+        if all(isinstance(n, (int, float)) for n in steps) and steps[0] < steps[1]:
+            raise ValueError(
+                f"{self.public_name}: `decay_steps` includes the warm-up, so it must be at least "
+                f"`warmup_steps` ({steps[1]}), got {steps[0]}"
+            )
+
+    def share(self, fall: chex.Array) -> Any:
+        """How much of the fall is left or behind when that part of its steps has gone by."""
+        return fall
+
+    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
+        fall = straight(count, self.warmup_steps, self.decay_steps - self.warmup_steps)
+        return blend(peak, scalar(self.end_value, "end_value"), self.share(fall))
 
 
 class WarmupConstantSchedule(WarmupSchedule):
@@ -75,7 +88,7 @@ class WarmupConstantSchedule(WarmupSchedule):
 warmup_constant_schedule = WarmupConstantSchedule
 
 
-class WarmupLinearDecaySchedule(WarmupSchedule):
+class WarmupLinearDecaySchedule(WarmupDecaySchedule):
     """A straight line to `peak_value` over the warm-up, then one to `end_value`.
 
         t < warmup_steps:  init_value + (peak_value - init_value) * t / warmup_steps
@@ -104,16 +117,6 @@ class WarmupLinearDecaySchedule(WarmupSchedule):
       >>> [float(schedule(t)) for t in (0, 2, 4, 5, 8, 9)]
       [0.0, 0.5, 1.0, 0.75, 0.0, 0.0]
     """
-
-    decay_steps: float = fields.child(length(0))
-    end_value: Number = fields.number(default=0.0)
-
-    def check_together(self) -> None:
-        check_no_shorter_than_warmup(self)
-
-    def after_warmup(self, count: chex.Array, peak: Number) -> Number:
-        fall = straight(count, self.warmup_steps, self.decay_steps - self.warmup_steps)
-        return blend(peak, scalar(self.end_value, "end_value"), fall)
 
 
 warmup_linear_decay_schedule = WarmupLinearDecaySchedule

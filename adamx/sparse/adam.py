@@ -17,14 +17,26 @@ from adamx.transforms.scaling import HasLearningRate, ScaleByLearningRate
 from adamx.transforms.weight_decay import AddDecayedWeights
 
 
-def _core(core: type[Any], of: Any, **switches: bool) -> Link:
-    """The core of an optimizer whose fields have the same names."""
-    names = ("b1", "b2", "eps", "eps_root", "mu_dtype", "nu_dtype", "eps_hat")
-    built: Link = core(**{name: getattr(of, name) for name in names}, **switches)
-    return built
+class AdamOfRows(HasLearningRate, RowsTransformation, abstract=True):
+    """The arguments that Adam and its relatives for tables share."""
+
+    modes: Any = fields.static(check_modes, default="lazy")
+    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
+    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
+    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-8)
+    eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
+    mu_dtype: DTypeLike | None = fields.dtype(default=None)
+    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
+    eps_hat: bool = fields.switch(default=False, kw_only=True)
+
+    def core(self, kind: type[Any], **switches: bool) -> Link:
+        """A core, whose fields have the names of these."""
+        names = ("b1", "b2", "eps", "eps_root", "mu_dtype", "nu_dtype", "eps_hat")
+        built: Link = kind(**{name: getattr(self, name) for name in names}, **switches)
+        return built
 
 
-class SparseAdam(HasLearningRate, RowsTransformation, name="sparse.adam"):
+class SparseAdam(AdamOfRows, name="sparse.adam"):
     """Adam that steps the rows of a table which a batch has touched, and dense parameters too.
 
         m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) |g|**2
@@ -75,20 +87,11 @@ class SparseAdam(HasLearningRate, RowsTransformation, name="sparse.adam"):
       Array([ 0. ,  0. , -0.1,  0. ], dtype=float32)
     """
 
-    modes: Any = fields.static(check_modes, default="lazy")
-    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
-    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
-    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-8)
-    eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mu_dtype: DTypeLike | None = fields.dtype(default=None)
-    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
-    eps_hat: bool = fields.switch(default=False, kw_only=True)
-
     def links(self) -> tuple[Link, ...]:
-        return _core(ScaleByAdam, self), ScaleByLearningRate(self.learning_rate)
+        return self.core(ScaleByAdam), ScaleByLearningRate(self.learning_rate)
 
 
-class SparseAdamw(HasLearningRate, RowsTransformation, name="sparse.adamw"):
+class SparseAdamw(AdamOfRows, name="sparse.adamw"):
     """AdamW for tables: `sparse.adam` with decoupled weight decay.
 
         p <- p - learning_rate * (m_hat / (sqrt(v_hat + eps_root) + eps) + weight_decay * p)
@@ -111,26 +114,18 @@ class SparseAdamw(HasLearningRate, RowsTransformation, name="sparse.adamw"):
       (('embed', 'exact'),)
     """
 
-    modes: Any = fields.static(check_modes, default="lazy")
-    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
-    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
-    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-8)
-    eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mu_dtype: DTypeLike | None = fields.dtype(default=None)
     weight_decay: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-4)
     mask: MaskLike = mask_field(default=None)
-    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
-    eps_hat: bool = fields.switch(default=False, kw_only=True)
 
     def links(self) -> tuple[Link, ...]:
         return (
-            _core(ScaleByAdam, self),
+            self.core(ScaleByAdam),
             AddDecayedWeights(self.weight_decay, self.mask),
             ScaleByLearningRate(self.learning_rate),
         )
 
 
-class SparseAmsgrad(HasLearningRate, RowsTransformation, name="sparse.amsgrad"):
+class SparseAmsgrad(AdamOfRows, name="sparse.amsgrad"):
     """AMSGrad for tables: `sparse.adam` with the largest second moment so far.
 
         p <- p - learning_rate * m_hat / (sqrt(max over time of v_hat + eps_root) + eps)
@@ -153,18 +148,10 @@ class SparseAmsgrad(HasLearningRate, RowsTransformation, name="sparse.amsgrad"):
       'dense'
     """
 
-    modes: Any = fields.static(check_modes, default="lazy")
-    b1: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.9)
-    b2: ScalarOrSchedule = fields.hyperparameter(fields.DECAY_RATE, default=0.999)
-    eps: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=1e-8)
-    eps_root: ScalarOrSchedule = fields.hyperparameter(fields.NONNEGATIVE, default=0.0)
-    mu_dtype: DTypeLike | None = fields.dtype(default=None)
     raw_maximum: bool = fields.switch(default=False, kw_only=True)
-    nu_dtype: DTypeLike | None = fields.dtype(default=None, kw_only=True)
-    eps_hat: bool = fields.switch(default=False, kw_only=True)
 
     def links(self) -> tuple[Link, ...]:
-        core = _core(ScaleByAmsgrad, self, raw_maximum=self.raw_maximum)
+        core = self.core(ScaleByAmsgrad, raw_maximum=self.raw_maximum)
         return core, ScaleByLearningRate(self.learning_rate)
 
 

@@ -18,10 +18,10 @@ from adamx.core.indexing import beside
 from adamx.core.link import Link, ScaleByScheduleState, View
 from adamx.core.slot import Slot
 from adamx.family.moments import Core
-from adamx.sparse.policies import Lazy, LeafState, RowRule
+from adamx.sparse.policies import LeafState, Policy, RowRule
 
 
-class Counted(Lazy):
+class Counted(Policy):
     """As `lazy`, but bias corrections use the number of steps that the row has taken.
 
     With the count of all steps the moments of a row that is first read late are taken for old

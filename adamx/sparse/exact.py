@@ -7,7 +7,7 @@ reads it, when its turn comes, or in a `flush`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import chex
@@ -27,8 +27,8 @@ from adamx.sparse.chunks import Gradient, move_rows
 from adamx.sparse.closed_form import Ages, Numbers, advance, drift, log_decay_rate, no_ages
 from adamx.sparse.policies import (
     Average,
-    Lazy,
     LeafState,
+    Policy,
     RowRule,
     standing_still,
     written,
@@ -178,49 +178,14 @@ class ExactEma(NamedTuple):
         )
 
 
-class Exact(Lazy):
+class Exact(Policy):
     """Rows are stale until they are read or touched, and then what they would be in `dense`."""
 
     name = "exact"
 
     def check(self, owner: str, links: tuple[Link, ...]) -> None:
-        core: Any
-        core, *others = links
-        if type(core) not in (ScaleByAdam, ScaleByAmsgrad):
-            raise ValueError(
-                f"{owner}: mode `exact` knows what a row misses under Adam and AMSGrad, not under "
-                f"{core.public_name}; use mode `dense` or `lazy`"
-            )
-        for link in others:
-            if type(link) not in (AddDecayedWeights, ScaleByLearningRate):
-                raise ValueError(
-                    f"{owner}: mode `exact` knows weight decay and a learning rate behind "
-                    f"{core.public_name}, not {link.public_name}; use mode `dense` or `lazy`"
-                )
-        if isinstance(core, ScaleByAmsgrad) and core.raw_maximum:
-            raise ValueError(
-                f"{owner}: in mode `exact`, `raw_maximum` must be False; use mode `dense` or `lazy`"
-            )
-        b1, b2 = core.b1, core.b2
-        for name, b in (("b1", b1), ("b2", b2)):
-            if isinstance(b, Schedule):
-                raise ValueError(
-                    f"{owner}: in mode `exact`, `{name}` must be a number, got {b!r}; use mode "
-                    "`dense` or `lazy` with a scheduled one"
-                )
-        if not is_exactly_zero(core.eps_root):
-            raise ValueError(
-                f"{owner}: in mode `exact`, `eps_root` must be 0, got {core.eps_root!r}; use "
-                "`eps`, or mode `dense` or `lazy`"
-            )
-        if not (isinstance(b1, float) and isinstance(b2, float)) or type(core) is ScaleByAmsgrad:
-            return
-        limit = math.sqrt(b2)
-        if not b1 < limit:
-            raise ValueError(
-                f"{owner}: in mode `exact`, `b1` must be below sqrt(b2) = {limit:g}, got {b1!r}: "
-                "else a row without gradients would go ever faster; use mode `dense` or `lazy`"
-            )
+        for fault in _faults(*links):
+            raise ValueError(f"{owner}: {fault}; use mode `dense` or `lazy`")
 
     def check_slots(self, owner: str, slots: Sequence[Slot]) -> None:
         for slot in slots:
@@ -295,3 +260,32 @@ class Exact(Lazy):
         ages = state.memory.ages
         ema = super().init_average(table, state).ema
         return ExactEma(ema, jnp.zeros_like(ages.sums), jnp.zeros_like(ages.decayed))
+
+
+def _faults(core: Any, *others: Link) -> Iterator[str]:
+    """Whatever the closed form does not know of these rules."""
+    if type(core) not in (ScaleByAdam, ScaleByAmsgrad):
+        yield (
+            "mode `exact` knows what a row misses under Adam and AMSGrad, not under "
+            f"{core.public_name}"
+        )
+    for link in others:
+        if type(link) not in (AddDecayedWeights, ScaleByLearningRate):
+            yield (
+                "mode `exact` knows weight decay and a learning rate behind "
+                f"{core.public_name}, not {link.public_name}"
+            )
+    if isinstance(core, ScaleByAmsgrad) and core.raw_maximum:
+        yield "in mode `exact`, `raw_maximum` must be False"
+    for name in ("b1", "b2"):
+        if isinstance(getattr(core, name), Schedule):
+            yield f"in mode `exact`, `{name}` must be a number, got {getattr(core, name)!r}"
+    if not is_exactly_zero(core.eps_root):
+        yield f"in mode `exact`, `eps_root` must be 0, got {core.eps_root!r}; use `eps`"
+    b1, b2 = core.b1, core.b2
+    are_numbers = isinstance(b1, float) and isinstance(b2, float)
+    if are_numbers and type(core) is ScaleByAdam and not b1 < math.sqrt(b2):
+        yield (
+            f"in mode `exact`, `b1` must be below sqrt(b2) = {math.sqrt(b2):g}, got {b1!r}: else a "
+            "row without gradients would go ever faster"
+        )

@@ -337,8 +337,6 @@ def sum_micro_batches(grads: Updates) -> Updates:
     check_arrays("sparse.sum_micro_batches", "gradients", grads)
 
     def add(g: Any) -> Any:
-        if not numerics.is_inexact(g):
-            return g
         if not np.ndim(g):
             raise ValueError(
                 "sparse.sum_micro_batches: gradients must be stacked along a new first axis, got a "
@@ -353,4 +351,4 @@ def sum_micro_batches(grads: Updates) -> Updates:
             )
         return SparseRows(g.indices.ravel(), g.values.reshape(-1, *g.values.shape[2:]), g.num_rows)
 
-    return jax.tree.map(add, grads, is_leaf=tree.is_leaf)
+    return tree.map_trained(add, grads)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import chex
 import jax.numpy as jnp
@@ -118,10 +118,10 @@ class TouchedEma(NamedTuple):
     last: chex.Array  # int32[rows], the step each row is of; int32[] of a scalar
 
 
-class Lazy:
-    """Touched rows take an ordinary step, bias correction with the global count; others none."""
+class Policy:
+    """Which rows of a table step, and how; by default those that a batch has touched."""
 
-    name = "lazy"
+    name: ClassVar[str]
 
     def check(self, owner: str, links: tuple[Link, ...]) -> None:
         """Raises ValueError for rules or numbers that the policy cannot follow."""
@@ -204,7 +204,13 @@ def _fills(slots: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(None if x is None else words.get(x.dtype, fill) for x, fill in pairs)
 
 
-class Dense(Lazy):
+class Lazy(Policy):
+    """Touched rows take an ordinary step, bias correction with the global count; others none."""
+
+    name = "lazy"
+
+
+class Dense(Policy):
     """Every row takes the ordinary step, touched or not."""
 
     name = "dense"
@@ -213,7 +219,7 @@ class Dense(Lazy):
         return rows.to_dense()
 
 
-class Rowwise(Lazy):
+class Rowwise(Policy):
     """As `lazy`, but a row has one second moment: the average of the mean of |g|**2 over it."""
 
     name = "rowwise"

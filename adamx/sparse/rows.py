@@ -27,9 +27,9 @@ from adamx.family.moments import HasMoments
 from adamx.formats.named import check_paths
 from adamx.sparse.counted import Counted
 from adamx.sparse.exact import Exact, StaleRows
-from adamx.sparse.policies import Average, Dense, Lazy, LeafState, RowRule, Rowwise
+from adamx.sparse.policies import Average, Dense, Lazy, LeafState, Policy, RowRule, Rowwise
 
-MODES: dict[str, Lazy] = {
+MODES: dict[str, Policy] = {
     policy.name: policy for policy in (Dense(), Lazy(), Exact(), Rowwise(), Counted())
 }
 
@@ -149,7 +149,7 @@ class RowsTransformation(GradientTransformation, abstract=True):
     def slots(self) -> tuple[Slot, ...]:
         return (Slot("mu"), Slot("nu"), Slot("memory"))
 
-    def policies(self, params: Params) -> list[Lazy]:
+    def policies(self, params: Params) -> list[Policy]:
         """One for every leaf; those that are not trained are not asked."""
         leaves, _ = tree.flatten(params)
         if isinstance(self.modes, str):
@@ -170,7 +170,7 @@ class RowsTransformation(GradientTransformation, abstract=True):
         return [*zip(*by_link, strict=True)]
 
     def _init_leaf(
-        self, policy: Lazy, table: chex.Array, slots: Sequence[Sequence[Slot]]
+        self, policy: Policy, table: chex.Array, slots: Sequence[Sequence[Slot]]
     ) -> LeafState:
         own = tuple(slot for some in slots for slot in some)
         policy.check_slots(self.public_name, own)
@@ -193,7 +193,7 @@ class RowsTransformation(GradientTransformation, abstract=True):
         return empty.with_leaves(structure, states)
 
     def _check_leaf(
-        self, params: Params, i: int, policy: Lazy, leaf: LeafState, rule: RowRule
+        self, params: Params, i: int, policy: Policy, leaf: LeafState, rule: RowRule
     ) -> None:
         """Raises for the state of another mode, whose moments might broadcast."""
         table = tree.flatten(params)[0][i]

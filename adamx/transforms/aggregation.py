@@ -39,12 +39,7 @@ class Aggregation(GradientTransformation, abstract=True):
         if not self.axis_name:
             return updates, state
         _check_varying(self.public_name, updates, self.axis_name)
-        reduced = jax.tree.map(
-            lambda g: self.reduce(g) if numerics.is_inexact(g) else g,
-            updates,
-            is_leaf=tree.is_leaf,
-        )
-        return reduced, state
+        return tree.map_trained(self.reduce, updates), state
 
 
 class Psum(Aggregation):

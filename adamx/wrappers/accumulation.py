@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import chex
@@ -16,10 +15,9 @@ from adamx.core.hyperparameter import ScalarOrSchedule, as_schedule, whole
 from adamx.core.link import each_leaf
 from adamx.core.rows import SparseRows
 from adamx.core.slot import Slot
-from adamx.core.transformation import P, Params, State, Updates
-from adamx.core.wrapper import Wrapper
+from adamx.core.transformation import Params, State, Updates
 from adamx.transforms.scaling import scale_leaves
-from adamx.wrappers.conditional_step import step_if, update_if
+from adamx.wrappers.conditional_step import Conditioned, Decision
 
 
 class MultiStepsState(NamedTuple):
@@ -47,16 +45,7 @@ def _add(s: Any, u: chex.Array, p: None, total: chex.Array) -> tuple[chex.Array,
     return u, numerics.finite_sum(total, u)
 
 
-class _Gathering(NamedTuple):
-    """One micro-batch on its way into the total; what is callable runs inside a branch."""
-
-    due: chex.Array  # bool[], whether this one completes a step
-    gradient: Callable[[], Updates]  # the mean or sum, for the step
-    kept: tuple[Callable[[], Updates], Callable[[], Updates]]  # the total after a step, or without
-    state: MultiStepsState  # with the counts moved on
-
-
-class MultiSteps(Wrapper):
+class MultiSteps(Conditioned):
     """Adds up the gradients of k micro-batches and takes one step with their mean.
 
         total <- total + g        in at least float32
@@ -103,9 +92,6 @@ class MultiSteps(Wrapper):
     inner_state_field = "inner_opt_state"
     count_field = "gradient_step"
 
-    def keeps_updates(self) -> bool:
-        return True
-
     def slots(self) -> tuple[Slot, ...]:
         return (Slot("acc_grads"),)
 
@@ -117,7 +103,11 @@ class MultiSteps(Wrapper):
             acc_grads=self.slots()[0].init(params),
         )
 
-    def _gather(self, grads: Updates, state: State, params: Params | None) -> _Gathering:
+    def decision(
+        self, grads: Updates, state: State, params: Params | None, extra: dict[str, Any]
+    ) -> Decision:
+        """Whether a micro-batch completes a step, which then gets the mean or sum, and what is
+        gathered after it or without it."""
         numbers = {"mini_step": checks.COUNT, "gradient_step": checks.COUNT}
         checks.check_state(self.public_name, state, MultiStepsState, numbers)
         every: Any = self.every_k_schedule
@@ -157,23 +147,10 @@ class MultiSteps(Wrapper):
                 due, numerics.safe_increment(state.gradient_step), state.gradient_step
             ),
         )
-        return _Gathering(due, gradient, (zeros, total), counted)
+        return Decision(due, gradient, counted, kept=(zeros, total))
 
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        due, gradient, kept, state = self._gather(updates, state, params)
-        new_updates, inner_state, total = update_if(
-            due, self.inner, gradient, state.inner_opt_state, params, updates, extra, kept
-        )
-        return new_updates, state._replace(inner_opt_state=inner_state, acc_grads=total)
-
-    def step(self, grads: Updates, state: State, params: P, **extra: Any) -> tuple[P, State]:
-        due, gradient, kept, state = self._gather(grads, state, params)
-        params, inner_state, total = step_if(
-            due, self.inner, gradient, state.inner_opt_state, params, extra, kept
-        )
-        return params, state._replace(inner_opt_state=inner_state, acc_grads=total)
+    def after(self, state: State, inner_state: State, kept: Any, params: Any) -> State:
+        return super().after(state, inner_state, kept, params)._replace(acc_grads=kept)
 
 
 multi_steps = MultiSteps

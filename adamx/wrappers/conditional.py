@@ -13,9 +13,9 @@ from adamx.core import checks, fields, numerics, tree
 from adamx.core.fields import Where
 from adamx.core.foreign import EXTRA_UNDER_OPTAX
 from adamx.core.rows import SparseRows
-from adamx.core.transformation import P, Params, State, Updates
+from adamx.core.transformation import Params, State, Updates
 from adamx.core.wrapper import Wrapper
-from adamx.wrappers.conditional_step import step_if, update_if
+from adamx.wrappers.conditional_step import Conditioned, Decision
 
 _CONDITION = "a function (step) -> bool"
 
@@ -49,7 +49,7 @@ class Conditional(Wrapper, abstract=True):
     should_transform_fn: Callable[..., Any] = fields.function(_CONDITION)
     forward_extra_args: bool = fields.switch(default=False)
 
-    def decide(self, step: chex.Array, extra: dict[str, Any]) -> chex.Array:
+    def condition(self, step: chex.Array, extra: dict[str, Any]) -> chex.Array:
         """The condition at this step, as a boolean scalar."""
         extra = extra if self.forward_extra_args else {}
         where, wanted = Where(self.public_name, "should_transform_fn"), _CONDITION
@@ -115,14 +115,14 @@ class ConditionallyTransform(Conditional):
             kept = tree.partition(updates, updates)
             return jax.tree.map(_as, shapes, kept, is_leaf=tree.is_leaf), state.inner_state
 
-        taken = self.decide(state.step, extra)
+        taken = self.condition(state.step, extra)
         new, inner_state = jax.lax.cond(taken, run, skip)
         return tree.combine(new, updates), ConditionallyTransformState(
             inner_state=inner_state, step=numerics.safe_increment(state.step)
         )
 
 
-class ConditionallyMask(Conditional):
+class ConditionallyMask(Conditional, Conditioned):
     """Runs `inner` where a condition holds; elsewhere updates are 0 and its state stays.
 
     `tx.step` runs the whole step under one conditional and needs no temporary.
@@ -145,36 +145,17 @@ class ConditionallyMask(Conditional):
       (0.0, 10.0)
     """
 
-    def keeps_updates(self) -> bool:
-        return True
-
     def init(self, params: Params) -> State:
         return ConditionallyMaskState(
             step=jnp.zeros((), jnp.int32), inner_state=self.inner.init(params)
         )
 
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
+    def decision(
+        self, grads: Updates, state: State, params: Params | None, extra: dict[str, Any]
+    ) -> Decision:
         checks.check_state(self.public_name, state, ConditionallyMaskState, {"step": checks.COUNT})
-        new, inner_state, _ = update_if(
-            self.decide(state.step, extra),
-            self.inner,
-            lambda: updates,
-            state.inner_state,
-            params,
-            updates,
-            extra,
-        )
-        return new, ConditionallyMaskState(numerics.safe_increment(state.step), inner_state)
-
-    def step(self, grads: Updates, state: State, params: P, **extra: Any) -> tuple[P, State]:
-        checks.check_state(self.public_name, state, ConditionallyMaskState, {"step": checks.COUNT})
-        taken = self.decide(state.step, extra)
-        new, inner_state, _ = step_if(
-            taken, self.inner, lambda: grads, state.inner_state, params, extra
-        )
-        return new, ConditionallyMaskState(numerics.safe_increment(state.step), inner_state)
+        counted = state._replace(step=numerics.safe_increment(state.step))
+        return Decision(self.condition(state.step, extra), lambda: grads, counted)
 
 
 conditionally_transform = ConditionallyTransform

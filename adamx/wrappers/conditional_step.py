@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import chex
 import jax
@@ -11,9 +11,55 @@ import jax.numpy as jnp
 
 from adamx.core import compat, tree
 from adamx.core.rows import SparseRows
-from adamx.core.transformation import GradientTransformation, Params, State, Updates
+from adamx.core.transformation import GradientTransformation, P, Params, State, Updates
+from adamx.core.wrapper import Wrapper
 
 Branch = Callable[[], Any]
+
+
+class Decision(NamedTuple):
+    """A step that is taken or left out; what is callable runs inside a branch."""
+
+    taken: chex.Array  # bool[]
+    gradient: Callable[[], Updates]  # for the step
+    state: State  # with the counts moved on, and the old state of `inner`
+    kept: tuple[Branch, Branch] = (tuple, tuple)  # one more result, of a step taken or left out
+
+
+class Conditioned(Wrapper, abstract=True):
+    """A wrapper whose `inner` takes a whole step, or none."""
+
+    # Whether most steps are taken, so that they may be computed in any case where that is faster.
+    usually: ClassVar[bool] = False
+
+    def keeps_updates(self) -> bool:
+        return True
+
+    def decision(
+        self, grads: Updates, state: State, params: Params | None, extra: dict[str, Any]
+    ) -> Decision:
+        """The step that a gradient asks for."""
+        raise NotImplementedError(type(self).__name__)
+
+    def after(self, state: State, inner_state: State, kept: Any, params: Any) -> State:
+        """The state after the step, given that of the decision."""
+        return state._replace(**{self.inner_state_field: inner_state})
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        one = self.decision(updates, state, params, extra)
+        inner_state = self.child_states(state)["inner"]
+        new, inner_state, kept = update_if(
+            one, self.inner, inner_state, params, updates, extra, self.usually
+        )
+        return new, self.after(one.state, inner_state, kept, params)
+
+    def step(self, grads: Updates, state: State, params: P, **extra: Any) -> tuple[P, State]:
+        one = self.decision(grads, state, params, extra)
+        inner_state = self.child_states(state)["inner"]
+        new, inner_state, kept = step_if(one, self.inner, inner_state, params, extra, self.usually)
+        return new, self.after(one.state, inner_state, kept, new)
 
 
 def _cond(taken: chex.Array, run: Branch, skip: Branch, select: bool = False) -> Any:
@@ -66,26 +112,22 @@ def _zeros(update: Any, g: Any) -> Any:
 
 
 def update_if(
-    taken: chex.Array,
+    one: Decision,
     inner: GradientTransformation,
-    grads: Callable[[], Updates],
     state: State,
     params: Params | None,
     like: Updates,
     extra: dict[str, Any],
-    kept: tuple[Branch, Branch] = (tuple, tuple),
-    usually: bool = False,
+    usually: bool,
 ) -> tuple[Updates, State, Any]:
     """`inner.update` under a conditional; otherwise zero updates and the state as it is.
 
-    `grads` makes the gradient inside the branch; `like` has its structure and says which leaves
-    are trained (the others stay outside the conditional, as they may be `float0`).  `kept` makes
-    one more result, in the branch that is taken and in the one that is not.  A step that is
-    `usually` taken may be computed in any case, where that is faster.
+    `like` has the structure of the gradient and says which leaves are trained (the others stay
+    outside the conditional, as they may be `float0`).
     """
 
     def run() -> tuple[Updates, State]:
-        updates, new_state = inner.update(grads(), state, params, **extra)
+        updates, new_state = inner.update(one.gradient(), state, params, **extra)
         return tree.partition(updates, like), new_state
 
     shapes, _ = jax.eval_shape(run)
@@ -94,33 +136,31 @@ def update_if(
         return jax.tree.map(_zeros, shapes, tree.partition(like, like), is_leaf=tree.is_leaf), state
 
     (updates, new_state), rest = _cond(
-        taken,
-        lambda: (run(), kept[0]()),
-        lambda: (skip(), kept[1]()),
+        one.taken,
+        lambda: (run(), one.kept[0]()),
+        lambda: (skip(), one.kept[1]()),
         select=usually and not _is_sparse(like),
     )
     return tree.combine(updates, like), new_state, rest
 
 
 def step_if(
-    taken: chex.Array,
+    one: Decision,
     inner: GradientTransformation,
-    grads: Callable[[], Updates],
     state: State,
-    params: Params,
+    params: P,
     extra: dict[str, Any],
-    kept: tuple[Branch, Branch] = (tuple, tuple),
-    usually: bool = False,
-) -> tuple[Params, State, Any]:
+    usually: bool,
+) -> tuple[P, State, Any]:
     """`inner.step` under a conditional; otherwise parameters and state as they are.
 
     With the application of the update inside the branch, no update is ever stored: the
     compiled conditional works in place, where `update_if` needs one gradient-sized temporary.
     """
     (new_params, new_state), rest = _cond(
-        taken,
-        lambda: (inner.step(grads(), state, params, **extra), kept[0]()),
-        lambda: ((params, state), kept[1]()),
-        select=usually and not _is_sparse(grads()),
+        one.taken,
+        lambda: (inner.step(one.gradient(), state, params, **extra), one.kept[0]()),
+        lambda: ((params, state), one.kept[1]()),
+        select=usually and not _is_sparse(one.gradient()),
     )
     return new_params, new_state, rest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import chex
@@ -19,8 +18,7 @@ from adamx.core.hyperparameter import (
     whole,
 )
 from adamx.core.norms import global_norm
-from adamx.core.transformation import GradientTransformation, P, Params, State, Updates, walk
-from adamx.core.wrapper import Wrapper
+from adamx.core.transformation import GradientTransformation, Params, State, Updates, walk
 from adamx.transforms.named_axes import on_all_devices
 from adamx.transforms.norm_statistics import (
     NormStatistics,
@@ -29,7 +27,7 @@ from adamx.transforms.norm_statistics import (
     update_statistics,
 )
 from adamx.transforms.sharded_norms import Shards
-from adamx.wrappers.conditional_step import step_if, update_if
+from adamx.wrappers.conditional_step import Conditioned, Decision
 
 
 class GuardState(NamedTuple):
@@ -60,8 +58,10 @@ class GuardState(NamedTuple):
         return {"skipped_steps": self.skipped_steps, "skipped_in_a_row": self.skipped_in_a_row}
 
 
-class Guard(Wrapper, abstract=True):
+class Guard(Conditioned, abstract=True):
     """Runs `inner` where `judge` accepts the gradient, and nothing at all where it does not."""
+
+    usually = True
 
     axis_name: AxisName = fields.axis_name(default=None, kw_only=True)
 
@@ -69,9 +69,6 @@ class Guard(Wrapper, abstract=True):
     def max_consecutive_errors(self) -> int | None:
         """How many steps may be skipped in a row, a field of every guard."""
         raise NotImplementedError(type(self).__name__)
-
-    def keeps_updates(self) -> bool:
-        return True
 
     def start(self) -> Any:
         """The memory of the guard before the first step."""
@@ -98,9 +95,9 @@ class Guard(Wrapper, abstract=True):
             inner_state=self.inner.init(params),
         )
 
-    def _decide(
-        self, grads: Updates, state: State, extra: dict[str, Any]
-    ) -> tuple[chex.Array, Callable[[], Updates], State]:
+    def decision(
+        self, grads: Updates, state: State, params: Params | None, extra: dict[str, Any]
+    ) -> Decision:
         """Whether all devices accept, the gradient for `inner`, and the state that counts it."""
         numbers = {
             "skipped_in_a_row": checks.COUNT,
@@ -120,27 +117,12 @@ class Guard(Wrapper, abstract=True):
             ),
             statistics=self.remember(grads, state.statistics, accepted),
         )
-        return accepted, prepare, state
+        return Decision(accepted, prepare, state)
 
-    def update(
-        self, updates: Updates, state: State, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        accepted, prepare, state = self._decide(updates, state, extra)
-        new_updates, inner_state, _ = update_if(
-            accepted, self.inner, prepare, state.inner_state, params, updates, extra, usually=True
-        )
-        state = state._replace(inner_state=inner_state)
+    def after(self, state: State, inner_state: State, kept: Any, params: Any) -> State:
+        state = super().after(state, inner_state, kept, params)
         self.check(state, params)
-        return new_updates, state
-
-    def step(self, grads: Updates, state: State, params: P, **extra: Any) -> tuple[P, State]:
-        accepted, prepare, state = self._decide(grads, state, extra)
-        params, inner_state, _ = step_if(
-            accepted, self.inner, prepare, state.inner_state, params, extra, usually=True
-        )
-        state = state._replace(inner_state=inner_state)
-        self.check(state, params)
-        return params, state
+        return state
 
     def check(self, state: GuardState, params: Params | None) -> None:
         """Raises `DivergedError` past the limit; nothing where the count is not known yet."""

@@ -704,7 +704,7 @@ MISTAKES = (
     ),
     Mistake(
         "a schedule that ends below 0",
-        "adamx/schedules/cosine.py",
+        "adamx/schedules/warmup.py",
         "end_value: Number = fields.number(default=0.0)",
         "end_value: Number = fields.number(fields.NONNEGATIVE, default=0.0)",
         "tests/core/test_edge_arguments.py",
@@ -852,7 +852,7 @@ MISTAKES = (
     Mistake(
         "counts are not negative",
         "adamx/core/checks.py",
-        'if one.dtype.kind == "i" and _is_negative(leaf):',
+        'if one.dtype.kind == "i" and any(number < 0 for number in readable(leaf)):',
         "if False:",
         "tests/contract/test_errors.py::test_no_count_is_negative",
     ),
@@ -887,7 +887,7 @@ MISTAKES = (
     Mistake(
         "numbers in arrays are in their range",
         "adamx/core/fields.py",
-        "for number in _readable(value):",
+        "for number in readable(value):",
         "for number in ():",
         "tests/core/test_value.py::test_an_array_out_of_range_is_refused_like_a_number",
     ),
