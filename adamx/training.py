@@ -137,6 +137,11 @@ def make_step(
             # A float16 loss times its scale may overflow; the gradient may not.
             return numerics.widen(jnp.asarray(loss)) * scale, (loss, aux)
 
+        if any(map(_is_state, jax.tree.leaves(params, is_leaf=_is_state))):
+            raise TypeError(
+                "make_step: the step takes `(params, state, *batch)`, and its parameters hold a "
+                "state of adamx; were the two swapped?"
+            )
         scale = loss_scale(state)
         differentiated = value_and_grad(scaled_loss, tables or {}, has_aux=True)
         (_, (loss, aux)), grads = differentiated(
@@ -172,6 +177,10 @@ def make_step(
         return result
 
     return on_host
+
+
+def _is_state(x: object) -> bool:
+    return hasattr(type(x), "_fields") and type(x).__module__.partition(".")[0] == "adamx"
 
 
 def _loss_and_aux(result: Any, has_aux: bool) -> tuple[Any, Any]:

@@ -102,6 +102,12 @@ def test_a_loss_is_a_real_number(returned, has_aux, got):
         step(w, tx.init(w), X, Y)
 
 
+def test_a_state_in_the_place_of_parameters_is_told():
+    tx, w = adamx.adam(0.1), jnp.zeros(3)
+    with pytest.raises(TypeError, match=r"takes `\(params, state, \*batch\)`, .* swapped\?"):
+        adamx.make_step(loss, tx)(tx.init(w), w, X, Y)
+
+
 @pytest.mark.parametrize("tables", ["w", ["w"], {"w": None}])
 def test_tables_are_checked_when_the_step_is_made(tables):
     with pytest.raises(TypeError, match="make_step: `tables` must be a dict from patterns"):

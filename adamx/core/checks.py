@@ -220,6 +220,16 @@ def check_state(
         _check_numbers(owner, name, getattr(state, name), wanted)
 
 
+def field_of(owner: str, state: object, name: str) -> Any:
+    """A field of a state; raises TypeError for a state that has none of that name."""
+    if not hasattr(state, name):
+        raise TypeError(
+            f"{owner}: the state must have the field `{name}`, as that of `init` has, got "
+            f"{type(state).__name__}; was it made by another optimizer?"
+        )
+    return getattr(state, name)
+
+
 def _check_numbers(owner: str, path: str, given: object, wanted: object) -> None:
     """Raises unless a field holds arrays like those that `init` puts there."""
     leaves, expected = (flatten_with_paths(x) for x in (given, wanted))

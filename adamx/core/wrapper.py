@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from adamx.core import fields
+from adamx.core import checks, fields
 from adamx.core.foreign import as_transformation
 from adamx.core.transformation import GradientTransformation, State
 
@@ -19,12 +19,7 @@ class Wrapper(GradientTransformation, abstract=True):
         return {"inner": self.inner}
 
     def child_states(self, state: State) -> dict[str, State]:
-        if not hasattr(state, self.inner_state_field):
-            raise TypeError(
-                f"{self.public_name}: the state must have the field `{self.inner_state_field}`, as "
-                f"that of `init` has, got {type(state).__name__}; was it made by another optimizer?"
-            )
-        return {"inner": getattr(state, self.inner_state_field)}
+        return {"inner": checks.field_of(self.public_name, state, self.inner_state_field)}
 
     def with_child_states(self, state: State, states: dict[str, State]) -> State:
         return state._replace(**{self.inner_state_field: states["inner"]})

@@ -475,6 +475,40 @@ def test_new_variables() -> None:
         keras.add_variable((2,), jnp.ones(3))
 
 
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: keras.add_weight("a", 3), TypeError, "`shape` must be a list of whole numbers"),
+        (lambda: keras.add_weight("a", (-1,)), ValueError, "`shape` must be at least 0"),
+        (lambda: keras.add_variable((2,), dtype="foo"), TypeError, "`dtype` must be a dtype"),
+        (
+            lambda: keras.add_variable((2,), lambda: 1),
+            TypeError,
+            r"`initializer` must be a function \(shape, dtype\)",
+        ),
+        (
+            lambda: keras.add_variable_from_reference("a"),
+            TypeError,
+            "`reference_variable` must be an array of numbers",
+        ),
+        (lambda: keras.add_slot(None, params(), "m"), TypeError, "`slots` must be a dict"),
+        (
+            lambda: keras.minimize(keras.Adam(), lambda: 1.0, keras.Adam().init(1.0), 1.0),
+            TypeError,
+            "minimize: `loss` must be a function of the variables",
+        ),
+        (
+            lambda: keras.learning_rate(keras.Adam(), adamx.adam(0.1).init(params())),
+            TypeError,
+            "the state must have the field `inner_state`",
+        ),
+    ],
+)
+def test_what_makes_no_variable_is_named(make: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
 @pytest.mark.eight_devices
 def test_variables_are_placed_like_their_reference() -> None:
     mesh = jax.make_mesh((8,), ("data",))

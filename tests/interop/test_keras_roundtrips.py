@@ -157,7 +157,8 @@ def test_a_piecewise_schedule_takes_lists_of_numbers(name: str, wrong: Any) -> N
 @pytest.mark.parametrize("loss", [lambda p: p, lambda p: 1.0, lambda p: None], ids=range(3))
 def test_a_loss_returns_one_array(loss: Any) -> None:
     tx = keras.Adam()
-    with pytest.raises(ValueError, match="minimize: `loss` must return one array"):
+    wanted = r"minimize: `loss` must (return one array|be .*, which returned None)"
+    with pytest.raises((TypeError, ValueError), match=wanted):
         keras.minimize(tx, loss, tx.init(PARAMS), PARAMS)
 
 

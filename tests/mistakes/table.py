@@ -1094,4 +1094,18 @@ MISTAKES = (
         "    if is_array:",
         "tests/test_training.py::test_a_loss_is_a_real_number",
     ),
+    Mistake(
+        "a state in the place of parameters",
+        "adamx/training.py",
+        "        if any(map(_is_state, jax.tree.leaves(params, is_leaf=_is_state))):",
+        "        if False:",
+        "tests/test_training.py::test_a_state_in_the_place_of_parameters_is_told",
+    ),
+    Mistake(
+        "formats of somebody else",
+        "adamx/formats/named.py",
+        "isinstance(value, Format) and not is_words",
+        "isinstance(value, PairFormat) and not is_words",
+        "tests/extension/test_package.py::test_the_format_is_one_of_the_moments_of_adam",
+    ),
 )

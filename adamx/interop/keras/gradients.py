@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from adamx.core import checks, numerics, tree
-from adamx.core.fields import AxisName
+from adamx.core.fields import AxisName, Where, call
 from adamx.core.transformation import Params, Updates
 from adamx.interop.keras.links import Pairs, check_pairs
 from adamx.transforms.aggregation import psum
@@ -26,7 +26,10 @@ def gradients_of(owner: str, loss: Loss, params: Params, grad_loss: Any) -> Upda
             "that remembers how a number was computed"
         )
     checks.check_depth(f"{owner}: the variables", params)
-    value, back = jax.vjp(lambda trained: loss(_merged(trained, params)), _trained(params))
+    where, wanted = Where(owner, "loss"), "a function of the variables"
+    value, back = jax.vjp(
+        lambda trained: call(where, wanted, loss, _merged(trained, params)), _trained(params)
+    )
     if not isinstance(value, jax.Array):
         raise ValueError(f"{owner}: `loss` must return one array, got {type(value).__name__}")
     seed = jnp.ones_like(value) if grad_loss is None else jnp.asarray(grad_loss, value.dtype)

@@ -71,7 +71,7 @@ class KerasOptimizer(GradientTransformation):
         return {"chain": self.chain}
 
     def child_states(self, state: State) -> dict[str, State]:
-        return {"chain": state.inner_state}
+        return {"chain": checks.field_of(self.public_name, state, "inner_state")}
 
     def with_child_states(self, state: State, states: dict[str, State]) -> State:
         return state._replace(inner_state=states["chain"])

@@ -9,7 +9,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from adamx.core import numerics, tree
+from adamx.core import fields, numerics, tree
+from adamx.core.fields import Where
 from adamx.interop.leaves import placed
 
 Initializer: TypeAlias = str | Callable[[Sequence[int], Any], Any] | chex.Array
@@ -25,9 +26,19 @@ def _start(owner: str, shape: Sequence[int], dtype: Any, initializer: Initialize
                 f"(shape, dtype) or an array, got {initializer!r}"
             )
         initializer = _BY_NAME[initializer]
-    value = jnp.asarray(initializer(shape, dtype) if callable(initializer) else initializer, dtype)
-    if value.shape != tuple(shape):
-        raise ValueError(f"{owner}: the initial value has shape {value.shape}, not {tuple(shape)}")
+    where = Where(owner, "shape")
+    sizes = fields.items(where, "a list of whole numbers", shape)
+    shape = tuple(fields.check_static_count(where, size) for size in sizes)
+    try:
+        dtype = jnp.dtype(dtype)
+    except TypeError:
+        raise Where(owner, "dtype").error(TypeError, "a dtype", dtype) from None
+    where = Where(owner, "initializer")
+    if callable(initializer):
+        initializer = fields.call(where, "a function (shape, dtype)", initializer, shape, dtype)
+    value = fields.check_array(where, initializer).astype(dtype)
+    if value.shape != shape:
+        raise ValueError(f"{owner}: the initial value has shape {value.shape}, not {shape}")
     return value
 
 
@@ -42,6 +53,7 @@ def add_variable(
       dtype: its dtype.
 
     Raises:
+      TypeError: no shape, no dtype, no initial value.
       ValueError: an unknown name, or an initial value of another shape.
 
     Example:
@@ -62,7 +74,7 @@ def add_weight(
       shape, dtype, initializer: see `add_variable`.
 
     Raises:
-      ValueError: as `add_variable`.
+      TypeError, ValueError: as `add_variable`.
 
     Example:
       >>> from adamx.interop import keras
@@ -82,7 +94,7 @@ def add_variable_from_reference(
       initializer: see `add_variable`.
 
     Raises:
-      ValueError: as `add_variable`.
+      TypeError, ValueError: as `add_variable`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -90,8 +102,9 @@ def add_variable_from_reference(
       >>> keras.add_variable_from_reference(jnp.ones((1, 2), jnp.bfloat16))
       Array([[0, 0]], dtype=bfloat16)
     """
-    dtype = jax.dtypes.result_type(reference_variable)
-    start = _start("add_variable_from_reference", jnp.shape(reference_variable), dtype, initializer)
+    owner = "add_variable_from_reference"
+    like = fields.check_array(Where(owner, "reference_variable"), reference_variable)
+    start = _start(owner, like.shape, like.dtype, initializer)
     if isinstance(reference_variable, jax.core.Tracer):
         return start
     array: chex.Array = placed(start, reference_variable)
@@ -117,7 +130,7 @@ def add_slot(
       parameter.
 
     Raises:
-      ValueError: a name that there is already, and as `add_variable`.
+      TypeError, ValueError: as `add_variable`; `slots` no dict, or with that name already.
 
     Example:
       >>> import jax.numpy as jnp
@@ -126,6 +139,8 @@ def add_slot(
       >>> slots["accumulator"]["w"]
       Array([1., 1.], dtype=float32)
     """
+    if not isinstance(slots, Mapping):
+        raise Where("add_slot", "slots").error(TypeError, "a dict of the slots so far", slots)
     if slot_name in slots:
         raise ValueError(f"add_slot: there is a slot {slot_name!r} already")
 
