@@ -343,10 +343,11 @@ def _check_format(owner: str, slot: Slot, field: Any, updates: Updates) -> None:
         shared = isinstance(own.format, Joint) and slot.kind == "magnitude"
         if shared or not (numerics.is_inexact(u) and hasattr(x, "dtype")):
             continue
+        dtype = jax.dtypes.result_type(x)  # NumPy's 64 bits are 32 where JAX has no more.
         is_square = slot.kind == "magnitude" and numerics.is_complex(u)
-        dtype = jnp.promote_types(x.dtype, np.complex64) if is_square else x.dtype
-        kept = own.format.dtype(jax.ShapeDtypeStruct(x.shape, dtype), slot.kind)
-        if kept not in (None, x.dtype):
+        beside = jnp.promote_types(dtype, np.complex64) if is_square else dtype
+        kept = own.format.dtype(jax.ShapeDtypeStruct(x.shape, beside), slot.kind)
+        if kept not in (None, dtype):
             path = quoted(leaf_paths(updates)[i])
             raise TypeError(
                 f"{owner}: `{slot.name}` of the state of the parameter {path} is "

@@ -47,7 +47,7 @@ class WarmupDecaySchedule(WarmupSchedule, abstract=True):
             )
 
     def share(self, fall: chex.Array) -> Any:
-        """How much of the fall is left or behind when that part of its steps has gone by."""
+        """The shares of both values, for `blend`, when that part of the fall has gone by."""
         return fall
 
     def after_warmup(self, count: chex.Array, peak: Number) -> Number:

@@ -105,7 +105,9 @@ def move_rows(
     wide = numerics.widen(gradient.values if isinstance(gradient, SparseRows) else gradient)
     if not isinstance(gradient, SparseRows):
         change, new = move(None, wide, numerics.widen(table), arrays)
-        return change, jax.tree.map(lambda x, old: x.astype(old.dtype), new, arrays)
+        return change, jax.tree.map(
+            lambda x, old: x.astype(jax.dtypes.result_type(old)), new, arrays
+        )
 
     # Changes take the place of gradients.
     wide = wide.astype(jnp.promote_types(wide.dtype, numerics.widen(table).dtype))

@@ -63,6 +63,15 @@ def test_bags_of_every_integer_dtype(dtype: str) -> None:
     np.testing.assert_array_equal(rows.to_dense()[:, 0], [1, 1, 1, 0, 1])
 
 
+def test_moments_of_numpy_in_64_bits_are_those_that_jax_makes_of_them() -> None:
+    for tx in (adamx.adam(0.1), ADAM["lazy"]):
+        wide = jax.tree.map(
+            lambda x: np.asarray(x, np.float64) if x.dtype == np.float32 else x, tx.init(TABLE)
+        )
+        got, expected = (tx.step(TABLE, state, TABLE)[0] for state in (wide, tx.init(TABLE)))
+        np.testing.assert_array_equal(got, expected)
+
+
 @pytest.mark.parametrize("name", one_in(2, TRANSFORMATIONS, "one way into a table for each"))
 def test_tables_and_states_of_numpy(name: str) -> None:
     """The same as with the arrays of JAX."""
