@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import chex
 
 from adamx.core import fields
 from adamx.core.hyperparameter import Count, Number, Schedule, scalar
 from adamx.schedules.shapes import (
+    Shares,
     blend,
     half_cosine,
     length,
@@ -96,7 +95,7 @@ class WarmupCosineDecaySchedule(WarmupDecaySchedule):
 
     exponent: Number = fields.number(fields.NONNEGATIVE, default=1.0)
 
-    def share(self, fall: chex.Array) -> Any:
+    def shape(self, fall: Shares) -> Shares:
         return to_the_power(half_cosine(fall), scalar(self.exponent, "exponent"))
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import chex
 import jax.numpy as jnp
 
 from adamx.core import fields
 from adamx.core.hyperparameter import Count, Number, Schedule, scalar
-from adamx.schedules.shapes import blend, fit, length, step_count, straight
+from adamx.schedules.shapes import Shares, blend, fit, length, step_count, straight
 
 
 class WarmupSchedule(Schedule, abstract=True):
@@ -46,13 +44,13 @@ class WarmupDecaySchedule(WarmupSchedule, abstract=True):
                 f"`warmup_steps` ({steps[1]}), got {steps[0]}"
             )
 
-    def share(self, fall: chex.Array) -> Any:
-        """The shares of both values, for `blend`, when that part of the fall has gone by."""
+    def shape(self, fall: Shares) -> Shares:
+        """The shares of both values on the way down, given those of a straight line."""
         return fall
 
     def after_warmup(self, count: chex.Array, peak: Number) -> Number:
         fall = straight(count, self.warmup_steps, self.decay_steps - self.warmup_steps)
-        return blend(peak, scalar(self.end_value, "end_value"), self.share(fall))
+        return blend(peak, scalar(self.end_value, "end_value"), self.shape(fall))
 
 
 class WarmupConstantSchedule(WarmupSchedule):
