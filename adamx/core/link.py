@@ -64,7 +64,8 @@ class Link(GradientTransformation, abstract=True):
     # How a rule takes `SparseRows`: "linear" rules take their values as they are; those that
     # leave zeros alone take them `coalesced`; for the others they are made dense.
     rows: ClassVar[RowsTaken] = "dense"
-    # Whether the rule reads the parameter; "optional" ones do without where there are none.
+    # Whether the rule is given the parameter, whose tree then has to fit the updates; "optional"
+    # ones do without where there are none.
     reads_params: ClassVar[bool | Literal["optional"]] = False
     # Whether outside of a chain updates come in the wider of the gradient's and the parameter's
     # dtype, and not in the gradient's; those of links with slots do.
