@@ -1013,7 +1013,7 @@ MISTAKES = (
     Mistake(
         "a state of another format",
         "adamx/core/link.py",
-        "        if kept not in (None, x.dtype):",
+        "        if kept not in (None, dtype):",
         "        if False:",
         "tests/formats/test_conversion.py::test_the_state_of_another_format_is_refused",
     ),
