@@ -29,6 +29,12 @@ def safe_sqrt(x: chex.Array) -> chex.Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), jnp.where(x == 0.0, 0.0, x))
 
 
+def bounded(norm: chex.Array) -> chex.Array:
+    """A norm of finite numbers may be infinite, and the ratio of two such no number: the largest
+    float in its place."""
+    return jnp.minimum(norm, jnp.finfo(norm.dtype).max)
+
+
 def global_norm(updates: chex.ArrayTree) -> jax.Array:
     """The Euclidean norm of all floating and complex leaves together.
 

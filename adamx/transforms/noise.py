@@ -63,8 +63,10 @@ class AddNoise(Link):
     impl: str | None = fields.static(_check_impl, default=None)  # whose data; None for the default
 
     def check_together(self) -> None:
+        if not np.ndim(self.key):
+            return
         shape = jax.eval_shape(lambda: _data_of(0, self.impl)).shape
-        if np.ndim(self.key) and np.shape(self.key) != shape:
+        if np.shape(self.key) != shape:
             raise ValueError(
                 f"{self.public_name}: `key` must be the data of one key, of shape {shape}, got "
                 f"{np.shape(self.key)}"

@@ -11,7 +11,7 @@ from adamx.core import fields, numerics, tree
 from adamx.core.fields import AxisName
 from adamx.core.hyperparameter import Number
 from adamx.core.link import PerLeaf, View
-from adamx.core.norms import safe_sqrt, squared_norm
+from adamx.core.norms import bounded, safe_sqrt, squared_norm
 from adamx.core.rows import SparseRows
 from adamx.core.transformation import State
 from adamx.transforms.scaling import Scaling
@@ -63,8 +63,7 @@ class ScaleByTrustRatio(Scaling):
             if not numerics.is_inexact(u):
                 return None
             norms = (safe_sqrt(shards.total(squared_norm(x), x)) for x in (p, u))
-            # The norm of finite numbers may be infinite, and the ratio of two no number.
-            p_norm, u_norm = (jnp.clip(norm, min_norm, jnp.finfo(norm.dtype).max) for norm in norms)
+            p_norm, u_norm = (jnp.maximum(bounded(norm), min_norm) for norm in norms)
             # A leaf of zeros, or a step of zeros, has no ratio: take the plain step.
             degenerate = (p_norm == 0.0) | (u_norm == 0.0)
             quotient = coefficient * p_norm / (jnp.where(degenerate, 1.0, u_norm) + eps)

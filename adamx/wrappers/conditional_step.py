@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from adamx.core import compat, tree
 from adamx.core.rows import SparseRows
-from adamx.core.transformation import GradientTransformation, P, Params, State, Updates
+from adamx.core.transformation import P, Params, State, Updates
 from adamx.core.wrapper import Wrapper
 
 Branch = Callable[[], Any]
@@ -45,20 +45,49 @@ class Conditioned(Wrapper, abstract=True):
         """The state after the step, given that of the decision."""
         return state._replace(**{self.inner_state_field: inner_state})
 
+    def _choose(self, one: Decision, run: Branch, skip: Branch, grads: Updates) -> Any:
+        """The results of a branch, and what is kept in it."""
+        return _cond(
+            one.taken,
+            lambda: (run(), one.kept[0]()),
+            lambda: (skip(), one.kept[1]()),
+            select=self.usually and not _is_sparse(grads),
+        )
+
     def update(
         self, updates: Updates, state: State, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, State]:
+        """`inner.update` under a conditional; otherwise zero updates and the state as it is."""
         one = self.decision(updates, state, params, extra)
-        inner_state = self.child_states(state)["inner"]
-        new, inner_state, kept = update_if(
-            one, self.inner, inner_state, params, updates, extra, self.usually
-        )
-        return new, self.after(one.state, inner_state, kept, params)
+        old = self.child_states(state)["inner"]
+        # Leaves that are not trained stay outside of the conditional, as they may be `float0`.
+        trained = tree.partition(updates, updates)
+
+        def run() -> tuple[Updates, State]:
+            new, inner_state = self.inner.update(one.gradient(), old, params, **extra)
+            return tree.partition(new, updates), inner_state
+
+        shapes, _ = jax.eval_shape(run)
+
+        def skip() -> tuple[Updates, State]:
+            return jax.tree.map(_zeros, shapes, trained, is_leaf=tree.is_leaf), old
+
+        (new, inner_state), kept = self._choose(one, run, skip, updates)
+        return tree.combine(new, updates), self.after(one.state, inner_state, kept, params)
 
     def step(self, grads: Updates, state: State, params: P, **extra: Any) -> tuple[P, State]:
+        """`inner.step` under a conditional; otherwise parameters and state as they are.
+
+        With the application of the update inside the branch, no update is ever stored: the
+        compiled conditional works in place, where `update` needs one gradient-sized temporary.
+        """
         one = self.decision(grads, state, params, extra)
-        inner_state = self.child_states(state)["inner"]
-        new, inner_state, kept = step_if(one, self.inner, inner_state, params, extra, self.usually)
+        old = self.child_states(state)["inner"]
+
+        def run() -> tuple[P, State]:
+            return self.inner.step(one.gradient(), old, params, **extra)
+
+        (new, inner_state), kept = self._choose(one, run, lambda: (params, old), grads)
         return new, self.after(one.state, inner_state, kept, new)
 
 
@@ -109,58 +138,3 @@ def _zeros(update: Any, g: Any) -> Any:
         indices=unused + zeros(update.indices), values=zeros(update.values)
     )
     return rows
-
-
-def update_if(
-    one: Decision,
-    inner: GradientTransformation,
-    state: State,
-    params: Params | None,
-    like: Updates,
-    extra: dict[str, Any],
-    usually: bool,
-) -> tuple[Updates, State, Any]:
-    """`inner.update` under a conditional; otherwise zero updates and the state as it is.
-
-    `like` has the structure of the gradient and says which leaves are trained (the others stay
-    outside the conditional, as they may be `float0`).
-    """
-
-    def run() -> tuple[Updates, State]:
-        updates, new_state = inner.update(one.gradient(), state, params, **extra)
-        return tree.partition(updates, like), new_state
-
-    shapes, _ = jax.eval_shape(run)
-
-    def skip() -> tuple[Updates, State]:
-        return jax.tree.map(_zeros, shapes, tree.partition(like, like), is_leaf=tree.is_leaf), state
-
-    (updates, new_state), rest = _cond(
-        one.taken,
-        lambda: (run(), one.kept[0]()),
-        lambda: (skip(), one.kept[1]()),
-        select=usually and not _is_sparse(like),
-    )
-    return tree.combine(updates, like), new_state, rest
-
-
-def step_if(
-    one: Decision,
-    inner: GradientTransformation,
-    state: State,
-    params: P,
-    extra: dict[str, Any],
-    usually: bool,
-) -> tuple[P, State, Any]:
-    """`inner.step` under a conditional; otherwise parameters and state as they are.
-
-    With the application of the update inside the branch, no update is ever stored: the
-    compiled conditional works in place, where `update_if` needs one gradient-sized temporary.
-    """
-    (new_params, new_state), rest = _cond(
-        one.taken,
-        lambda: (inner.step(one.gradient(), state, params, **extra), one.kept[0]()),
-        lambda: ((params, state), one.kept[1]()),
-        select=usually and not _is_sparse(one.gradient()),
-    )
-    return new_params, new_state, rest

@@ -14,6 +14,7 @@ from adamx.core import boxes, checks, fields, tree
 from adamx.core.fields import AxisName, Where
 from adamx.core.foreign import EXTRA_UNDER_OPTAX, name_of
 from adamx.core.hyperparameter import scalar
+from adamx.core.norms import bounded
 from adamx.core.paths import near_misses, path_string
 from adamx.core.protocols import Reports, offers
 from adamx.core.transformation import GradientTransformation, P, Params, State, Updates
@@ -92,11 +93,7 @@ class RecordMetrics(Wrapper):
             checks.require_params(self.public_name, params)
             found["param_norm"] = norm(params)
         if "update_ratio" in self.names:
-            # The norms of finite numbers may be infinite, and the ratio of two no number.
-            size, update = (
-                jnp.minimum(norm, jnp.finfo(norm.dtype).max)
-                for norm in (found["param_norm"], found["update_norm"])
-            )
+            size, update = bounded(found["param_norm"]), bounded(found["update_norm"])
             some = size > 0.0
             found["update_ratio"] = jnp.where(some, update / jnp.where(some, size, 1.0), 0.0)
         if "learning_rate" in self.names:

@@ -15,7 +15,7 @@ import pytest
 import adamx
 from adamx.family.adam import ScaleByAdam
 from adamx.family.words import pack, unpack
-from tests.selection import full, one_in
+from tests.selection import full
 
 P = {
     "kernel": jnp.asarray(np.random.default_rng(0).standard_normal((64, 64)), jnp.float32),
@@ -338,38 +338,6 @@ REFUSED: list[tuple[Any, Any, str]] = [
 def test_other_recipes_are_refused_with_the_place(old: Any, new: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         adamx.convert_state(old, new, P, old.init(P))
-
-
-KEPT = {
-    "float32": adamx.adam(1e-2),
-    "bfloat16 to nearest": adamx.adam(1e-2, mu_dtype="bfloat16", nu_dtype="bfloat16"),
-    "bfloat16": adamx.adam(1e-2, state_format="bfloat16"),
-    "pair": adamx.adam(1e-2, state_format=adamx.pair_format(min_size=0)),
-    "blocks": adamx.adam(1e-2, state_format=adamx.pair_format(4, 0)),
-    "rows": adamx.sparse.rows(adamx.adam(1e-2), "lazy"),
-    "rows with nu in bfloat16": adamx.sparse.rows(adamx.adam(1e-2, nu_dtype="bfloat16"), "lazy"),
-    "rows of bfloat16": adamx.sparse.rows(adamx.adam(1e-2, state_format="bfloat16"), "lazy"),
-    "rows of words": adamx.sparse.rows(
-        adamx.adam(1e-2, state_format=adamx.pair_format(min_size=0)), "lazy"
-    ),
-}
-ALIKE = {"bfloat16 to nearest", "bfloat16"}
-
-
-OTHERS = [
-    (made, given)
-    for made, given in itertools.permutations(KEPT, 2)
-    if ("rows" in made) == ("rows" in given) and {made, given} != ALIKE
-]
-
-
-@pytest.mark.parametrize(("made", "given"), one_in(3, OTHERS, "every pair of formats"))
-def test_the_state_of_another_format_is_refused(made: str, given: str) -> None:
-    """Taken, a second moment would stand still in 16 bits, or no memory be saved."""
-    params = jnp.ones((2, 8))
-    state = KEPT[made].init(params)
-    with pytest.raises((TypeError, ValueError), match=r"convert_state|another `state_format`"):
-        KEPT[given].step(params, state, params)
 
 
 def test_another_state_is_refused_with_the_place() -> None:

@@ -397,16 +397,3 @@ def test_eight_devices_store_the_words_of_one() -> None:
         results.append(np.asarray(state[0].mu))
     np.testing.assert_array_equal(results[1], results[0])
     np.testing.assert_array_equal(results[2], results[0])
-
-
-def test_the_state_of_another_format_is_refused() -> None:
-    params = {"w": jnp.ones(8)}
-    words = adamx.scale_by_adam(state_format=adamx.pair_format(min_size=0))
-    with pytest.raises(TypeError, match="uint16"):
-        adamx.scale_by_adam().update(params, words.init(params))
-    state = words.init(params)._replace(nu=params)
-    with pytest.raises(TypeError, match="in `mu`"):
-        words.update(params, state)
-    state = adamx.scale_by_adam().init(params)._replace(nu={"w": None})
-    with pytest.raises(TypeError, match=r"float32.*keeps as uint16; `adamx.convert_state"):
-        words.update(params, state)

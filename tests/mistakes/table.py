@@ -1015,14 +1015,14 @@ MISTAKES = (
         "adamx/core/link.py",
         "        if kept not in (None, dtype):",
         "        if False:",
-        "tests/formats/test_conversion.py::test_the_state_of_another_format_is_refused",
+        "tests/formats/test_other_formats.py::test_the_state_of_another_format_is_refused",
     ),
     Mistake(
         "rows of another format",
         "adamx/sparse/rows.py",
         "[(np.shape(x), jax.dtypes.result_type(x)) for x in leaves]",
         "[(np.shape(x), numerics.is_inexact(x)) for x in leaves]",
-        "tests/formats/test_conversion.py::test_the_state_of_another_format_is_refused",
+        "tests/formats/test_other_formats.py::test_the_state_of_another_format_is_refused",
     ),
     Mistake(
         "tables of words that are read",
@@ -1048,7 +1048,7 @@ MISTAKES = (
     Mistake(
         "the ratio of two infinite norms",
         "adamx/transforms/trust_ratio.py",
-        "jnp.clip(norm, min_norm, jnp.finfo(norm.dtype).max)",
+        "jnp.maximum(bounded(norm), min_norm)",
         "jnp.maximum(norm, min_norm)",
         "tests/transforms/test_links.py::test_ratios_of_infinite_norms_are_numbers",
     ),
