@@ -60,9 +60,8 @@ class Conditioned(Wrapper, abstract=True):
         """`inner.update` under a conditional; otherwise zero updates and the state as it is."""
         one = self.decision(updates, state, params, extra)
         old = self.child_states(state)["inner"]
-        # Leaves that are not trained stay outside of the conditional, as they may be `float0`.
-        trained = tree.partition(updates, updates)
 
+        # Leaves that are not trained stay outside of the conditional, as they may be `float0`.
         def run() -> tuple[Updates, State]:
             new, inner_state = self.inner.update(one.gradient(), old, params, **extra)
             return tree.partition(new, updates), inner_state
@@ -70,6 +69,7 @@ class Conditioned(Wrapper, abstract=True):
         shapes, _ = jax.eval_shape(run)
 
         def skip() -> tuple[Updates, State]:
+            trained = tree.partition(updates, updates)
             return jax.tree.map(_zeros, shapes, trained, is_leaf=tree.is_leaf), old
 
         (new, inner_state), kept = self._choose(one, run, skip, updates)
